@@ -1,0 +1,168 @@
+//! A buffer collects the records of one output until a buffering hint is reached; sealed, it becomes a delivery.
+//!
+//! Pure: no I/O, no clock. Always true: the records are in the order in which they were pushed, a sealed buffer holds at
+//! least one, and it is larger than the size hint only if its one record is.
+
+use crate::positions::RecordSet;
+use crate::record::{PartitionId, PositionRange};
+
+/// Size in bytes and age in milliseconds at which a buffer is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hints {
+    pub size: u64,
+    pub interval_ms: u64,
+}
+
+/// An open buffer, or an empty one that waits for its first record.
+#[derive(Debug)]
+pub struct Buffer {
+    hints: Hints,
+    bytes: u64,
+    records: u64,
+    /// When the oldest record was pushed, in the caller's milliseconds.
+    oldest_ms: Option<u64>,
+    set: RecordSet,
+}
+
+/// What a sealed buffer held.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Before compression.
+    pub bytes: u64,
+    pub records: u64,
+    pub set: RecordSet,
+}
+
+impl Buffer {
+    pub fn new(hints: Hints) -> Self {
+        Self { hints, bytes: 0, records: 0, oldest_ms: None, set: RecordSet::default() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// How many of the next records fit before the buffer has to be sealed. `ends` are the records' running sizes in
+    /// bytes, counted from `base`. An empty buffer takes one record of any size.
+    pub fn room(&self, base: u32, ends: &[u32]) -> usize {
+        let room = self.hints.size.saturating_sub(self.bytes);
+        let fit = ends.partition_point(|&end| u64::from(end - base) <= room);
+        if fit == 0 && self.is_empty() { ends.len().min(1) } else { fit }
+    }
+
+    /// Takes records: those of `range`, whose sizes add up to `bytes`.
+    pub fn push(&mut self, now_ms: u64, partition: PartitionId, range: PositionRange, records: u64, bytes: u64) {
+        self.oldest_ms.get_or_insert(now_ms);
+        self.bytes += bytes;
+        self.records += records;
+        self.set.add(partition, range);
+    }
+
+    /// Whether the size hint is reached.
+    pub fn is_full(&self) -> bool {
+        !self.is_empty() && self.bytes >= self.hints.size
+    }
+
+    /// When the buffer has to be sealed for its age, in the caller's milliseconds.
+    pub fn due_ms(&self) -> Option<u64> {
+        self.oldest_ms.map(|oldest| oldest.saturating_add(self.hints.interval_ms))
+    }
+
+    /// Takes everything out; `None` when there is nothing. The buffer is empty afterwards.
+    pub fn seal(&mut self) -> Option<Sealed> {
+        if self.is_empty() {
+            return None;
+        }
+        let empty = Self::new(self.hints);
+        let full = std::mem::replace(self, empty);
+        Some(Sealed { bytes: full.bytes, records: full.records, set: full.set })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The buffer as a plain list of records: (when, size).
+    #[derive(Default)]
+    struct Naive {
+        held: Vec<(u64, u64)>,
+    }
+
+    impl Naive {
+        fn bytes(&self) -> u64 {
+            self.held.iter().map(|(_, size)| size).sum()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pushes_and_seals_as_a_list_of_records_would(
+            size in 1u64..200,
+            interval_ms in 0u64..50,
+            chunks in proptest::collection::vec((0u64..20, proptest::collection::vec(1u32..60, 1..12)), 1..30),
+        ) {
+            let mut buffer = Buffer::new(Hints { size, interval_ms });
+            let mut naive = Naive::default();
+            let (mut now, mut position) = (0, 0u64);
+            let mut sealed_positions = Vec::new();
+            for (wait, sizes) in chunks {
+                now += wait;
+                let due = naive.held.first().map(|(at, _)| at + interval_ms);
+                prop_assert_eq!(buffer.due_ms(), due);
+                let ends: Vec<u32> = sizes.iter().scan(0, |sum, size| { *sum += size; Some(*sum) }).collect();
+                let mut from = 0;
+                while from < ends.len() {
+                    let base = if from == 0 { 0 } else { ends[from - 1] };
+                    // A naive loop: take while the next one still fits, or when there is nothing at all yet.
+                    let mut expected = 0;
+                    let mut bytes = naive.bytes();
+                    for &next in &sizes[from..] {
+                        let next = u64::from(next);
+                        if bytes + next > size && !(naive.held.is_empty() && expected == 0) {
+                            break;
+                        }
+                        bytes += next;
+                        expected += 1;
+                    }
+                    let take = buffer.room(base, &ends[from..]);
+                    prop_assert_eq!(take, expected);
+                    if take > 0 {
+                        let length = u64::from(ends[from + take - 1] - base);
+                        let range = PositionRange::new(position, position + length);
+                        position += length;
+                        buffer.push(now, PartitionId(1), range, take as u64, length);
+                        naive.held.extend(sizes[from..from + take].iter().map(|&s| (now, u64::from(s))));
+                        from += take;
+                    }
+                    prop_assert_eq!((buffer.bytes(), buffer.records()), (naive.bytes(), naive.held.len() as u64));
+                    prop_assert_eq!(buffer.is_full(), !naive.held.is_empty() && naive.bytes() >= size);
+                    if buffer.is_full() || take == 0 {
+                        let sealed = buffer.seal().unwrap();
+                        prop_assert_eq!((sealed.bytes, sealed.records), (naive.bytes(), naive.held.len() as u64));
+                        prop_assert!(sealed.bytes <= size || sealed.records == 1);
+                        sealed_positions.extend(sealed.set.ranges(PartitionId(1)).iter().copied());
+                        naive.held.clear();
+                    }
+                }
+            }
+            sealed_positions.extend(buffer.seal().iter().flat_map(|s| s.set.ranges(PartitionId(1)).to_vec()));
+            prop_assert!(buffer.seal().is_none());
+            let mut next = 0;
+            for range in sealed_positions {
+                prop_assert_eq!(range.start.0, next);
+                next = range.end.0;
+            }
+            prop_assert_eq!(next, position);
+        }
+    }
+}

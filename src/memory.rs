@@ -1,0 +1,257 @@
+//! The memory that the channels and buffers of all delivery streams may hold together.
+//!
+//! Always true: what is granted never exceeds the limit, and a stream that stays within its guaranteed share is never made
+//! to wait by another. Half of the limit is guaranteed in equal shares, the other half is borrowed by whoever needs it.
+//! Bytes are granted once, when a source is about to read; behind that they only change hands ([`Permit::split`]), so no
+//! stage can wait for memory that a later stage holds.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// How long a waiting source goes without looking whether it has been told to stop.
+const WAIT_STEP: Duration = Duration::from_millis(100);
+
+/// The budget of the whole process.
+#[derive(Clone)]
+pub struct MemoryBudget(Arc<Budget>);
+
+struct Budget {
+    limit: u64,
+    members: Mutex<Members>,
+    freed: Condvar,
+}
+
+#[derive(Default)]
+struct Members {
+    next: u64,
+    by_id: BTreeMap<u64, Member>,
+}
+
+struct Member {
+    used: u64,
+    sealable: Arc<AtomicU64>,
+    relief: Arc<Notify>,
+}
+
+/// One delivery stream's part in the budget, from its start to its end.
+pub struct StreamBudget {
+    id: u64,
+    budget: Arc<Budget>,
+    sealable: Arc<AtomicU64>,
+    relief: Arc<Notify>,
+}
+
+/// Bytes granted to one stream; dropping it gives them back.
+pub struct Permit {
+    id: u64,
+    budget: Arc<Budget>,
+    bytes: AtomicU64,
+}
+
+impl MemoryBudget {
+    /// A budget of `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        Self(Arc::new(Budget { limit, members: Mutex::default(), freed: Condvar::new() }))
+    }
+
+    /// A new member. The guaranteed shares of all are smaller from now on.
+    pub fn join(&self) -> Arc<StreamBudget> {
+        let mut members = self.0.members();
+        let id = members.next;
+        members.next += 1;
+        let (sealable, relief) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
+        let member = Member { used: 0, sealable: sealable.clone(), relief: relief.clone() };
+        members.by_id.insert(id, member);
+        Arc::new(StreamBudget { id, budget: self.0.clone(), sealable, relief })
+    }
+
+    /// Bytes that are granted at this moment, to all streams together.
+    pub fn used(&self) -> u64 {
+        self.0.members().by_id.values().map(|member| member.used).sum()
+    }
+}
+
+impl Budget {
+    fn members(&self) -> MutexGuard<'_, Members> {
+        // The numbers are changed in single steps, so a panic elsewhere leaves them right.
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether `bytes` more for the member `id` stay within the rules.
+    fn fits(&self, members: &Members, id: u64, bytes: u64) -> bool {
+        let share = self.limit / 2 / members.by_id.len().max(1) as u64;
+        let borrowed = |used: u64| used.saturating_sub(share);
+        let mut borrowed_by_all = 0;
+        let mut borrowed_by_me = 0;
+        for (&other, member) in &members.by_id {
+            if other == id {
+                borrowed_by_me = borrowed(member.used + bytes);
+            }
+            borrowed_by_all += borrowed(if other == id { member.used + bytes } else { member.used });
+        }
+        borrowed_by_me == 0 || borrowed_by_all <= self.limit / 2
+    }
+
+    fn give_back(&self, id: u64, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        if let Some(member) = self.members().by_id.get_mut(&id) {
+            member.used = member.used.saturating_sub(bytes);
+        }
+        self.freed.notify_all();
+    }
+}
+
+impl StreamBudget {
+    /// Waits until `bytes` may be held, and asks the stream with the largest open buffers to seal one meanwhile. Blocks
+    /// the calling thread; `None` when `stop` was cancelled.
+    pub fn acquire(&self, bytes: u64, stop: &CancellationToken) -> Option<Arc<Permit>> {
+        // What is larger than all there is would wait for ever: it is granted when nothing else is held.
+        let wanted = bytes.min(self.budget.limit / 2);
+        let mut members = self.budget.members();
+        loop {
+            if stop.is_cancelled() {
+                return None;
+            }
+            if self.budget.fits(&members, self.id, wanted) {
+                if let Some(member) = members.by_id.get_mut(&self.id) {
+                    member.used += wanted;
+                }
+                let permit = Permit { id: self.id, budget: self.budget.clone(), bytes: AtomicU64::new(wanted) };
+                return Some(Arc::new(permit));
+            }
+            let largest = members.by_id.values().max_by_key(|member| member.sealable.load(Ordering::Relaxed));
+            if let Some(largest) = largest.filter(|member| member.sealable.load(Ordering::Relaxed) > 0) {
+                largest.relief.notify_one();
+            }
+            members = self
+                .budget
+                .freed
+                .wait_timeout(members, WAIT_STEP)
+                .map_or_else(|e| e.into_inner().0, |(guard, _)| guard);
+        }
+    }
+
+    /// Says how many bytes sealing this stream's largest buffers would set free.
+    pub fn set_sealable(&self, bytes: u64) {
+        self.sealable.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Resolves when memory is short and this stream holds the largest buffers.
+    pub async fn relief_wanted(&self) {
+        self.relief.notified().await;
+    }
+
+    /// Bytes that this stream is guaranteed, whatever the others do.
+    pub fn share(&self) -> u64 {
+        let members = self.budget.members().by_id.len().max(1) as u64;
+        self.budget.limit / 2 / members
+    }
+}
+
+impl Drop for StreamBudget {
+    fn drop(&mut self) {
+        self.budget.members().by_id.remove(&self.id);
+        self.budget.freed.notify_all();
+    }
+}
+
+impl Permit {
+    /// Bytes that this permit still covers.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Hands up to `bytes` of this permit on, for what was made from the bytes that it covers.
+    pub fn split(&self, bytes: u64) -> Permit {
+        let mut taken = 0;
+        let _ = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |have| {
+            taken = bytes.min(have);
+            Some(have - taken)
+        });
+        Permit { id: self.id, budget: self.budget.clone(), bytes: AtomicU64::new(taken) }
+    }
+
+    /// Takes over what another permit of the same stream covers.
+    pub fn absorb(&self, other: Permit) {
+        self.bytes.fetch_add(other.bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.budget.give_back(self.id, *self.bytes.get_mut());
+    }
+}
+
+/// Bytes with the permit for them: both go together, when the last slice of the bytes is dropped.
+pub fn guarded(data: Vec<u8>, permit: Arc<Permit>) -> bytes::Bytes {
+    struct Guarded(Vec<u8>, #[allow(dead_code, reason = "held for its drop")] Arc<Permit>);
+    impl AsRef<[u8]> for Guarded {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    bytes::Bytes::from_owner(Guarded(data, permit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MB: u64 = 1 << 20;
+
+    #[test]
+    fn a_stream_that_borrows_all_leaves_the_others_their_share() {
+        let budget = MemoryBudget::new(16 * MB);
+        let (greedy, modest) = (budget.join(), budget.join());
+        let go = CancellationToken::new();
+        let held: Vec<_> = (0..12).map(|_| greedy.acquire(MB, &go).unwrap()).collect();
+        let stopped = CancellationToken::new();
+        stopped.cancel();
+        assert!(greedy.acquire(MB, &stopped).is_none());
+        assert!(!greedy.budget.fits(&greedy.budget.members(), greedy.id, MB));
+        let share: Vec<_> = (0..4).map(|_| modest.acquire(MB, &go).unwrap()).collect();
+        assert_eq!(budget.used(), 16 * MB);
+        drop((held, share));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn split_and_guarded_bytes_give_back_exactly_what_was_granted() {
+        let budget = MemoryBudget::new(16 * MB);
+        let member = budget.join();
+        let permit = member.acquire(1000, &CancellationToken::new()).unwrap();
+        let part = permit.split(300);
+        assert_eq!((permit.bytes(), part.bytes(), budget.used()), (700, 300, 1000));
+        assert_eq!(permit.split(900).bytes(), 700);
+        let bytes = guarded(vec![1, 2, 3], Arc::new(part));
+        let slice = bytes.slice(1..2);
+        drop((bytes, permit));
+        assert_eq!(budget.used(), 300);
+        drop(slice);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn whoever_waits_asks_the_largest_for_relief() {
+        let budget = MemoryBudget::new(16 * MB);
+        let (large, small) = (budget.join(), budget.join());
+        let go = CancellationToken::new();
+        let held: Vec<_> = (0..12).map(|_| large.acquire(MB, &go).unwrap()).collect();
+        large.set_sealable(12 * MB);
+        let share: Vec<_> = (0..4).map(|_| small.acquire(MB, &go).unwrap()).collect();
+        let waiter = std::thread::spawn(move || small.acquire(MB, &CancellationToken::new()).is_some());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(large.relief_wanted());
+        drop(held);
+        assert!(waiter.join().unwrap());
+        drop(share);
+    }
+}

@@ -1,0 +1,162 @@
+//! Sets of records, by the positions that they cover in their source partitions.
+//!
+//! Always true: the ranges of one partition are ascending, do not touch and are not empty. Records are added in the order
+//! of their positions, which is the order in which a source is read.
+
+use std::collections::BTreeMap;
+
+use crate::record::{PartitionId, Position, PositionRange};
+
+/// Exactly which records a buffer or a delivery holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordSet {
+    by_partition: BTreeMap<PartitionId, Vec<PositionRange>>,
+}
+
+impl RecordSet {
+    /// Adds records behind those that are there. What overlaps is kept once.
+    pub fn add(&mut self, partition: PartitionId, range: PositionRange) {
+        let ranges = self.by_partition.entry(partition).or_default();
+        match ranges.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => ranges.push(range),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_partition.is_empty()
+    }
+
+    /// The partitions and their ranges, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (PartitionId, &[PositionRange])> {
+        self.by_partition.iter().map(|(&partition, ranges)| (partition, ranges.as_slice()))
+    }
+
+    pub fn ranges(&self, partition: PartitionId) -> &[PositionRange] {
+        self.by_partition.get(&partition).map_or(&[], Vec::as_slice)
+    }
+
+    /// The lowest position in `partition`.
+    pub fn first(&self, partition: PartitionId) -> Option<Position> {
+        self.ranges(partition).first().map(|range| range.start)
+    }
+
+    /// The position behind the last one in `partition`.
+    pub fn end(&self, partition: PartitionId) -> Option<Position> {
+        self.ranges(partition).last().map(|range| range.end)
+    }
+
+    /// Takes out everything of `partition`, and says how many positions (bytes, for a file) that were.
+    pub fn remove(&mut self, partition: PartitionId) -> u64 {
+        let ranges = self.by_partition.remove(&partition).unwrap_or_default();
+        ranges.iter().map(|range| range.end.0 - range.start.0).sum()
+    }
+
+    /// Takes out what of `partition` lies at `from` or behind it, and says how many positions that were.
+    pub fn truncate(&mut self, partition: PartitionId, from: Position) -> u64 {
+        let Some(ranges) = self.by_partition.get_mut(&partition) else { return 0 };
+        let mut removed = 0;
+        ranges.retain_mut(|range| {
+            let keep_to = range.end.min(from).max(range.start);
+            removed += range.end.0 - keep_to.0;
+            range.end = keep_to;
+            range.start < range.end
+        });
+        if ranges.is_empty() {
+            self.by_partition.remove(&partition);
+        }
+        removed
+    }
+}
+
+/// The ranges of one partition as a compact byte string: varints of the gaps and lengths, in turn.
+pub fn encode_ranges(ranges: &[PositionRange]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(ranges.len() * 4);
+    let mut at = 0;
+    for range in ranges {
+        put_varint(&mut bytes, range.start.0 - at);
+        put_varint(&mut bytes, range.end.0 - range.start.0);
+        at = range.end.0;
+    }
+    bytes
+}
+
+/// The opposite of [`encode_ranges`]; `None` when the bytes are not such a string.
+pub fn decode_ranges(mut bytes: &[u8]) -> Option<Vec<PositionRange>> {
+    let mut ranges = Vec::new();
+    let mut at = 0u64;
+    while !bytes.is_empty() {
+        let start = at.checked_add(take_varint(&mut bytes)?)?;
+        let length = take_varint(&mut bytes)?;
+        at = start.checked_add(length)?;
+        if length == 0 {
+            return None;
+        }
+        ranges.push(PositionRange::new(start, at));
+    }
+    Some(ranges)
+}
+
+fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
+fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let bits = u64::from(byte & 0x7f);
+        if shift == 63 && bits > 1 {
+            return None;
+        }
+        value |= bits << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn ranges_survive_their_encoding(steps in proptest::collection::vec((0u64..1 << 40, 1u64..1 << 30), 0..40)) {
+            let mut at = 0;
+            let ranges: Vec<_> = steps.iter().map(|&(gap, length)| {
+                let range = PositionRange::new(at + gap, at + gap + length);
+                at = range.end.0;
+                range
+            }).collect();
+            prop_assert_eq!(decode_ranges(&encode_ranges(&ranges)), Some(ranges));
+        }
+
+        #[test]
+        fn any_bytes_decode_or_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = decode_ranges(&bytes);
+        }
+    }
+
+    #[test]
+    fn touching_ranges_become_one_and_truncation_counts_what_it_takes() {
+        let mut set = RecordSet::default();
+        let file = PartitionId(7);
+        set.add(file, PositionRange::new(0, 10));
+        set.add(file, PositionRange::new(10, 20));
+        set.add(file, PositionRange::new(30, 40));
+        assert_eq!(set.ranges(file), [PositionRange::new(0, 20), PositionRange::new(30, 40)]);
+        assert_eq!((set.first(file), set.end(file)), (Some(Position(0)), Some(Position(40))));
+        assert_eq!(set.truncate(file, Position(15)), 15);
+        assert_eq!(set.ranges(file), [PositionRange::new(0, 15)]);
+        assert_eq!(set.remove(file), 15);
+        assert!(set.is_empty());
+    }
+}
