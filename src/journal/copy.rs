@@ -1,0 +1,136 @@
+//! The checkpoint copy: a second file beside the database, from which a start is possible when the database is lost.
+//!
+//! It is written whole beside the old one, synced and renamed, so that there is always a complete one.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use rusqlite::{Transaction, params};
+use serde::{Deserialize, Serialize};
+
+use super::{Journal, JournalError};
+
+/// Name of the copy in `state_dir`.
+pub const FILE: &str = "checkpoints.json";
+
+/// Every checkpoint of a daemon at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointCopy {
+    /// 1.
+    format: u32,
+    streams: Vec<StreamCopy>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct StreamCopy {
+    name: String,
+    version: u64,
+    scanned: bool,
+    partitions: Vec<PartitionCopy>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct PartitionCopy {
+    uuid: String,
+    place: String,
+    device: u64,
+    inode: u64,
+    checkpoint: u64,
+    evidence: String,
+}
+
+impl CheckpointCopy {
+    /// The copy in `state_dir`: `None` where there is none, an error where there is one that cannot be used.
+    pub fn load(state_dir: &Path) -> io::Result<Option<Self>> {
+        match std::fs::read(state_dir.join(FILE)) {
+            Ok(bytes) => {
+                let copy: Self = serde_json::from_slice(&bytes)?;
+                if copy.format == 1 { Ok(Some(copy)) } else { Err(io::Error::other("a copy of an unknown format")) }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fills an empty database with the copy's streams and partitions.
+    pub(super) fn restore(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        for stream in &self.streams {
+            transaction.execute(
+                "INSERT INTO stream (name, version, configuration, scanned) VALUES (?1, ?2, '', ?3)",
+                params![stream.name, stream.version, stream.scanned],
+            )?;
+            let id = transaction.last_insert_rowid();
+            for partition in &stream.partitions {
+                transaction.execute(
+                    "INSERT INTO source_partition (stream, uuid, place, device, inode, checkpoint, evidence)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                    params![
+                        id,
+                        partition.uuid,
+                        partition.place,
+                        partition.device as i64,
+                        partition.inode as i64,
+                        partition.checkpoint as i64,
+                        partition.evidence
+                    ],
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Journal {
+    /// A number that grows whenever there is something new to copy.
+    pub fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Relaxed)
+    }
+
+    /// Writes the copy.
+    pub fn write_copy(&self) -> Result<(), JournalError> {
+        let copy = self.copy()?;
+        let path = self.state_dir().join(FILE);
+        write_whole(&path, &serde_json::to_vec_pretty(&copy).unwrap_or_default()).map_err(|error| {
+            let message = format!("{}: {error}", path.display());
+            JournalError::Disk(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(10), Some(message)))
+        })
+    }
+
+    fn copy(&self) -> Result<CheckpointCopy, JournalError> {
+        let names: Vec<(i64, String, u64, bool)> = {
+            let connection = self.connection();
+            let mut statement =
+                connection.prepare_cached("SELECT id, name, version, scanned FROM stream ORDER BY id")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+            rows.collect::<rusqlite::Result<_>>()?
+        };
+        let mut streams = Vec::with_capacity(names.len());
+        for (id, name, version, scanned) in names {
+            let partitions = self.partitions(id)?.into_iter().map(|row| PartitionCopy {
+                uuid: row.uuid,
+                place: row.place,
+                device: row.device,
+                inode: row.inode,
+                checkpoint: row.checkpoint.0,
+                evidence: row.evidence,
+            });
+            streams.push(StreamCopy { name, version, scanned, partitions: partitions.collect() });
+        }
+        Ok(CheckpointCopy { format: 1, streams })
+    }
+}
+
+/// Replaces the file at `path` by one with `bytes`, durably: a crash leaves the old one or the new one.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let aside = PathBuf::from(format!("{}.new", path.display()));
+    let mut file = File::create(&aside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&aside, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}

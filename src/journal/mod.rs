@@ -1,0 +1,449 @@
+//! The journal: checkpoints and deliveries, durable in one embedded SQLite database.
+//!
+//! Always true: before a payload leaves, its delivery is here; a checkpoint moves only in the transaction that settles
+//! what it passes; a settled delivery stays until the checkpoints have passed all its records. Every change is one
+//! transaction, synced to disk before the call returns (`WAL`, `synchronous=FULL`).
+//!
+//! ```text
+//!   sealed ──intend──▶ pending ──settle──▶ settled ──checkpoints pass it──▶ forgotten
+//!                         └──cancel (no object, new configuration)──▶ gone, its records are new
+//! ```
+//!
+//! All calls block; callers on async workers go through [`Journal::run`].
+
+mod copy;
+mod open;
+mod schema;
+
+pub use copy::CheckpointCopy;
+pub use open::{OpenError, Opened, Start};
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
+
+use crate::positions::{RecordSet, decode_ranges, encode_ranges};
+use crate::record::{PartitionId, Position, PositionRange};
+
+/// The open journal of one daemon. Cheap to clone.
+#[derive(Clone)]
+pub struct Journal(Arc<Inner>);
+
+struct Inner {
+    connection: Mutex<Connection>,
+    state_dir: PathBuf,
+    instance: String,
+    /// Grows with every change of a checkpoint, so that the copy is written only when there is something new.
+    changes: AtomicU64,
+    /// Held as long as the journal is: one daemon at a time.
+    _lock: std::fs::File,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The disk of `state_dir` is full, or the file system failed; the same call may be made again.
+    #[error("the state database could not be written")]
+    Disk(#[source] rusqlite::Error),
+    /// The database is damaged. The next start sets it aside.
+    #[error("the state database is damaged")]
+    Corrupt(#[source] rusqlite::Error),
+    #[error("the state database refused a statement")]
+    Sqlite(#[source] rusqlite::Error),
+    #[error("the state database holds {what} that this program cannot read")]
+    Content { what: String },
+}
+
+impl From<rusqlite::Error> for JournalError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(
+                ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::ReadOnly
+                | ErrorCode::OutOfMemory,
+            ) => Self::Disk(error),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(error),
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+type Result<T, E = JournalError> = std::result::Result<T, E>;
+
+/// A delivery stream as the journal knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamRow {
+    pub id: i64,
+    /// Counts the configurations of this stream from 1; part of every object's key.
+    pub version: u64,
+    /// Whether the first scan of its sources has been journalled: what is seen from now on is new.
+    pub scanned: bool,
+}
+
+/// A source partition: one file of one delivery stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionRow {
+    pub id: PartitionId,
+    pub uuid: String,
+    /// The path under which it was seen last.
+    pub place: String,
+    pub device: u64,
+    pub inode: u64,
+    pub checkpoint: Position,
+    /// What the source stored to know the partition by; see `SourcePartition::evidence`.
+    pub evidence: String,
+}
+
+/// A source partition that is seen for the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPartition {
+    pub place: String,
+    pub device: u64,
+    pub inode: u64,
+    pub checkpoint: Position,
+    pub evidence: String,
+}
+
+/// What of a record a delivery holds: its one fate (destination or error output), or its copy in the backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Fate,
+    Copy,
+}
+
+/// A delivery before its payload leaves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intent {
+    /// The delivery id, part of the key.
+    pub uuid: String,
+    pub kind: Kind,
+    /// `destination`, `backup`, or an error output type such as `processing-failed`.
+    pub output: String,
+    /// Where the object goes, as JSON: enough to ask for it after the configuration has changed.
+    pub destination: String,
+    /// How the payload is formed, as JSON: enough to form it again.
+    pub format: String,
+    pub key: String,
+    pub version: u64,
+    pub arrival_ms: i64,
+    pub records: u64,
+    pub set: RecordSet,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryRowId(pub i64);
+
+/// A delivery found in the journal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeliveryRow {
+    pub id: DeliveryRowId,
+    pub settled: bool,
+    pub intent: Intent,
+}
+
+/// A checkpoint to be stored, with the source's evidence if there is new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub partition: PartitionId,
+    pub position: Position,
+    pub evidence: Option<String>,
+}
+
+impl Journal {
+    /// Random, and the same for the life of the database: it names what belongs to this daemon in shared folders.
+    pub fn instance(&self) -> &str {
+        &self.0.instance
+    }
+
+    pub fn state_dir(&self) -> &Path {
+        &self.0.state_dir
+    }
+
+    /// Runs `call` on a blocking thread, again and again while the disk does not let it: a full disk pauses the stream.
+    pub async fn run<T, F>(&self, what: &'static str, call: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Journal) -> Result<T> + Send + Sync + 'static,
+    {
+        let call = Arc::new(call);
+        let mut delay = Duration::from_millis(100);
+        loop {
+            let (journal, attempt) = (self.clone(), call.clone());
+            let done = tokio::task::spawn_blocking(move || attempt(&journal)).await;
+            match done {
+                Ok(Err(JournalError::Disk(error))) => {
+                    tracing::error!(%error, what, retry_in = ?delay, "the state database cannot be written; waiting");
+                    tokio::time::sleep(delay).await;
+                    delay = (delay * 2).min(Duration::from_secs(10));
+                }
+                Ok(result) => return result,
+                Err(join) => std::panic::resume_unwind(join.into_panic()),
+            }
+        }
+    }
+
+    /// The row of the stream `name`, made or moved to the next version if `configuration` is not the one it had.
+    pub fn stream(&self, name: &str, configuration: &str) -> Result<StreamRow> {
+        self.change(|transaction| {
+            let found: Option<(i64, u64, String, bool)> = transaction
+                .query_row("SELECT id, version, configuration, scanned FROM stream WHERE name = ?1", [name], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })
+                .optional()?;
+            let Some((id, version, stored, scanned)) = found else {
+                transaction.execute(
+                    "INSERT INTO stream (name, version, configuration) VALUES (?1, 1, ?2)",
+                    params![name, configuration],
+                )?;
+                return Ok(StreamRow { id: transaction.last_insert_rowid(), version: 1, scanned: false });
+            };
+            // A row that was restored from the checkpoint copy has no configuration: it keeps its version.
+            let version = if stored.is_empty() || stored == configuration { version } else { version + 1 };
+            transaction.execute(
+                "UPDATE stream SET version = ?2, configuration = ?3 WHERE id = ?1",
+                params![id, version, configuration],
+            )?;
+            Ok(StreamRow { id, version, scanned })
+        })
+    }
+
+    pub fn partitions(&self, stream: i64) -> Result<Vec<PartitionRow>> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
+            "SELECT id, uuid, place, device, inode, checkpoint, evidence FROM source_partition
+             WHERE stream = ?1 ORDER BY id",
+        )?;
+        let rows = statement.query_map([stream], |row| {
+            Ok(PartitionRow {
+                id: PartitionId(row.get(0)?),
+                uuid: row.get(1)?,
+                place: row.get(2)?,
+                device: row.get::<_, i64>(3)? as u64,
+                inode: row.get::<_, i64>(4)? as u64,
+                checkpoint: Position(row.get::<_, i64>(5)? as u64),
+                evidence: row.get(6)?,
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// First sight: all of `new` in one transaction, before anything of them is read. From now on the stream counts as
+    /// scanned.
+    pub fn register(&self, stream: i64, new: &[NewPartition]) -> Result<Vec<PartitionId>> {
+        let ids = self.change(|transaction| {
+            transaction.execute("UPDATE stream SET scanned = 1 WHERE id = ?1", [stream])?;
+            let mut statement = transaction.prepare_cached(
+                "INSERT INTO source_partition (stream, uuid, place, device, inode, checkpoint, evidence)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?;
+            let mut ids = Vec::with_capacity(new.len());
+            for partition in new {
+                let uuid = uuid::Uuid::new_v4().to_string();
+                let (device, inode) = (partition.device as i64, partition.inode as i64);
+                let checkpoint = partition.checkpoint.0 as i64;
+                statement.execute(params![
+                    stream,
+                    uuid,
+                    partition.place,
+                    device,
+                    inode,
+                    checkpoint,
+                    partition.evidence
+                ])?;
+                ids.push(PartitionId(transaction.last_insert_rowid()));
+            }
+            Ok(ids)
+        })?;
+        self.0.changes.fetch_add(1, Ordering::Relaxed);
+        Ok(ids)
+    }
+
+    /// The partition is found under another path now.
+    pub fn moved(&self, partition: PartitionId, place: &str) -> Result<()> {
+        self.change(|transaction| {
+            transaction.execute("UPDATE source_partition SET place = ?2 WHERE id = ?1", params![partition.0, place])?;
+            Ok(())
+        })
+    }
+
+    /// The partition is gone for good: nobody needs it, and it will never be found again.
+    pub fn forget(&self, partition: PartitionId) -> Result<()> {
+        self.change(|transaction| {
+            // Its settled deliveries are needed no longer by it, but perhaps by another partition.
+            transaction.execute("DELETE FROM source_partition WHERE id = ?1", [partition.0])?;
+            transaction.execute(FORGET_EMPTY, [])?;
+            Ok(())
+        })
+    }
+
+    /// All deliveries of a stream that are not forgotten yet, in the order in which they were journalled.
+    pub fn deliveries(&self, stream: i64) -> Result<Vec<DeliveryRow>> {
+        let connection = self.connection();
+        let mut sets = std::collections::HashMap::<i64, RecordSet>::new();
+        let mut statement = connection.prepare_cached(
+            "SELECT delivery, partition, first_position, end_position, ranges FROM delivery_records
+             WHERE delivery IN (SELECT id FROM delivery WHERE stream = ?1)",
+        )?;
+        let mut rows = statement.query([stream])?;
+        while let Some(row) = rows.next()? {
+            let (delivery, partition) = (row.get::<_, i64>(0)?, PartitionId(row.get(1)?));
+            let (first, end) = (row.get::<_, i64>(2)? as u64, row.get::<_, i64>(3)? as u64);
+            let ranges = match row.get::<_, Option<Vec<u8>>>(4)? {
+                Some(bytes) => decode_ranges(&bytes),
+                None => (first < end).then(|| vec![PositionRange::new(first, end)]),
+            };
+            let unreadable = || JournalError::Content { what: format!("the records of delivery {delivery}") };
+            let set = sets.entry(delivery).or_default();
+            for range in ranges.ok_or_else(unreadable)? {
+                set.add(partition, range);
+            }
+        }
+        let mut statement = connection.prepare_cached(
+            "SELECT id, settled, uuid, kind, output, destination, format, key, version, arrival_ms, records
+             FROM delivery WHERE stream = ?1 ORDER BY id",
+        )?;
+        let rows = statement.query_map([stream], |row| {
+            let id = row.get::<_, i64>(0)?;
+            Ok(DeliveryRow {
+                id: DeliveryRowId(id),
+                settled: row.get(1)?,
+                intent: Intent {
+                    uuid: row.get(2)?,
+                    kind: if row.get::<_, String>(3)? == "copy" { Kind::Copy } else { Kind::Fate },
+                    output: row.get(4)?,
+                    destination: row.get(5)?,
+                    format: row.get(6)?,
+                    key: row.get(7)?,
+                    version: row.get(8)?,
+                    arrival_ms: row.get(9)?,
+                    records: row.get(10)?,
+                    set: sets.remove(&id).unwrap_or_default(),
+                },
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Journals a delivery: from here on a crash leads to this key and these records, or to a cancellation.
+    pub fn intend(&self, stream: i64, intent: &Intent) -> Result<DeliveryRowId> {
+        self.change(|transaction| {
+            let kind = match intent.kind {
+                Kind::Fate => "fate",
+                Kind::Copy => "copy",
+            };
+            // A repetition after an error whose transaction had succeeded all the same finds its row.
+            let known = transaction
+                .query_row("SELECT id FROM delivery WHERE uuid = ?1", [&intent.uuid], |row| row.get(0))
+                .optional()?;
+            if let Some(id) = known {
+                return Ok(DeliveryRowId(id));
+            }
+            transaction
+                .prepare_cached(
+                    "INSERT INTO delivery
+                     (stream, uuid, kind, output, destination, format, key, version, arrival_ms, records)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                )?
+                .execute(params![
+                    stream,
+                    intent.uuid,
+                    kind,
+                    intent.output,
+                    intent.destination,
+                    intent.format,
+                    intent.key,
+                    intent.version,
+                    intent.arrival_ms,
+                    intent.records
+                ])?;
+            let id = transaction.last_insert_rowid();
+            insert_records(transaction, id, &intent.set)?;
+            Ok(DeliveryRowId(id))
+        })
+    }
+
+    /// Some records of a pending delivery can never be read again: it goes on with those of `set`.
+    pub fn shrink(&self, delivery: DeliveryRowId, set: &RecordSet) -> Result<()> {
+        self.change(|transaction| {
+            transaction.execute("DELETE FROM delivery_records WHERE delivery = ?1", [delivery.0])?;
+            insert_records(transaction, delivery.0, set)
+        })
+    }
+
+    /// The delivery will never be made: its object is known not to exist, and its records are new again.
+    pub fn cancel(&self, delivery: DeliveryRowId) -> Result<()> {
+        self.change(|transaction| {
+            transaction.execute("DELETE FROM delivery WHERE id = ?1", [delivery.0])?;
+            Ok(())
+        })
+    }
+
+    /// One transaction: the deliveries are settled, the checkpoints move, and the settled deliveries that the checkpoints
+    /// have passed are forgotten.
+    pub fn settle(&self, stream: i64, deliveries: &[DeliveryRowId], checkpoints: &[Checkpoint]) -> Result<()> {
+        self.change(|transaction| {
+            let mut statement = transaction.prepare_cached("UPDATE delivery SET settled = 1 WHERE id = ?1")?;
+            for delivery in deliveries {
+                statement.execute([delivery.0])?;
+            }
+            let mut statement = transaction.prepare_cached(
+                "UPDATE source_partition SET checkpoint = max(checkpoint, ?2), evidence = coalesce(?3, evidence)
+                 WHERE id = ?1",
+            )?;
+            for checkpoint in checkpoints {
+                statement.execute(params![
+                    checkpoint.partition.0,
+                    checkpoint.position.0 as i64,
+                    checkpoint.evidence
+                ])?;
+            }
+            transaction.prepare_cached(FORGET_PASSED)?.execute([stream])?;
+            Ok(())
+        })?;
+        if !checkpoints.is_empty() {
+            self.0.changes.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic inside a call rolls its transaction back, so the connection stays good.
+        self.0.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let value = work(&transaction)?;
+        transaction.commit()?;
+        Ok(value)
+    }
+}
+
+const FORGET_PASSED: &str = "
+    DELETE FROM delivery WHERE stream = ?1 AND settled = 1 AND NOT EXISTS (
+        SELECT 1 FROM delivery_records AS held JOIN source_partition AS source ON source.id = held.partition
+        WHERE held.delivery = delivery.id AND held.end_position > source.checkpoint)";
+
+const FORGET_EMPTY: &str = "
+    DELETE FROM delivery WHERE settled = 1
+    AND NOT EXISTS (SELECT 1 FROM delivery_records AS held WHERE held.delivery = delivery.id)";
+
+fn insert_records(transaction: &Transaction<'_>, delivery: i64, set: &RecordSet) -> Result<()> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO delivery_records (delivery, partition, first_position, end_position, ranges)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for (partition, ranges) in set.iter() {
+        let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { continue };
+        let several = (ranges.len() > 1).then(|| encode_ranges(ranges));
+        statement.execute(params![delivery, partition.0, first.start.0 as i64, last.end.0 as i64, several])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! The tables of the state database, and how an older one becomes the current one.
+//!
+//! Documented for people in `docs/state-database.md`; both change together. `PRAGMA user_version` holds the version.
+
+use rusqlite::Connection;
+
+/// The version that this program writes.
+pub const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE meta (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE stream (
+    id            INTEGER PRIMARY KEY,
+    name          TEXT NOT NULL UNIQUE,
+    version       INTEGER NOT NULL,
+    configuration TEXT NOT NULL,
+    scanned       INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE source_partition (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream     INTEGER NOT NULL REFERENCES stream (id) ON DELETE CASCADE,
+    uuid       TEXT NOT NULL UNIQUE,
+    place      TEXT NOT NULL,
+    device     INTEGER NOT NULL,
+    inode      INTEGER NOT NULL,
+    checkpoint INTEGER NOT NULL,
+    evidence   TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX source_partition_of_stream ON source_partition (stream);
+
+CREATE TABLE delivery (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream       INTEGER NOT NULL REFERENCES stream (id) ON DELETE CASCADE,
+    uuid         TEXT NOT NULL UNIQUE,
+    kind         TEXT NOT NULL CHECK (kind IN ('fate', 'copy')),
+    output       TEXT NOT NULL,
+    destination  TEXT NOT NULL,
+    format       TEXT NOT NULL,
+    key          TEXT NOT NULL,
+    version      INTEGER NOT NULL,
+    arrival_ms   INTEGER NOT NULL,
+    records      INTEGER NOT NULL,
+    settled      INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX delivery_of_stream ON delivery (stream, settled);
+
+CREATE TABLE delivery_records (
+    delivery       INTEGER NOT NULL REFERENCES delivery (id) ON DELETE CASCADE,
+    partition      INTEGER NOT NULL REFERENCES source_partition (id) ON DELETE CASCADE,
+    first_position INTEGER NOT NULL,
+    end_position   INTEGER NOT NULL,
+    ranges         BLOB,
+    PRIMARY KEY (delivery, partition)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX delivery_records_of_partition ON delivery_records (partition);
+";
+
+/// Makes the tables where there are none, and brings older ones up to date. `Err(found)` is a version of the future.
+pub fn prepare(connection: &mut Connection) -> rusqlite::Result<Result<(), i64>> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match found {
+        VERSION => Ok(Ok(())),
+        0 => {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(TABLES)?;
+            let instance = uuid::Uuid::new_v4().to_string();
+            transaction.execute("INSERT INTO meta (name, value) VALUES ('instance', ?1)", [instance])?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+            transaction.commit()?;
+            Ok(Ok(()))
+        }
+        newer => Ok(Err(newer)),
+    }
+}
