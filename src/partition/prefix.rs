@@ -1,0 +1,303 @@
+//! Prefix expressions: `!{namespace:value}` in the prefixes of objects and of error outputs.
+//!
+//! What must always hold: every expression of one evaluation tells the same instant; a parsed template evaluates
+//! without failing, to at most 512 bytes, with neither a `..` component nor a leading `/`. Expressions end at their first `}`,
+//! even in quotes. An empty prefix counts as none.
+
+use serde::{Serialize, Serializer};
+
+use super::java_time::{Moment, TimePattern};
+use super::{PrefixError, TimeZoneName, listed, nearest};
+
+/// What can stand for `!{firehose:error-output-type}`.
+pub const ERROR_OUTPUT_TYPES: [&str; 7] = [
+    "processing-failed",
+    "format-conversion-failed",
+    "AmazonOpenSearchService-failed",
+    "splunk-failed",
+    "http-endpoint-failed",
+    "metadata-extraction-failed",
+    "decompression-failed",
+];
+
+const CHARS_MAX: usize = 1024;
+/// Firehose says characters. S3 counts a key's bytes, 1,024 of them, and the suffix needs its own.
+const EVALUATED_BYTES_MAX: usize = 512;
+const NAMESPACES: [&str; 4] = ["timestamp", "firehose", "partitionKeyFromQuery", "partitionKeyFromLambda"];
+const RANDOM_STRING: &str = "random-string";
+const ERROR_OUTPUT_TYPE: &str = "error-output-type";
+const DEFAULT_TIME: &str = "!{timestamp:yyyy/MM/dd/HH}/";
+
+/// Which expressions are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrefixKind {
+    /// Of a destination's or a backup's objects.
+    Prefix,
+    /// Of failed records' objects.
+    ErrorOutput,
+}
+
+/// A prefix, ready to be evaluated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PrefixTemplate {
+    text: String,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Piece {
+    Literal(String),
+    Time(TimePattern),
+    RandomString,
+    ErrorOutputType,
+}
+
+impl PrefixTemplate {
+    /// Takes the text as it is; the defaults are the business of `for_destination` and `for_error_output`.
+    pub fn parse(text: &str, kind: PrefixKind) -> Result<Self, PrefixError> {
+        check_text(text)?;
+        let pieces = pieces(text, kind)?;
+        check_evaluated(&pieces)?;
+        let template = Self { text: text.to_owned(), pieces: pieces.into_iter().map(|(_, piece)| piece).collect() };
+        if kind == PrefixKind::ErrorOutput && template.has_expressions() && !template.has_error_output_type() {
+            let message = "an error output prefix with expressions must contain `!{firehose:error-output-type}`";
+            let help = "add it, for example `errors/!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd}/`";
+            return Err(PrefixError::new(0, message, help));
+        }
+        Ok(template)
+    }
+
+    /// The destination's prefix as Firehose completes it: none is the time `yyyy/MM/dd/HH/`, one without any expression
+    /// gets that time behind it (no slash is put between), one with expressions stays as it is.
+    pub fn for_destination(given: Option<&str>) -> Result<Self, PrefixError> {
+        let given = Self::parse(given.unwrap_or_default(), PrefixKind::Prefix)?;
+        if given.has_expressions() {
+            return Ok(given);
+        }
+        Self::parse_completed(&given.text, DEFAULT_TIME, PrefixKind::Prefix)
+    }
+
+    /// The error output's prefix: as given, without any time added; if none is, `<prefix><type>/yyyy/MM/dd/HH/`.
+    ///
+    /// `destination_prefix` is the destination's as it was given, not completed. A mistake in it is returned with its
+    /// place in it, as `for_destination` does.
+    pub fn for_error_output(given: Option<&str>, destination_prefix: Option<&str>) -> Result<Self, PrefixError> {
+        if let Some(given) = given.filter(|given| !given.is_empty()) {
+            return Self::parse(given, PrefixKind::ErrorOutput);
+        }
+        let prefix = Self::parse(destination_prefix.unwrap_or_default(), PrefixKind::Prefix)?;
+        if prefix.has_expressions() {
+            let message = "an error output prefix is needed, because the prefix contains expressions";
+            let help = "set it, for example to `errors/!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd}/`";
+            return Err(PrefixError::new(0, message, help));
+        }
+        let completion = format!("!{{firehose:{ERROR_OUTPUT_TYPE}}}/{DEFAULT_TIME}");
+        Self::parse_completed(&prefix.text, &completion, PrefixKind::ErrorOutput)
+    }
+
+    /// The text as it was given and completed.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the text has any expression, one from its completion too.
+    pub fn has_expressions(&self) -> bool {
+        self.pieces.iter().any(|piece| !matches!(piece, Piece::Literal(_)))
+    }
+
+    /// The prefix of one object. `at` is the arrival of its oldest record; `error_type` one of [`ERROR_OUTPUT_TYPES`]
+    /// for an error output, `None` for other objects, whose templates do not ask for it. `random` gives the random strings,
+    /// a new one for each occurrence.
+    pub fn evaluate(
+        &self,
+        at: jiff::Timestamp,
+        zone: &TimeZoneName,
+        error_type: Option<&str>,
+        random: &mut dyn FnMut() -> String,
+    ) -> String {
+        let moment = Moment::new(at, zone);
+        let mut out = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(text) => out.push_str(text),
+                Piece::Time(pattern) => pattern.print(&moment, &mut out),
+                Piece::RandomString => out.push_str(&random()),
+                Piece::ErrorOutputType => out.push_str(error_type.unwrap_or_default()),
+            }
+        }
+        out
+    }
+
+    fn has_error_output_type(&self) -> bool {
+        self.pieces.contains(&Piece::ErrorOutputType)
+    }
+
+    /// The limit of a text's length counts for what was given alone, so it is not looked at again.
+    fn parse_completed(given: &str, completion: &str, kind: PrefixKind) -> Result<Self, PrefixError> {
+        let text = format!("{given}{completion}");
+        let pieces = pieces(&text, kind)?;
+        check_evaluated(&pieces).map_err(|error| PrefixError { offset: error.offset.min(given.len()), ..error })?;
+        Ok(Self { text, pieces: pieces.into_iter().map(|(_, piece)| piece).collect() })
+    }
+}
+
+impl Serialize for PrefixTemplate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl Piece {
+    /// A text at least as long as what the piece can become, and like it in its slashes and dots.
+    fn longest(&self) -> String {
+        match self {
+            Self::Literal(text) => text.clone(),
+            Self::Time(pattern) => pattern.longest(),
+            Self::RandomString => "R".repeat(11),
+            Self::ErrorOutputType => {
+                ERROR_OUTPUT_TYPES.iter().max_by_key(|name| name.len()).copied().unwrap_or_default().to_owned()
+            }
+        }
+    }
+}
+
+fn check_text(text: &str) -> Result<(), PrefixError> {
+    if let Some((offset, _)) = text.char_indices().nth(CHARS_MAX) {
+        let message = format!("the prefix is longer than {CHARS_MAX} characters");
+        return Err(PrefixError::new(offset, message, "shorten it; once evaluated it may have 512 bytes at most"));
+    }
+    if let Some((offset, c)) = text.char_indices().find(|(_, c)| c.is_control()) {
+        let message = format!("the prefix contains the control character `{}`", c.escape_default());
+        return Err(PrefixError::new(offset, message, "remove it"));
+    }
+    check_components(text).map_err(|(offset, message, help)| PrefixError::new(offset, message, help))
+}
+
+fn check_components(text: &str) -> Result<(), (usize, &'static str, &'static str)> {
+    if text.starts_with('/') {
+        let help = "remove the first `/`: it would make a folder without a name";
+        return Err((0, "the prefix begins with `/`", help));
+    }
+    let mut offset = 0;
+    for component in text.split('/') {
+        if matches!(component, "." | "..") {
+            let help = "write the path without `.` and `..`: a prefix cannot leave its bucket or folder";
+            return Err((offset, "the prefix has a folder `.` or `..`", help));
+        }
+        offset += component.len() + 1;
+    }
+    Ok(())
+}
+
+/// What quotes in a time pattern and neighbouring expressions make must keep to the rules for text, too.
+fn check_evaluated(pieces: &[(usize, Piece)]) -> Result<(), PrefixError> {
+    let mut evaluated = String::new();
+    let mut starts = Vec::new(); // of each piece, there and in the text
+    for (offset, piece) in pieces {
+        starts.push((evaluated.len(), *offset));
+        evaluated.push_str(&piece.longest());
+    }
+    let in_text =
+        |place: usize| starts.iter().rev().find(|(start, _)| *start <= place).map_or(0, |(_, offset)| *offset);
+    if evaluated.len() > EVALUATED_BYTES_MAX {
+        let message = format!("the prefix can become {} bytes long when it is evaluated", evaluated.len());
+        let help = format!("shorten it: {EVALUATED_BYTES_MAX} bytes are the limit, whatever the time and its zone");
+        return Err(PrefixError::new(in_text(EVALUATED_BYTES_MAX), message, help));
+    }
+    check_components(&evaluated).map_err(|(place, message, help)| {
+        PrefixError::new(in_text(place), format!("{message} when it is evaluated"), help)
+    })
+}
+
+/// The text in pieces, each with its place.
+fn pieces(text: &str, kind: PrefixKind) -> Result<Vec<(usize, Piece)>, PrefixError> {
+    let mut pieces = Vec::new();
+    let mut position = 0;
+    while position < text.len() {
+        let literal_end = text[position..].find("!{").map_or(text.len(), |found| position + found);
+        if literal_end > position {
+            pieces.push((position, Piece::Literal(text[position..literal_end].to_owned())));
+        }
+        if literal_end == text.len() {
+            break;
+        }
+        let inner = literal_end + 2;
+        let end = expression_end(text, inner)?;
+        pieces.push((literal_end, expression(&text[inner..end], inner, kind)?));
+        position = end + 1;
+    }
+    Ok(pieces)
+}
+
+/// Where the expression's `}` is.
+fn expression_end(text: &str, inner: usize) -> Result<usize, PrefixError> {
+    let end = text[inner..].find('}').map(|found| inner + found);
+    if let Some(nested) = text[inner..end.unwrap_or(text.len())].find("!{") {
+        let help = "end the expression before it with `}`; expressions cannot stand in one another, nor be quoted";
+        return Err(PrefixError::new(inner + nested, "`!{` may only begin an expression", help));
+    }
+    end.ok_or_else(|| {
+        let help = "end it with `}`, for example `!{timestamp:yyyy}`; `!{` cannot be text";
+        PrefixError::new(inner - 2, "the expression is not closed", help)
+    })
+}
+
+/// `body` is what stands between `!{` and `}`, at `offset`.
+fn expression(body: &str, offset: usize, kind: PrefixKind) -> Result<Piece, PrefixError> {
+    let Some((namespace, value)) = body.split_once(':') else {
+        let help = "an expression is `!{namespace:value}`, for example `!{timestamp:yyyy}`";
+        return Err(PrefixError::new(offset, format!("the expression `{body}` has no `:`"), help));
+    };
+    let value_offset = offset + namespace.len() + 1;
+    match namespace {
+        "timestamp" => TimePattern::parse(value)
+            .map(Piece::Time)
+            .map_err(|error| PrefixError { offset: value_offset + error.offset, ..error }),
+        "firehose" => firehose(value, value_offset, kind),
+        "partitionKeyFromQuery" | "partitionKeyFromLambda" => Err(partition_key(namespace, offset, kind)),
+        _ => {
+            let help = match nearest(namespace, NAMESPACES) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("the namespaces are {}", listed(&NAMESPACES)),
+            };
+            Err(PrefixError::new(offset, format!("unknown namespace `{namespace}`"), help))
+        }
+    }
+}
+
+fn firehose(value: &str, offset: usize, kind: PrefixKind) -> Result<Piece, PrefixError> {
+    match (value, kind) {
+        (RANDOM_STRING, _) => Ok(Piece::RandomString),
+        (ERROR_OUTPUT_TYPE, PrefixKind::ErrorOutput) => Ok(Piece::ErrorOutputType),
+        (ERROR_OUTPUT_TYPE, PrefixKind::Prefix) => {
+            let message = format!("`{ERROR_OUTPUT_TYPE}` is allowed in an error output prefix only");
+            Err(PrefixError::new(offset, message, "remove it here: delivered records have no error"))
+        }
+        _ => {
+            let known = [RANDOM_STRING, ERROR_OUTPUT_TYPE];
+            let help = match nearest(value, known) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("the values are {}", listed(&known)),
+            };
+            Err(PrefixError::new(offset, format!("unknown value `{value}` of the namespace `firehose`"), help))
+        }
+    }
+}
+
+fn partition_key(namespace: &str, offset: usize, kind: PrefixKind) -> PrefixError {
+    match kind {
+        PrefixKind::ErrorOutput => PrefixError::new(
+            offset,
+            format!("`{namespace}` is not allowed in an error output prefix"),
+            "remove it: failed records have no partition keys",
+        ),
+        PrefixKind::Prefix => PrefixError::new(
+            offset,
+            format!("`{namespace}` needs partition keys, and none are configured"),
+            "remove it: this version has no dynamic partitioning; `timestamp` and `firehose:random-string` are allowed",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod rules;
