@@ -1,0 +1,349 @@
+//! A lane forms one payload while its records arrive.
+//!
+//! Always true: the payload holds the pieces in the order in which they were pushed, and counts every record that it holds.
+//! Pieces are gathered into blocks; the blocks are encoded side by side on the compute pool and written in order. What waits
+//! here is bounded: a channel of a few pieces, a block being gathered, and one block for each core.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::error;
+
+use crate::memory::{Permit, guarded};
+use crate::pool::{ComputePool, join};
+use crate::record::Chunk;
+
+use super::codec::{BLOCK, Codec, EncodeError, EncodedBlock, Totals};
+use super::payload::{Payload, PayloadWriter};
+
+/// Pieces that may wait for the lane.
+const WAITING: usize = 4;
+/// A block of very many very small pieces is encoded before it is full.
+const PIECES_MAX: usize = 4096;
+/// After an error of the file system or a compressing library, until it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How a payload is formed.
+#[derive(Debug, Clone)]
+pub struct Forming {
+    pub codec: Codec,
+    /// Put after each record that does not end with it already.
+    pub output_delimiter: Arc<[u8]>,
+    /// The records' own delimiter is the output's: their bytes leave as they came.
+    pub is_same_delimiter: bool,
+    /// Name of the entry in an archive: the delivery id.
+    pub entry_name: String,
+    pub at: Timestamp,
+    /// Where a payload goes that grows past `memory_max` bytes.
+    pub folder: PathBuf,
+    pub memory_max: u64,
+}
+
+/// A part of a payload.
+pub enum Piece {
+    /// The records `from..to` of a chunk.
+    Records { chunk: Chunk, from: usize, to: usize },
+    /// One record that is complete as it stands, its delimiter included.
+    Ready { bytes: Bytes, permit: Arc<Permit> },
+}
+
+/// A finished payload and what it holds, counted where it was written.
+pub struct Formed {
+    pub payload: Payload,
+    pub records: u64,
+}
+
+/// The sending end. Dropped without [`Lane::finish`], the payload is thrown away.
+pub struct Lane {
+    pieces: mpsc::Sender<Piece>,
+    held: Arc<AtomicU64>,
+    task: JoinHandle<Formed>,
+}
+
+impl Lane {
+    pub fn open(forming: Forming, pool: ComputePool) -> Self {
+        let (pieces, receiver) = mpsc::channel(WAITING);
+        let held = Arc::new(AtomicU64::new(0));
+        let worker = Worker::new(forming, pool, held.clone());
+        Self { pieces, held, task: tokio::spawn(worker.run(receiver)) }
+    }
+
+    /// Hands a piece over; waits while the lane is busy.
+    pub async fn push(&mut self, piece: Piece) {
+        self.held.fetch_add(piece.len(), Ordering::Relaxed);
+        if self.pieces.send(piece).await.is_err() {
+            // The lane ends before its sender only by a panic.
+            join(std::mem::replace(&mut self.task, tokio::spawn(std::future::pending()))).await;
+        }
+    }
+
+    /// Bytes of memory that sealing would set free sooner or later.
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Waits until all that was pushed is in the payload.
+    pub async fn finish(self) -> Formed {
+        drop(self.pieces);
+        join(self.task).await
+    }
+}
+
+impl Piece {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Records { chunk, from, to } => u64::from(chunk.ends[*to - 1] - chunk.record_start(*from)),
+            Self::Ready { bytes, .. } => bytes.len() as u64,
+        }
+    }
+
+    fn records(&self) -> u64 {
+        match self {
+            Self::Records { from, to, .. } => (to - from) as u64,
+            Self::Ready { .. } => 1,
+        }
+    }
+
+    fn permit(&self) -> &Arc<Permit> {
+        match self {
+            Self::Records { chunk, .. } => &chunk.permit,
+            Self::Ready { permit, .. } => permit,
+        }
+    }
+
+    /// The bytes as they stand, where nothing has to be changed about them.
+    fn plain(&self, forming: &Forming) -> Option<Bytes> {
+        match self {
+            Self::Ready { bytes, .. } => Some(bytes.clone()),
+            Self::Records { chunk, from, to } => {
+                let has_bare = chunk.last_is_bare && *to == chunk.records();
+                (forming.is_same_delimiter && !has_bare).then(|| chunk.bytes(*from, *to))
+            }
+        }
+    }
+
+    /// Appends the bytes with the output's delimiters.
+    fn form(&self, forming: &Forming, out: &mut Vec<u8>) {
+        if let Some(bytes) = self.plain(forming) {
+            out.extend_from_slice(&bytes);
+            return;
+        }
+        let Self::Records { chunk, from, to } = self else { return };
+        let delimiter = &forming.output_delimiter;
+        for index in *from..*to {
+            let is_bare = chunk.last_is_bare && index + 1 == chunk.records();
+            let end = chunk.ends[index] - if is_bare { 0 } else { chunk.delimiter_len };
+            let record = &chunk.data[chunk.record_start(index) as usize..end as usize];
+            out.extend_from_slice(record);
+            if !record.ends_with(delimiter) {
+                out.extend_from_slice(delimiter);
+            }
+        }
+    }
+}
+
+struct Worker {
+    forming: Arc<Forming>,
+    pool: ComputePool,
+    held: Arc<AtomicU64>,
+    writer: PayloadWriter,
+    totals: Totals,
+    records: u64,
+    gathered: Vec<Piece>,
+    gathered_len: u64,
+    encoding: VecDeque<JoinHandle<Encoded>>,
+}
+
+/// A block on its way into the payload, with the input that it was made from until it is there.
+struct Encoded {
+    pieces: Vec<Piece>,
+    result: Result<Blocks, EncodeError>,
+}
+
+enum Blocks {
+    /// Parts that leave as they are.
+    Plain(Vec<Bytes>),
+    Encoded(EncodedBlock, Permit),
+}
+
+impl Worker {
+    fn new(forming: Forming, pool: ComputePool, held: Arc<AtomicU64>) -> Self {
+        Self {
+            writer: PayloadWriter::new(&forming.folder, &forming.entry_name, forming.memory_max),
+            forming: Arc::new(forming),
+            pool,
+            held,
+            totals: Totals::default(),
+            records: 0,
+            gathered: Vec::new(),
+            gathered_len: 0,
+            encoding: VecDeque::new(),
+        }
+    }
+
+    async fn run(mut self, mut pieces: mpsc::Receiver<Piece>) -> Formed {
+        let header = self.forming.codec.header(&self.forming.entry_name, self.forming.at);
+        self.append(Bytes::from(header)).await;
+        let side_by_side = self.pool.cores();
+        loop {
+            tokio::select! {
+                biased;
+                // Cancel-safe: a handle that was not ready is awaited again.
+                encoded = async { (&mut self.encoding[0]).await }, if !self.encoding.is_empty() => {
+                    self.encoding.pop_front();
+                    match encoded {
+                        Ok(encoded) => self.write(encoded).await,
+                        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                        Err(_) => std::future::pending().await,
+                    }
+                }
+                piece = pieces.recv(), if self.encoding.len() < side_by_side => match piece {
+                    Some(piece) => self.gather(piece),
+                    None => break,
+                },
+            }
+        }
+        self.encode_gathered();
+        while let Some(task) = self.encoding.pop_front() {
+            let encoded = join(task).await;
+            self.write(encoded).await;
+        }
+        let trailer = self.forming.codec.trailer(&self.forming.entry_name, self.forming.at, &self.totals);
+        self.append(Bytes::from(trailer)).await;
+        Formed { payload: self.writer.finish(), records: self.records }
+    }
+
+    fn gather(&mut self, piece: Piece) {
+        let length = piece.len();
+        // A chunk that is a block already is not copied together with what came before it.
+        if self.gathered_len > 0 && length >= BLOCK as u64 / 2 && self.gathered_len >= BLOCK as u64 / 4 {
+            self.encode_gathered();
+        }
+        self.gathered_len += length;
+        self.gathered.push(piece);
+        if self.gathered_len >= BLOCK as u64 * 7 / 8 || self.gathered.len() >= PIECES_MAX {
+            self.encode_gathered();
+        }
+    }
+
+    fn encode_gathered(&mut self) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        self.gathered_len = 0;
+        let pieces = std::mem::take(&mut self.gathered);
+        let forming = self.forming.clone();
+        let is_plain = forming.codec.is_identity() && pieces.iter().all(|piece| piece.plain(&forming).is_some());
+        let task = if is_plain {
+            // Nothing to be computed.
+            let bytes = pieces.iter().filter_map(|piece| piece.plain(&forming)).collect();
+            let encoded = Encoded { pieces, result: Ok(Blocks::Plain(bytes)) };
+            tokio::spawn(std::future::ready(encoded))
+        } else {
+            self.pool.spawn(move || encode(pieces, &forming))
+        };
+        self.encoding.push_back(task);
+    }
+
+    async fn write(&mut self, mut encoded: Encoded) {
+        let blocks = loop {
+            match encoded.result {
+                Ok(blocks) => break blocks,
+                Err(error) => {
+                    error!(%error, cause = %error.source, retry_in = ?RETRY, "a block could not be compressed");
+                    tokio::time::sleep(RETRY).await;
+                    let forming = self.forming.clone();
+                    encoded = join(self.pool.spawn(move || encode(encoded.pieces, &forming))).await;
+                }
+            }
+        };
+        let parts = match blocks {
+            Blocks::Plain(parts) => parts,
+            Blocks::Encoded(block, permit) => {
+                self.totals.add(&block);
+                vec![guarded(block.bytes, Arc::new(permit))]
+            }
+        };
+        let input: u64 = encoded.pieces.iter().map(Piece::len).sum();
+        self.records += encoded.pieces.iter().map(Piece::records).sum::<u64>();
+        drop(encoded.pieces);
+        let before = self.writer.memory();
+        for part in parts {
+            self.append(part).await;
+        }
+        let grown = self.writer.memory().wrapping_sub(before);
+        self.held.fetch_add(grown.wrapping_sub(input), Ordering::Relaxed);
+    }
+
+    /// Appends to the payload, and waits as long as the disk does not take it.
+    async fn append(&mut self, bytes: Bytes) {
+        if bytes.is_empty() || self.writer.append_in_memory(&bytes) {
+            return;
+        }
+        loop {
+            let nothing = PayloadWriter::new(&self.forming.folder, "", 0);
+            let (mut writer, block) = (std::mem::replace(&mut self.writer, nothing), bytes.clone());
+            let written = tokio::task::spawn_blocking(move || {
+                let result = writer.append(&block);
+                (writer, result)
+            });
+            let (writer, result) = join(written).await;
+            self.writer = writer;
+            match result {
+                Ok(()) => return,
+                Err(error) => {
+                    let folder = self.forming.folder.display();
+                    error!(%error, %folder, retry_in = ?RETRY, "a payload cannot be written; the stream waits");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+}
+
+fn encode(pieces: Vec<Piece>, forming: &Forming) -> Encoded {
+    let result = encode_pieces(&pieces, forming);
+    Encoded { pieces, result }
+}
+
+fn encode_pieces(pieces: &[Piece], forming: &Forming) -> Result<Blocks, EncodeError> {
+    let plain = if let [piece] = pieces { piece.plain(forming) } else { None };
+    let mut formed = Vec::new();
+    let input: &[u8] = match &plain {
+        Some(bytes) => bytes,
+        None => {
+            formed.reserve_exact(pieces.iter().map(|piece| piece.len() as usize + 16).sum());
+            pieces.iter().for_each(|piece| piece.form(forming, &mut formed));
+            &formed
+        }
+    };
+    if forming.codec.is_identity() {
+        let permit = permit_for(formed.len() as u64, pieces);
+        return Ok(Blocks::Plain(vec![guarded(formed, Arc::new(permit))]));
+    }
+    let block = forming.codec.encode(input)?;
+    let permit = permit_for(block.bytes.len() as u64, pieces);
+    Ok(Blocks::Encoded(block, permit))
+}
+
+/// As much of the permits of `pieces`, of which there is at least one, as the `bytes` take that were made from them.
+fn permit_for(bytes: u64, pieces: &[Piece]) -> Permit {
+    let permit = pieces[0].permit().split(bytes);
+    let mut missing = bytes - permit.bytes();
+    for piece in &pieces[1..] {
+        if missing == 0 {
+            break;
+        }
+        let more = piece.permit().split(missing);
+        missing -= more.bytes();
+        permit.absorb(more);
+    }
+    permit
+}
