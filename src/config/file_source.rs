@@ -1,0 +1,156 @@
+//! `source: { file: … }`: which files are tailed, and how they fall into records.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use globset::GlobSet;
+
+use super::globs;
+use super::model::{FileSourceConfig, InitialPosition};
+use super::reader::{Text, Value};
+use super::scalar::Environment;
+
+const MAX_RECORD_KB_DEFAULT: i64 = 1000;
+const DELIMITER_BYTES_MAX: usize = 16;
+
+/// The source, and its globs for the checks against what Hydrant itself writes.
+pub(super) struct FileSource<'a> {
+    pub config: FileSourceConfig,
+    pub watched: Vec<Watched<'a>>,
+    pub excluded: Excluded,
+}
+
+pub(super) struct Watched<'a> {
+    pub text: Text<'a>,
+    pub glob: GlobSet,
+    pub base: PathBuf,
+}
+
+/// The globs of `exclude`, matched as the source matches them.
+#[derive(Default)]
+pub(super) struct Excluded {
+    whole: Vec<GlobSet>,
+    names: Vec<GlobSet>,
+}
+
+impl Excluded {
+    pub fn is_match(&self, path: &Path) -> bool {
+        let is_name_excluded = |name: &std::ffi::OsStr| self.names.iter().any(|glob| glob.is_match(name));
+        self.whole.iter().any(|glob| glob.is_match(path)) || path.file_name().is_some_and(is_name_excluded)
+    }
+}
+
+pub(super) fn file_source<'a>(value: &Value<'a>) -> Option<FileSource<'a>> {
+    let source = value.map(&["paths", "exclude", "initial_position", "record_delimiter", "max_record_kb"])?;
+    let watched = source.required("paths").and_then(|paths| paths_of(&paths));
+    let exclude = source.get_or("exclude", <(Vec<String>, Excluded)>::default(), excluded);
+    let initial_position = source.get_or("initial_position", InitialPosition::TrimHorizon, |value| {
+        value.one_of(&[("trim_horizon", InitialPosition::TrimHorizon), ("latest", InitialPosition::Latest)])
+    });
+    let record_delimiter = source.get_or("record_delimiter", b"\n".to_vec(), |value| delimiter(value, 1));
+    let max_record_kb = source.get_or("max_record_kb", MAX_RECORD_KB_DEFAULT, |value| value.whole(1..=10_000, ""));
+    let (watched, (exclude, excluded)) = (watched?, exclude?);
+    let config = FileSourceConfig {
+        paths: watched.iter().map(|(path, _)| path.clone()).collect(),
+        exclude,
+        initial_position: initial_position?,
+        record_delimiter: record_delimiter?,
+        max_record_bytes: max_record_kb?.unsigned_abs() * 1024,
+    };
+    Some(FileSource { config, watched: watched.into_iter().map(|(_, watched)| watched).collect(), excluded })
+}
+
+/// `record_delimiter` or `output_delimiter`.
+pub(super) fn delimiter(value: &Value<'_>, bytes_min: usize) -> Option<Vec<u8>> {
+    let allowed = format!("a string of {bytes_min} to {DELIMITER_BYTES_MAX} bytes");
+    let text = value.string(&allowed)?;
+    if text.is_unescaped() {
+        let message = format!("`{}` has a backslash outside of double quotes, where it escapes nothing", value.name());
+        value.problem(message, Some("in double quotes `\"\\n\"` is a line feed, `\"\\\\\"` a backslash".to_owned()));
+        return None;
+    }
+    let text = text.check(&allowed, |text| (bytes_min..=DELIMITER_BYTES_MAX).contains(&text.len()))?;
+    Some(text.text.into_bytes())
+}
+
+/// Each path absolute, with its matcher.
+fn paths_of<'a>(paths: &Value<'a>) -> Option<Vec<(String, Watched<'a>)>> {
+    let values = paths.one_or_list();
+    if values.is_empty() {
+        paths.problem("`paths` must have at least one glob", None);
+        return None;
+    }
+    // All of them are looked at before the first mistake ends it.
+    let watched: Vec<Option<(String, Watched<'a>)>> = values.iter().map(watched_path).collect();
+    watched.into_iter().collect()
+}
+
+fn watched_path<'a>(value: &Value<'a>) -> Option<(String, Watched<'a>)> {
+    let text = value.string("a path or a glob")?;
+    if text.text.is_empty() || text.text.ends_with('/') {
+        let message = format!("`{}` must name files, given {}", value.name(), text.shown());
+        value.problem(message, Some("`/var/log/app/*.log` is every log file of a folder".to_owned()));
+        return None;
+    }
+    let path = absolute(&text.text, value.environment());
+    let glob = globs::compiled(&text, &path)?;
+    let base = globs::literal_base(&path);
+    if let Some((message, help)) = unreadable(&text, &path, &base) {
+        value.problem(message, help);
+        return None;
+    }
+    Some((path, Watched { text, glob, base }))
+}
+
+/// From the root on, without the `.` and empty components that no path on disk has.
+fn absolute(glob: &str, environment: &Environment) -> String {
+    let joined = globs::joined(&environment.working_folder, glob);
+    let components = joined.split('/').filter(|component| !matches!(*component, "" | "."));
+    components.fold(String::new(), |path, component| path + "/" + component)
+}
+
+/// Message and help for what is there, but cannot be read. What is not there yet is the source's business.
+fn unreadable(text: &Text<'_>, path: &str, base: &Path) -> Option<(String, Option<String>)> {
+    const PERMISSION_HELP: &str = "the user that runs Hydrant must be allowed to read it";
+    let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    if let Err(error) = fs::read_dir(base)
+        && is_refused(&error)
+    {
+        let message = format!("{} is unreadable: permission denied for its folder", text.shown());
+        return Some((message, Some(PERMISSION_HELP.to_owned())));
+    }
+    let literal = globs::literal(path)?;
+    let metadata = fs::metadata(&literal).ok()?;
+    if metadata.is_dir() {
+        let message = format!("{} is a folder, `{}` names files", text.shown(), text.value.name());
+        return Some((
+            message,
+            Some("`/*` behind it means all files in it, `/**/*` those of its folders too".to_owned()),
+        ));
+    }
+    let refused = metadata.is_file() && fs::File::open(&literal).is_err_and(|error| is_refused(&error));
+    refused.then(|| (format!("{} is unreadable: permission denied", text.shown()), Some(PERMISSION_HELP.to_owned())))
+}
+
+fn excluded(exclude: &Value<'_>) -> Option<(Vec<String>, Excluded)> {
+    let (mut globs, mut excluded, mut all_right) = (Vec::new(), Excluded::default(), true);
+    for value in exclude.one_or_list() {
+        let Some((glob, matcher)) = excluded_glob(&value) else {
+            all_right = false;
+            continue;
+        };
+        let kind = if glob.contains('/') { &mut excluded.whole } else { &mut excluded.names };
+        kind.push(matcher);
+        globs.push(glob);
+    }
+    all_right.then_some((globs, excluded))
+}
+
+fn excluded_glob(value: &Value<'_>) -> Option<(String, GlobSet)> {
+    let text = value.string("a glob")?.check("a glob", |text| !text.is_empty())?;
+    let is_anywhere = !text.text.contains('/') || text.text.starts_with("**/");
+    let glob = if is_anywhere { text.text.clone() } else { absolute(&text.text, value.environment()) };
+    let matcher = globs::compiled(&text, &glob)?;
+    Some((glob, matcher))
+}

@@ -1,0 +1,116 @@
+//! The configuration: one YAML file and what it includes, read into types that cannot be wrong.
+//!
+//! Whatever the files hold, reading them ends soon, takes bounded memory and never panics; every mistake that can be
+//! found is reported at once, with its place; and nothing that is reported holds a secret.
+//!
+//! On the way from text to [`Config`]: `tree` (YAML with places) → `reader` (typed values, `scalar` for `${…}`) →
+//! `parse` and the files beside it (what each key means) → `checks` (what concerns several delivery streams).
+
+mod backup;
+mod checks;
+mod destination;
+mod error;
+mod file_source;
+mod files;
+mod globs;
+mod hints;
+mod include;
+pub mod model;
+mod parse;
+mod reader;
+mod scalar;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::path::Path;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use model::*;
+pub use scalar::Environment;
+
+use files::{FILE_BYTES_MAX, Files};
+use reader::Reader;
+
+/// The configuration in `path` with the variables and the working folder of this process.
+pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    match Environment::of_process() {
+        Ok(environment) => load_in(path, &environment),
+        Err(error) => Err(unreadable(path, &format!("the working folder is unknown: {}", scalar::reason(&error)))),
+    }
+}
+
+pub fn load_in(path: &Path, environment: &Environment) -> Result<Config, ConfigErrors> {
+    match scalar::read_at_most(path, FILE_BYTES_MAX) {
+        Ok(bytes) => build(path, bytes, environment),
+        Err(error) => Err(unreadable(path, &format!("the configuration cannot be read: {}", scalar::reason(&error)))),
+    }
+}
+
+/// A configuration that is in memory already; `path` is its name in errors, and includes count from its folder.
+pub fn load_str(path: &Path, text: &str, environment: &Environment) -> Result<Config, ConfigErrors> {
+    let bytes = (text.len() as u64 <= FILE_BYTES_MAX).then(|| text.as_bytes().to_vec());
+    build(path, bytes, environment)
+}
+
+fn build(path: &Path, bytes: Option<Vec<u8>>, environment: &Environment) -> Result<Config, ConfigErrors> {
+    let files = RefCell::new(Files::new());
+    let main = files.borrow_mut().add(path, bytes);
+    let config = main.and_then(|main| {
+        let reader = Reader::new(environment, &files);
+        let included = parse::included_files(&reader, &main, path);
+        parse::config(&reader, &main, &included)
+    });
+    match config {
+        Some(config) if !files.borrow().has_problems() => Ok(config),
+        _ => Err(files.into_inner().into_errors()),
+    }
+}
+
+fn unreadable(path: &Path, message: &str) -> ConfigErrors {
+    let error = ConfigError {
+        file: path.to_owned(),
+        line: 1,
+        column: 1,
+        key: String::new(),
+        message: message.to_owned(),
+        help: None,
+        snippet: None,
+    };
+    ConfigErrors::new(std::iter::once(error))
+}
+
+/// In backticks, on one line, and no longer than it takes to recognize it.
+fn quoted(text: &str) -> String {
+    const CHARS_MAX: usize = 80;
+    let escape = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
+    let mut shown: String = text.chars().take(CHARS_MAX).map(escape).collect();
+    if text.chars().nth(CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    format!("`{shown}`")
+}
+
+/// What is no word may be a value that slipped into a key's place (`external_id:x`), and values may be secret.
+fn key_shown(key: &str) -> String {
+    if is_key_like(key) { quoted(key) } else { "that is not shown, as it is no single word".to_owned() }
+}
+
+fn is_key_like(key: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '<');
+    !key.is_empty() && key.len() <= 64 && key.chars().all(is_word)
+}
+
+/// `a`, `b` and `c` in backticks.
+fn listed(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Where the text goes on after `before`: both from 1, the column in characters.
+fn line_and_column(before: &str) -> (usize, usize) {
+    let breaks = before.matches('\n').count() + before.replace("\r\n", "\n").matches('\r').count();
+    let last = before.rsplit(['\n', '\r']).next().unwrap_or_default();
+    (breaks + 1, last.chars().count() + 1)
+}

@@ -1,0 +1,142 @@
+//! The keys of the top level and of one delivery stream, and what each means.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::backup;
+use super::checks::{Checks, StreamRead};
+use super::destination::{self, Connection, OUTPUTS};
+use super::file_source;
+use super::files::FILE_BYTES_MAX;
+use super::hints;
+use super::include;
+use super::model::{Config, DeliveryStreamConfig, SourceConfig};
+use super::reader::{Map, Reader, Value};
+use super::scalar;
+use super::tree::Node;
+
+const STATE_DIR_DEFAULT: &str = "/var/lib/hydrant";
+const SHUTDOWN_TIMEOUT_SECONDS_DEFAULT: i64 = 30;
+const MEMORY_LIMIT_MB_DEFAULT: i64 = 512;
+const NAME_CHARS_MAX: usize = 64;
+
+const TOP_LEVEL: &[&str] =
+    &["state_dir", "shutdown_timeout_seconds", "memory_limit_mb", "aws", "include", "delivery_streams"];
+
+/// The trees of the files that `main` includes; those that cannot be read are reported.
+pub(super) fn included_files<'a>(reader: &'a Reader<'a>, main: &'a Node, path: &Path) -> Vec<Rc<Node>> {
+    let Some(include) = reader.root(main).key("include") else { return Vec::new() };
+    let mut trees = Vec::new();
+    for file in include::included(&include, path) {
+        match scalar::read_at_most(&file.path, FILE_BYTES_MAX) {
+            Ok(bytes) => trees.extend(reader.files.borrow_mut().add(&file.path, bytes)),
+            Err(error) => {
+                let message = format!("`{}` cannot be included: {}", file.path.display(), scalar::reason(&error));
+                file.named_by.problem(message, None);
+            }
+        }
+    }
+    trees
+}
+
+pub(super) fn config<'a>(reader: &'a Reader<'a>, main: &'a Node, included: &'a [Rc<Node>]) -> Option<Config> {
+    let main = reader.root(main).map(TOP_LEVEL)?;
+    let state_dir = main.get_or("state_dir", STATE_DIR_DEFAULT.into(), |value| {
+        let text = value.string("the path of a folder")?.check("the path of a folder", |path| !path.is_empty())?;
+        Some(value.environment().absolute(&text.text))
+    });
+    let shutdown_timeout = main.get_or("shutdown_timeout_seconds", SHUTDOWN_TIMEOUT_SECONDS_DEFAULT, |value| {
+        value.whole(0..=3600, " of seconds")
+    });
+    let memory_limit = main.get_or("memory_limit_mb", MEMORY_LIMIT_MB_DEFAULT, |value| value.whole(16..=65_536, ""));
+    let memory_limit = memory_limit.map(|memory_limit_mb| memory_limit_mb.unsigned_abs() * 1024 * 1024);
+    let aws = main.get_or("aws", Connection::default(), |value| {
+        destination::connection(&value.map(&["region", "endpoint_url", "assume_role", "force_path_style"])?)
+    });
+
+    let aws = aws.unwrap_or_default();
+    let included = included.iter().filter_map(|root| reader.root(root).map(&["delivery_streams"]));
+    let mut lists: Vec<Value<'a>> = main.get("delivery_streams").into_iter().collect();
+    lists.extend(included.filter_map(|file| file.required("delivery_streams")));
+    let items: Vec<Value<'a>> =
+        lists.iter().filter_map(|list| list.list("a list of delivery streams")).flatten().collect();
+    let all_lists = lists.iter().all(Value::is_list);
+    if items.is_empty() && all_lists && !reader.files.borrow().has_problems() {
+        let place = lists.first().unwrap_or(main.value());
+        place.problem("there is no delivery stream", Some("`delivery_streams` must have at least one".to_owned()));
+    }
+    let streams: Vec<StreamRead<'a>> = items.iter().map(|item| delivery_stream(item, &aws)).collect();
+
+    let checks = Checks { streams: &streams, main: &main };
+    checks.names();
+    if let Some(memory_limit) = memory_limit {
+        checks.memory(memory_limit);
+    }
+    if let Some(state_dir) = &state_dir {
+        checks.state_dir(state_dir);
+    }
+    checks.outputs();
+    Some(Config {
+        state_dir: state_dir?,
+        shutdown_timeout: Duration::from_secs(shutdown_timeout?.unsigned_abs()),
+        memory_limit: memory_limit?,
+        delivery_streams: streams.into_iter().map(|stream| stream.config).collect::<Option<_>>()?,
+    })
+}
+
+fn delivery_stream<'a>(value: &Value<'a>, aws: &Connection) -> StreamRead<'a> {
+    let mut read = StreamRead::default();
+    let known = &["name", "source", "buffering", "compression", "output_delimiter", "destination", "backup"];
+    if let Some(map) = value.map(known) {
+        read.config = stream_config(&map, aws, &mut read);
+    }
+    read
+}
+
+/// Leaves in `read` what the checks need, also where the delivery stream as a whole is refused.
+fn stream_config<'a>(map: &Map<'a>, aws: &Connection, read: &mut StreamRead<'a>) -> Option<DeliveryStreamConfig> {
+    let allowed = format!("1 to {NAME_CHARS_MAX} characters of `a-z`, `A-Z`, `0-9`, `_`, `.` and `-`");
+    let name = map.required("name").and_then(|name| name.string(&allowed)?.check(&allowed, is_name));
+    read.name = name.clone();
+    let source = map.required("source").and_then(|source| {
+        let (_, file) = source.map(&["file"])?.exactly_one(&["file"])?;
+        file_source::file_source(&file)
+    });
+    let source = source.map(|source| {
+        read.watched = source.watched;
+        read.excluded = source.excluded;
+        read.max_record_bytes = source.config.max_record_bytes;
+        SourceConfig::File(source.config)
+    });
+    let buffering = hints::buffering(map);
+    let compression = hints::compression(map);
+    let output_delimiter = map.get_or("output_delimiter", b"\n".to_vec(), |value| file_source::delimiter(value, 0));
+    let destination = map.required("destination").and_then(|value| destination::output(&value.map(OUTPUTS)?, aws));
+    let backup = map.optional("backup", |value| backup::backup(value, aws));
+    let error_output = match (&destination, &backup, buffering) {
+        (Some(destination), Some(backup), Some(buffering)) => {
+            backup::error_output(destination, backup.as_ref(), buffering)
+        }
+        _ => None,
+    };
+    let (destination, backup) = (destination?, backup?);
+    let config = DeliveryStreamConfig {
+        name: name?.text,
+        source: source?,
+        buffering: buffering?,
+        compression: compression?,
+        output_delimiter: output_delimiter?,
+        destination: destination.config.clone(),
+        backup: backup.as_ref().map(|backup| backup.config.clone()),
+        error_output: error_output?,
+    };
+    read.destination_path = destination.path;
+    read.backup_path = backup.and_then(|backup| backup.output.path);
+    Some(config)
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=NAME_CHARS_MAX).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}

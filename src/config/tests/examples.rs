@@ -1,0 +1,28 @@
+//! Every file in `config/` is a configuration that loads.
+
+use std::fs;
+
+use super::*;
+
+#[test]
+fn every_example_loads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let variables = ["S3_ENDPOINT=https://s3.example", "S3_BUCKET=lake", "LOG_BUCKET=logs"];
+    let variables = variables.map(|variable| variable.split_once('=').unwrap());
+    let environment = Environment {
+        variables: variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
+        working_folder: PathBuf::from("/working"),
+    };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let config = load_in(&path, &environment).unwrap_or_else(|errors| panic!("{errors}"));
+            assert!(!config.delivery_streams.is_empty());
+            names.push(path.file_name().unwrap().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    let shipped = ["backup-all.yaml", "directory.yaml", "s3-compatible.yaml", "s3.yaml", "sidecar.yaml"];
+    assert!(shipped.iter().all(|shipped| names.iter().any(|name| name == shipped)), "{names:?}");
+}
