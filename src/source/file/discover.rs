@@ -1,0 +1,177 @@
+//! Which files the globs of a source match at this moment.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+use walkdir::WalkDir;
+
+use crate::config::model::FileSourceConfig;
+
+/// The globs of one source, ready to be walked.
+pub struct Discovery {
+    patterns: Vec<Pattern>,
+    exclude: GlobSet,
+    /// Patterns without a `/`, matched against the file name.
+    exclude_names: GlobSet,
+}
+
+struct Pattern {
+    /// The folders above the first wildcard.
+    base: PathBuf,
+    /// How many levels below `base` a match may be; `None` with `**`.
+    depth: Option<usize>,
+    matcher: globset::GlobMatcher,
+}
+
+impl Discovery {
+    /// Relative patterns count from the working folder.
+    pub fn new(config: &FileSourceConfig) -> Result<Self, globset::Error> {
+        let patterns = config.paths.iter().map(|path| Pattern::new(path)).collect::<Result<_, _>>()?;
+        let (mut exclude, mut exclude_names) = (GlobSetBuilder::new(), GlobSetBuilder::new());
+        for pattern in &config.exclude {
+            if pattern.contains('/') {
+                exclude.add(glob(&absolute(Path::new(pattern)).to_string_lossy())?);
+            } else {
+                exclude_names.add(glob(pattern)?);
+            }
+        }
+        Ok(Self { patterns, exclude: exclude.build()?, exclude_names: exclude_names.build()? })
+    }
+
+    /// All files that match, in the order of their paths, and the folders that could not be read with the reason.
+    pub fn scan(&self) -> (Vec<PathBuf>, Vec<(PathBuf, io::Error)>) {
+        let (mut files, mut errors) = (Vec::new(), Vec::new());
+        for pattern in &self.patterns {
+            let walk = WalkDir::new(&pattern.base).follow_links(true).max_depth(pattern.depth.unwrap_or(usize::MAX));
+            for entry in walk {
+                match entry {
+                    Ok(entry) => {
+                        let path = entry.path();
+                        if entry.file_type().is_file() && pattern.matcher.is_match(path) && !self.is_excluded(path) {
+                            files.push(entry.into_path());
+                        }
+                    }
+                    Err(error) => {
+                        let path = error.path().unwrap_or(&pattern.base).to_owned();
+                        let error = error.into_io_error().unwrap_or_else(|| io::Error::other("a loop of links"));
+                        // What is not there yet may come, and what went away between two looks is no fault.
+                        if error.kind() != io::ErrorKind::NotFound {
+                            errors.push((path, error));
+                        }
+                    }
+                }
+            }
+        }
+        files.sort_unstable();
+        files.dedup();
+        (files, errors)
+    }
+
+    /// The folders to be watched, with whether what lies below them counts as well. Where one does not exist yet, the
+    /// nearest folder above it that does.
+    pub fn watched(&self) -> Vec<(PathBuf, bool)> {
+        let mut folders: Vec<(PathBuf, bool)> = Vec::new();
+        for pattern in &self.patterns {
+            let recursive = pattern.depth != Some(1) && pattern.depth != Some(0);
+            let base = if pattern.depth == Some(0) { parent(&pattern.base) } else { pattern.base.clone() };
+            match base.ancestors().find(|folder| folder.is_dir()) {
+                Some(folder) if folder == base => folders.push((base, recursive)),
+                Some(folder) => folders.push((folder.to_owned(), false)),
+                None => {}
+            }
+        }
+        folders.sort();
+        folders.dedup();
+        folders
+    }
+
+    /// Folders in which a file may lie that was renamed out of the globs.
+    pub fn search_folders(&self) -> Vec<PathBuf> {
+        let mut folders: Vec<PathBuf> = self
+            .patterns
+            .iter()
+            .map(|pattern| if pattern.depth == Some(0) { parent(&pattern.base) } else { pattern.base.clone() })
+            .collect();
+        folders.sort_unstable();
+        folders.dedup();
+        folders
+    }
+
+    fn is_excluded(&self, path: &Path) -> bool {
+        self.exclude.is_match(path) || path.file_name().is_some_and(|name| self.exclude_names.is_match(name))
+    }
+}
+
+impl Pattern {
+    fn new(text: &str) -> Result<Self, globset::Error> {
+        let whole = absolute(Path::new(text));
+        let mut base = PathBuf::new();
+        let mut below = 0;
+        let mut recursive = false;
+        for component in whole.components() {
+            let part = component.as_os_str().to_string_lossy();
+            if below > 0 || part.contains(['*', '?', '[', '{', '\\']) {
+                below += 1;
+                recursive |= part.contains("**");
+            } else {
+                base.push(component);
+            }
+        }
+        // `{a/b,c}` may hold slashes of different number: any depth.
+        recursive |= text.contains('{') && text.contains('/');
+        let depth = (!recursive).then_some(below);
+        Ok(Self { base, depth, matcher: glob(&whole.to_string_lossy())?.compile_matcher() })
+    }
+}
+
+fn glob(pattern: &str) -> Result<Glob, globset::Error> {
+    GlobBuilder::new(pattern).literal_separator(true).build()
+}
+
+/// The path from the root, without `.` and with `..` as it stands.
+fn absolute(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    whole.components().filter(|component| !matches!(component, Component::CurDir)).collect()
+}
+
+fn parent(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("/")).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::InitialPosition;
+
+    fn found(root: &Path, paths: &[&str], exclude: &[&str]) -> Vec<String> {
+        let config = FileSourceConfig {
+            paths: paths.iter().map(|path| format!("{}/{path}", root.display())).collect(),
+            exclude: exclude.iter().map(|path| path.replace("ROOT", &root.display().to_string())).collect(),
+            initial_position: InitialPosition::TrimHorizon,
+            record_delimiter: b"\n".to_vec(),
+            max_record_bytes: 1000,
+        };
+        let (files, errors) = Discovery::new(&config).unwrap().scan();
+        assert!(errors.is_empty(), "{errors:?}");
+        files.iter().map(|file| file.strip_prefix(root).unwrap().display().to_string()).collect()
+    }
+
+    #[test]
+    fn globs_find_what_they_say_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        for file in ["a.log", "b.log", "b.log.1", "sub/c.log", "sub/deep/d.log", "sub/deep/e.tmp"] {
+            std::fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
+            std::fs::write(root.join(file), b"x").unwrap();
+        }
+        assert_eq!(found(root, &["a.log"], &[]), ["a.log"]);
+        assert_eq!(found(root, &["*.log"], &[]), ["a.log", "b.log"]);
+        assert_eq!(found(root, &["b.log*", "a.*"], &[]), ["a.log", "b.log", "b.log.1"]);
+        assert_eq!(found(root, &["*/*.log"], &[]), ["sub/c.log"]);
+        assert_eq!(found(root, &["**/*.log"], &[]), ["a.log", "b.log", "sub/c.log", "sub/deep/d.log"]);
+        assert_eq!(found(root, &["**/*"], &["*.tmp", "ROOT/sub/c.*", "b.log.?"]), ["a.log", "b.log", "sub/deep/d.log"]);
+        assert_eq!(found(root, &["{a,b}.log"], &[]), ["a.log", "b.log"]);
+        assert_eq!(found(root, &["missing/*.log"], &[]), Vec::<String>::new());
+    }
+}

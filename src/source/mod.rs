@@ -1,0 +1,78 @@
+//! Sources: where records come from.
+//!
+//! A source reads chunks of records, in order within each source partition, and can read any partition again from a
+//! position. What it has not been able to read it says; it never skips. It waits where the channel or the memory budget
+//! makes it wait, and that is all the backpressure there is.
+
+pub mod file;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::journal::{Journal, JournalError};
+use crate::memory::StreamBudget;
+use crate::record::{Chunk, OversizeRecord, PartitionId, Position, SourcePartition};
+
+/// What a source tells its delivery stream, in order.
+pub enum SourceEvent {
+    /// A partition is read from `checkpoint` on. Comes before its first records.
+    Opened {
+        partition: Arc<dyn SourcePartition>,
+        checkpoint: Position,
+    },
+    Chunk(Chunk),
+    Oversize(OversizeRecord),
+    /// Nothing at `from` or behind it can be read again: what a pending delivery still needs of it is lost.
+    Unreadable {
+        partition: PartitionId,
+        name: String,
+        from: Position,
+    },
+    /// The partition has been read to its end and will never be there again.
+    Gone(PartitionId),
+}
+
+/// What a source gets from its delivery stream.
+pub struct SourceContext {
+    /// For logs.
+    pub stream_name: String,
+    /// The stream's row in the journal, and whether its first scan is behind it.
+    pub stream: i64,
+    pub scanned: bool,
+    pub journal: Journal,
+    pub budget: Arc<StreamBudget>,
+    /// Into how many buffers each record goes: for so many times its size memory is taken.
+    pub copies: u64,
+    /// Positions at which records must end whatever the delimiter says: the ends of what the journal holds.
+    pub cuts: HashMap<PartitionId, Vec<Position>>,
+    pub events: mpsc::Sender<SourceEvent>,
+    /// Stop reading; what was read is still delivered.
+    pub stop: CancellationToken,
+    /// Read to the present end, then stop.
+    pub drain: bool,
+    pub counters: Arc<SourceCounters>,
+}
+
+/// What a source counts, at the edge: what left it towards the stream, and what it knows to be waiting.
+#[derive(Debug, Default)]
+pub struct SourceCounters {
+    pub records: AtomicU64,
+    pub bytes: AtomicU64,
+    /// Bytes that are in the source and not read yet, as far as it is known.
+    pub behind: AtomicU64,
+    /// Bytes of oversize records past the limit, kept nowhere.
+    pub cut_bytes: AtomicU64,
+    /// Bytes that disappeared before they could be read.
+    pub lost_bytes: AtomicU64,
+}
+
+/// What ends a source before its time. The stream is started again from its checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("the source could not journal what it found")]
+    Journal(#[from] JournalError),
+}
