@@ -1,0 +1,47 @@
+//! `hydrant check`: is the configuration right?
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::config::model::{BackupMode, DestinationConfig, SourceConfig};
+
+/// Validates the configuration and shows what it says; delivers nothing, and needs neither source nor destination.
+#[derive(Args)]
+#[command(after_help = "Example:\n  hydrant check --config /etc/hydrant/hydrant.yaml && systemctl reload hydrant")]
+pub struct Arguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "/etc/hydrant/hydrant.yaml")]
+    config: PathBuf,
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let config = match super::load(&arguments.config) {
+        Ok(config) => config,
+        Err(status) => return status,
+    };
+    for stream in &config.delivery_streams {
+        let SourceConfig::File(file) = &stream.source;
+        let (hints, to) = (&stream.buffering, place(&stream.destination));
+        let size = hints.size as f64 / f64::from(1 << 20);
+        println!("{}: {} -> {to}", stream.name, file.paths.join(", "));
+        println!("  buffered up to {size} MB or {:?}, {:?}", hints.interval, stream.compression);
+        println!("  prefix {}", stream.destination.layout().prefix.text());
+        let errors = &stream.error_output.destination;
+        println!("  failed records -> {} under {}", place(errors), errors.layout().prefix.text());
+        if let Some(backup) = stream.backup.as_ref().filter(|backup| backup.mode == BackupMode::All) {
+            let prefix = backup.destination.layout().prefix.text();
+            println!("  all source records -> {} under {prefix}", place(&backup.destination));
+        }
+    }
+    eprintln!("{}: the configuration is valid", arguments.config.display());
+    ExitCode::SUCCESS
+}
+
+fn place(destination: &DestinationConfig) -> String {
+    match destination {
+        DestinationConfig::S3(s3, _) => format!("s3://{}", s3.bucket),
+        DestinationConfig::Directory(directory, _) => directory.path.display().to_string(),
+    }
+}

@@ -1,0 +1,72 @@
+//! The command line: one file for each command.
+//!
+//! Exit status: 0 done; 1 failed at run time; 2 a wrong command line or configuration. Text for people goes to standard
+//! error, data to standard output.
+
+mod check;
+mod progress;
+mod run;
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, model::Config};
+
+/// Something failed while running.
+const FAILED: u8 = 1;
+/// The command line or the configuration is wrong.
+const WRONG: u8 = 2;
+
+#[derive(Parser)]
+#[command(name = "hydrant", version, about, long_about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Arguments),
+    Check(check::Arguments),
+}
+
+const ABOUT: &str = "\
+Hydrant tails log files, buffers their records by size or interval, compresses them, and delivers them as objects to S3 or \
+to a local folder: each record exactly once, across crashes, rotations and outages. It speaks Amazon Data Firehose's \
+language: delivery streams, buffering hints, prefixes, error output, backup.";
+
+const EXAMPLES: &str = "\
+Examples:
+  hydrant check --config hydrant.yaml          is the configuration right?
+  hydrant run --config hydrant.yaml            the daemon, until SIGTERM
+  hydrant run --drain --config hydrant.yaml    everything there is now, then exit
+
+The log goes to standard error; HYDRANT_LOG sets its level (error, warn, info, debug, trace, or per module).
+Exit status: 0 done, 1 failed at run time, 2 a wrong command line or configuration.";
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    // A wrong command line ends here, with status 2; help and version with 0.
+    match Arguments::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+    }
+}
+
+/// Loads the configuration, or shows all that is wrong with it.
+fn load(path: &Path) -> Result<Config, ExitCode> {
+    config::load(path).map_err(|errors| {
+        let stderr = std::io::stderr();
+        if stderr.is_terminal() {
+            eprint!("{}", errors.render(100, std::env::var_os("NO_COLOR").is_none()));
+        } else {
+            eprintln!("{errors}");
+        }
+        let count = errors.errors().len();
+        eprintln!("{count} {} in the configuration", if count == 1 { "mistake" } else { "mistakes" });
+        ExitCode::from(WRONG)
+    })
+}

@@ -1,0 +1,184 @@
+//! What `--drain` shows while it runs, and its summary: a bar on a terminal, plain lines elsewhere.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::account::Account;
+use crate::config::model::DestinationConfig;
+use crate::daemon::Statuses;
+use crate::status::StreamStatus;
+
+const BAR_INTERVAL: Duration = Duration::from_millis(100);
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Shows the progress of a drain. Cheap to clone.
+#[derive(Clone)]
+pub struct Display {
+    bar: Option<ProgressBar>,
+    began: Instant,
+}
+
+impl Display {
+    pub fn new() -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let template = "{bar:30} {percent:>3}%  {msg}";
+            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar
+        });
+        Self { bar, began: Instant::now() }
+    }
+
+    pub fn is_terminal(&self) -> bool {
+        self.bar.is_some()
+    }
+
+    /// Shows the figures until it is aborted.
+    pub async fn follow(self, statuses: Statuses) {
+        let mut interval = tokio::time::interval(if self.bar.is_some() { BAR_INTERVAL } else { LINE_INTERVAL });
+        interval.tick().await;
+        loop {
+            interval.tick().await;
+            let all = statuses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let figures = Figures::of(&all);
+            let text = figures.line(self.began.elapsed());
+            match &self.bar {
+                Some(bar) => {
+                    bar.set_length(figures.bytes_read + figures.bytes_behind);
+                    bar.set_position(figures.bytes_read);
+                    bar.set_message(text);
+                }
+                None => eprintln!("{text}"),
+            }
+        }
+    }
+
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Where the log goes: above the bar.
+    pub fn writer(&self) -> impl Write + use<> {
+        LogWriter { bar: self.bar.clone() }
+    }
+}
+
+struct LogWriter {
+    bar: Option<ProgressBar>,
+}
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| io::stderr().write_all(bytes))?,
+            None => io::stderr().write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+#[derive(Default)]
+struct Figures {
+    bytes_read: u64,
+    bytes_behind: u64,
+    records: u64,
+    delivered: u64,
+    objects: u64,
+    problem: Option<String>,
+}
+
+impl Figures {
+    fn of(all: &[Arc<StreamStatus>]) -> Self {
+        let mut figures = Self::default();
+        for status in all {
+            figures.bytes_read += status.bytes_read();
+            figures.bytes_behind += status.source.behind.load(Ordering::Relaxed);
+            figures.records += status.source.records.load(Ordering::Relaxed);
+            figures.delivered += status.records_delivered.load(Ordering::Relaxed);
+            figures.objects += status.objects.load(Ordering::Relaxed);
+            figures.problem = figures.problem.or_else(|| status.problem().map(|p| format!("{}: {p}", status.name)));
+        }
+        figures
+    }
+
+    fn line(&self, elapsed: Duration) -> String {
+        let rate = self.bytes_read as f64 / elapsed.as_secs_f64().max(0.001);
+        let mut text = format!(
+            "{} read ({}/s), {} records, {} delivered in {} objects",
+            HumanBytes(self.bytes_read),
+            HumanBytes(rate as u64),
+            HumanCount(self.records),
+            HumanCount(self.delivered),
+            HumanCount(self.objects),
+        );
+        if let Some(problem) = &self.problem {
+            let _ = write!(text, "; {problem}");
+        }
+        text
+    }
+}
+
+/// What a drain did, and whether every record is accounted for.
+pub fn summary(all: &[Arc<StreamStatus>], places: &[DestinationConfig]) -> (String, bool) {
+    let mut text = String::new();
+    let mut is_balanced = true;
+    for status in all {
+        let (fate, copy) = status.accounts();
+        let _ = writeln!(text, "delivery stream {}", status.name);
+        let _ = writeln!(
+            text,
+            "  {} in {} records read, {} in {} objects written",
+            HumanBytes(status.bytes_read()),
+            HumanCount(status.source.records.load(Ordering::Relaxed)),
+            HumanBytes(status.object_bytes.load(Ordering::Relaxed)),
+            HumanCount(status.objects.load(Ordering::Relaxed)),
+        );
+        let mut show = |what: &str, account: Account| {
+            let _ = writeln!(text, "  {what}: {account}");
+            if account.difference() != 0 || account.in_flight != 0 {
+                is_balanced = false;
+                let difference = account.difference();
+                let _ = writeln!(text, "  THE ACCOUNT DOES NOT BALANCE: difference {difference}");
+            }
+        };
+        show("account of records", fate);
+        if copy != Account::default() {
+            show("copies in the backup", copy);
+        }
+        for (what, bytes) in [
+            ("cut from records over the limit", status.source.cut_bytes.load(Ordering::Relaxed)),
+            ("lost before they could be read", status.source.lost_bytes.load(Ordering::Relaxed)),
+        ] {
+            if bytes > 0 {
+                let _ = writeln!(text, "  {what}: {bytes} bytes");
+            }
+        }
+        if status.imbalances.load(Ordering::Relaxed) > 0 {
+            is_balanced = false;
+            let _ = writeln!(text, "  the account did not balance at some moment: see the log");
+        }
+    }
+    let mut seen = Vec::new();
+    for place in places {
+        let place = match place {
+            DestinationConfig::S3(s3, _) => format!("s3://{}", s3.bucket),
+            DestinationConfig::Directory(directory, _) => directory.path.display().to_string(),
+        };
+        if !seen.contains(&place) {
+            let _ = writeln!(text, "look in {place}");
+            seen.push(place);
+        }
+    }
+    (text, is_balanced)
+}

@@ -1,0 +1,93 @@
+//! `hydrant run`: the daemon, and the one-shot `--drain`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, PoisonError};
+
+use clap::Args;
+use tracing::{error, warn};
+use tracing_subscriber::EnvFilter;
+
+use crate::daemon::{self, Options, Statuses, chain};
+
+use super::progress::{Display, summary};
+
+/// Tails the sources and delivers until it is stopped: SIGTERM delivers what is buffered and exits, a second one exits at
+/// once; SIGHUP reads the configuration again and applies only the streams that changed.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  hydrant run --config /etc/hydrant/hydrant.yaml
+  hydrant run --drain --config config/quickstart.yaml    deliver all there is now, print the account, exit")]
+pub struct Arguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "/etc/hydrant/hydrant.yaml")]
+    config: PathBuf,
+    /// Read every source to its present end, deliver everything (a last line without its delimiter too), then exit: 0 if
+    /// the account of records balances, else 1.
+    #[arg(long)]
+    drain: bool,
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let config = match super::load(&arguments.config) {
+        Ok(config) => config,
+        Err(status) => return status,
+    };
+    let display = arguments.drain.then(Display::new);
+    start_log(display.as_ref());
+    raise_file_limit();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "the async runtime cannot be started");
+            return ExitCode::from(super::FAILED);
+        }
+    };
+    let statuses = Statuses::default();
+    let options = Options { config_path: arguments.config.clone(), drain: arguments.drain, statuses: statuses.clone() };
+    let places: Vec<_> = config.delivery_streams.iter().map(|stream| stream.destination.clone()).collect();
+    let shown = display.as_ref().map(|display| runtime.spawn(display.clone().follow(statuses.clone())));
+    let result = runtime.block_on(daemon::run(config, options));
+    if let Some(shown) = shown {
+        shown.abort();
+    }
+    if let Some(display) = &display {
+        display.finish();
+    }
+    // What still runs is what was given up; it must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    if let Err(error) = result {
+        error!("{}", chain(&error));
+        eprintln!("hydrant: {}", chain(&error));
+        return ExitCode::from(super::FAILED);
+    }
+    if !arguments.drain {
+        return ExitCode::SUCCESS;
+    }
+    let statuses = Arc::clone(&statuses);
+    let statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
+    let (text, is_balanced) = summary(&statuses, &places);
+    eprint!("{text}");
+    if is_balanced { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) }
+}
+
+fn start_log(display: Option<&Display>) {
+    use std::io::IsTerminal;
+    let default = if display.is_some_and(Display::is_terminal) { "warn" } else { "info" };
+    let filter = EnvFilter::try_from_env("HYDRANT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let log = log.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+    match display.cloned() {
+        Some(display) => log.with_writer(move || display.writer()).init(),
+        None => log.with_writer(std::io::stderr).init(),
+    }
+}
+
+/// Every file that is read stays open: as many as the system allows.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        warn!(%error, "the limit of open files cannot be raised");
+    }
+}

@@ -1,0 +1,373 @@
+//! All delivery streams of one process: started, supervised, reloaded, stopped.
+//!
+//! Each stream is one tree of tasks under its own tokens. A panic or an error in it ends that tree alone; once all its
+//! tasks have ended, it begins again from its checkpoints. Only a damaged journal ends the process, as the next start sets
+//! it aside.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::config::model::{Config, DeliveryStreamConfig};
+use crate::config::{self};
+use crate::destination::retry::RetryLimits;
+use crate::journal::{Journal, JournalError, OpenError, Start};
+use crate::memory::MemoryBudget;
+use crate::notify::ServiceManager;
+use crate::pool::ComputePool;
+use crate::status::StreamStatus;
+use crate::stream::{self, Environment, Life, StreamError};
+
+/// Between two restarts of a stream that fails.
+const RESTART_MIN: Duration = Duration::from_secs(1);
+const RESTART_MAX: Duration = Duration::from_secs(60);
+/// With `--drain` a stream that fails so often is given up.
+const DRAIN_RESTARTS: u32 = 5;
+/// How often changed checkpoints are copied, and the service manager told how things are.
+const COPY_INTERVAL: Duration = Duration::from_secs(60);
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the log repeats that the journal was lost.
+const NOTICE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// The streams' figures, for whoever shows them while the daemon runs.
+pub type Statuses = Arc<Mutex<Vec<Arc<StreamStatus>>>>;
+
+/// How the daemon is run.
+pub struct Options {
+    /// Where the configuration is read from again on SIGHUP.
+    pub config_path: PathBuf,
+    /// Read every source to its present end, deliver everything, and finish.
+    pub drain: bool,
+    pub statuses: Statuses,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("signals cannot be received")]
+    Signals(#[source] std::io::Error),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("delivery stream `{stream}` failed {DRAIN_RESTARTS} times; the log says why")]
+    GivenUp { stream: String },
+}
+
+struct Daemon {
+    config: Config,
+    options: Options,
+    environment: Environment,
+    streams: BTreeMap<String, Running>,
+    /// Cancelled with the reason in `fatal` when the process cannot go on.
+    failed: CancellationToken,
+    fatal: Arc<Mutex<Option<DaemonError>>>,
+    manager: ServiceManager,
+}
+
+struct Running {
+    config: DeliveryStreamConfig,
+    stop: CancellationToken,
+    abandon: CancellationToken,
+    task: JoinHandle<()>,
+    status: Arc<StreamStatus>,
+}
+
+/// Runs until it is told to stop, or with `drain` until everything is delivered.
+pub async fn run(config: Config, options: Options) -> Result<(), DaemonError> {
+    let state_dir = config.state_dir.clone();
+    let opened = crate::pool::join(tokio::task::spawn_blocking(move || Journal::open(&state_dir))).await?;
+    let journal = opened.journal;
+    match opened.start {
+        Start::First => info!(state_dir = %journal.state_dir().display(), "a new state database"),
+        Start::Journal => info!(state_dir = %journal.state_dir().display(), "going on from the state database"),
+        Start::Copy => error!("the state database was lost: going on from the checkpoint copy"),
+        Start::Beginning => {
+            error!("the state database and its copy were lost: reading every source from its beginning")
+        }
+    }
+    let environment = Environment {
+        journal: journal.clone(),
+        budget: MemoryBudget::new(config.memory_limit),
+        pool: ComputePool::new(),
+        limits: RetryLimits::from_env(),
+        drain: options.drain,
+    };
+    let mut daemon = Daemon {
+        config: config.clone(),
+        options,
+        environment,
+        streams: BTreeMap::new(),
+        failed: CancellationToken::new(),
+        fatal: Arc::default(),
+        manager: ServiceManager::new(),
+    };
+    for stream in config.delivery_streams {
+        daemon.start(stream);
+    }
+    daemon.manager.ready();
+    let keeper = tokio::spawn(keep_copy(journal.clone()));
+    let result = daemon.supervise().await;
+    keeper.abort();
+    let copied = tokio::task::spawn_blocking(move || journal.write_copy());
+    if let Err(error) = crate::pool::join(copied).await {
+        warn!(%error, "the checkpoint copy could not be written");
+    }
+    result
+}
+
+impl Daemon {
+    async fn supervise(&mut self) -> Result<(), DaemonError> {
+        let on = |kind| signal(kind).map_err(DaemonError::Signals);
+        let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+        let mut hangup = on(SignalKind::hangup())?;
+        let mut tell = tokio::time::interval(STATUS_INTERVAL);
+        loop {
+            tokio::select! {
+                () = self.failed.cancelled() => return Err(self.end_failed().await),
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => self.reload().await,
+                _ = tell.tick() => self.tell(),
+                () = all_ended(&mut self.streams), if self.options.drain => return Ok(()),
+            }
+        }
+        info!("stopping: delivering what is buffered");
+        self.manager.stopping();
+        let timeout = self.config.shutdown_timeout;
+        let names = self.streams.keys().cloned().collect();
+        tokio::select! {
+            () = self.stop(names, timeout) => Ok(()),
+            _ = terminate.recv() => std::process::exit(1),
+            _ = interrupt.recv() => std::process::exit(1),
+        }
+    }
+
+    fn start(&mut self, config: DeliveryStreamConfig) {
+        let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
+        let status = StreamStatus::new(&config.name);
+        let supervisor = Supervisor {
+            config: config.clone(),
+            environment: self.environment.clone(),
+            stop: stop.clone(),
+            abandon: abandon.clone(),
+            status: status.clone(),
+            failed: self.failed.clone(),
+            fatal: self.fatal.clone(),
+        };
+        let task = tokio::spawn(supervisor.run());
+        self.streams.insert(config.name.clone(), Running { config, stop, abandon, task, status });
+        self.publish();
+    }
+
+    /// Stops streams side by side; what is not delivered after `timeout` is left to the next start.
+    async fn stop(&mut self, names: Vec<String>, timeout: Duration) {
+        let mut stopping: Vec<_> = names.iter().filter_map(|name| self.streams.remove(name)).collect();
+        for running in &stopping {
+            running.stop.cancel();
+        }
+        let deadline = tokio::time::Instant::now() + timeout;
+        for running in &mut stopping {
+            if tokio::time::timeout_at(deadline, &mut running.task).await.is_err() {
+                let stream = &running.config.name;
+                warn!(%stream, "not everything could be delivered in time; the journal holds what is left");
+                running.abandon.cancel();
+                // Its tasks end at their next await; a call that hangs in the kernel must not hold up the others.
+                let _ = tokio::time::timeout(Duration::from_secs(5), &mut running.task).await;
+            }
+        }
+        self.publish();
+    }
+
+    /// Applies what has changed in the configuration, if it is valid.
+    async fn reload(&mut self) {
+        self.manager.reloading();
+        let path = self.options.config_path.clone();
+        let loaded = crate::pool::join(tokio::task::spawn_blocking(move || config::load(&path))).await;
+        match loaded {
+            Err(errors) => error!(%errors, "the configuration is invalid; nothing was changed"),
+            Ok(new) => {
+                if (&new.state_dir, new.memory_limit) != (&self.config.state_dir, self.config.memory_limit) {
+                    warn!("`state_dir` and `memory_limit_mb` take effect at the next start");
+                }
+                let is_same = |running: &Running| new.delivery_streams.contains(&running.config);
+                let changed: Vec<_> = self
+                    .streams
+                    .iter()
+                    .filter(|(_, running)| !is_same(running))
+                    .map(|(name, _)| name.clone())
+                    .collect();
+                self.stop(changed.clone(), new.shutdown_timeout).await;
+                let started: Vec<_> = new
+                    .delivery_streams
+                    .iter()
+                    .filter(|stream| !self.streams.contains_key(&stream.name))
+                    .cloned()
+                    .collect();
+                info!(stopped = changed.len(), started = started.len(), "the configuration was read again");
+                self.config = Config { state_dir: self.config.state_dir.clone(), ..new };
+                for stream in started {
+                    self.start(stream);
+                }
+            }
+        }
+        self.manager.ready();
+    }
+
+    async fn end_failed(&mut self) -> DaemonError {
+        let names = self.streams.keys().cloned().collect();
+        self.stop(names, Duration::ZERO).await;
+        let reason = self.fatal.lock().unwrap_or_else(PoisonError::into_inner).take();
+        reason.unwrap_or(DaemonError::GivenUp { stream: String::from("?") })
+    }
+
+    fn publish(&self) {
+        let all = self.streams.values().map(|running| running.status.clone()).collect();
+        *self.options.statuses.lock().unwrap_or_else(PoisonError::into_inner) = all;
+    }
+
+    fn tell(&self) {
+        let problem = self
+            .streams
+            .values()
+            .find_map(|running| running.status.problem().map(|problem| format!("{}: {problem}", running.config.name)));
+        let records: u64 = self
+            .streams
+            .values()
+            .map(|running| running.status.records_delivered.load(std::sync::atomic::Ordering::Relaxed))
+            .sum();
+        let streams = self.streams.len();
+        self.manager.status(&match problem {
+            Some(problem) => format!("{streams} delivery streams, {records} records delivered; {problem}"),
+            None => format!("{streams} delivery streams, {records} records delivered"),
+        });
+    }
+}
+
+async fn all_ended(streams: &mut BTreeMap<String, Running>) {
+    for running in streams.values_mut() {
+        if !running.task.is_finished() {
+            let _ = (&mut running.task).await;
+        }
+    }
+}
+
+/// Keeps one stream alive.
+struct Supervisor {
+    config: DeliveryStreamConfig,
+    environment: Environment,
+    stop: CancellationToken,
+    abandon: CancellationToken,
+    status: Arc<StreamStatus>,
+    failed: CancellationToken,
+    fatal: Arc<Mutex<Option<DaemonError>>>,
+}
+
+impl Supervisor {
+    async fn run(self) {
+        let stream = self.config.name.clone();
+        let mut delay = RESTART_MIN;
+        let mut failures = 0;
+        loop {
+            let began = tokio::time::Instant::now();
+            let Err(reason) = self.live().await else { return };
+            // A stream that ran well for a while begins again at once.
+            if began.elapsed() > RESTART_MAX {
+                (delay, failures) = (RESTART_MIN, 0);
+            }
+            failures += 1;
+            self.status.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.status.set_problem("stream", reason.clone());
+            error!(%stream, reason, restart_in = ?delay, "the delivery stream failed; it begins again from its checkpoints");
+            if self.environment.drain && failures >= DRAIN_RESTARTS {
+                return self.fail(DaemonError::GivenUp { stream });
+            }
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = self.stop.cancelled() => return,
+            }
+            delay = (delay * 2).min(RESTART_MAX);
+        }
+    }
+
+    /// One life of the stream; all its tasks have ended when this returns.
+    async fn live(&self) -> Result<(), String> {
+        let life = Arc::new(Life {
+            stop: self.stop.child_token(),
+            abandon: self.abandon.child_token(),
+            tasks: TaskTracker::new(),
+        });
+        let (config, environment) = (self.config.clone(), self.environment.clone());
+        let (status, of_stream) = (self.status.clone(), life.clone());
+        let task = tokio::spawn(async move { stream::run(&config, &environment, &of_stream, status).await });
+        let result = task.await;
+        life.stop.cancel();
+        life.abandon.cancel();
+        life.tasks.close();
+        life.tasks.wait().await;
+        match result {
+            Ok(Ok(())) => {
+                self.status.clear_problem("stream");
+                return Ok(());
+            }
+            Ok(Err(error)) => {
+                self.status.end_life();
+                let reason = chain(&error);
+                if let StreamError::Journal(journal @ JournalError::Corrupt(_)) = error {
+                    self.fail(DaemonError::Journal(journal));
+                }
+                Err(reason)
+            }
+            Err(panic) => {
+                self.status.end_life();
+                Err(format!("a panic: {panic}"))
+            }
+        }
+    }
+
+    fn fail(&self, error: DaemonError) {
+        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.failed.cancel();
+    }
+}
+
+/// An error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Copies the checkpoints each minute with a change, and repeats that the journal was lost until somebody acknowledges it.
+async fn keep_copy(journal: Journal) {
+    let mut copied = 0;
+    let mut notice_at = tokio::time::Instant::now();
+    loop {
+        if tokio::time::Instant::now() >= notice_at
+            && let Some(notice) = journal.loss_notice()
+        {
+            error!(notice = %notice.display(), "the journal was lost: read the notice, and remove it to acknowledge");
+            notice_at += NOTICE_INTERVAL;
+        }
+        tokio::time::sleep(COPY_INTERVAL).await;
+        let changes = journal.changes();
+        if changes == copied {
+            continue;
+        }
+        let of_copy = journal.clone();
+        match crate::pool::join(tokio::task::spawn_blocking(move || of_copy.write_copy())).await {
+            Ok(()) => copied = changes,
+            Err(error) => warn!(%error, "the checkpoint copy could not be written"),
+        }
+    }
+}

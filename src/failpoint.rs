@@ -1,0 +1,71 @@
+//! Places at which a debug build can be told to die, for the crash tests. Release builds hold nothing of this.
+//!
+//! `HYDRANT_FAILPOINT=name:n` kills the process with SIGKILL when the point `name` is passed for the n-th time.
+
+/// Dies here if the tests say so.
+#[inline]
+pub fn pass(name: &str) {
+    #[cfg(debug_assertions)]
+    armed::pass(name, std::time::Duration::ZERO);
+    #[cfg(not(debug_assertions))]
+    let _ = name;
+}
+
+/// Dies within the next milliseconds, while what follows is under way, if the tests say so.
+#[inline]
+pub fn pass_soon(name: &str) {
+    #[cfg(debug_assertions)]
+    armed::pass(name, std::time::Duration::from_millis(2));
+    #[cfg(not(debug_assertions))]
+    let _ = name;
+}
+
+/// Panics here once if the tests say so: `HYDRANT_PANIC_STREAM=name`.
+#[inline]
+pub fn panic_in(stream: &str) {
+    #[cfg(debug_assertions)]
+    armed::panic_in(stream);
+    #[cfg(not(debug_assertions))]
+    let _ = stream;
+}
+
+#[cfg(debug_assertions)]
+mod armed {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    static ARMED: LazyLock<Option<(String, u64)>> = LazyLock::new(|| {
+        let value = std::env::var("HYDRANT_FAILPOINT").ok()?;
+        let (name, count) = value.rsplit_once(':')?;
+        Some((name.to_owned(), count.parse().ok()?))
+    });
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+
+    pub fn pass(name: &str, within: Duration) {
+        let Some((armed, count)) = ARMED.as_ref() else { return };
+        if armed != name || PASSED.fetch_add(1, Ordering::Relaxed) + 1 != *count {
+            return;
+        }
+        if within.is_zero() {
+            die();
+        }
+        std::thread::spawn(move || {
+            std::thread::sleep(within);
+            die();
+        });
+    }
+
+    pub fn panic_in(stream: &str) {
+        static DONE: AtomicU64 = AtomicU64::new(0);
+        if std::env::var("HYDRANT_PANIC_STREAM").is_ok_and(|name| name == stream)
+            && DONE.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            panic!("the tests asked for a panic in `{stream}`");
+        }
+    }
+
+    fn die() {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}

@@ -1,0 +1,7 @@
+//! The `hydrant` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hydrant::cli::main()
+}

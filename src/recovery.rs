@@ -1,0 +1,230 @@
+//! Recovery: where the records above the checkpoints went, by the journal and never by the routing.
+//!
+//! A pending delivery whose object exists is settled. One whose object is known not to exist is cancelled if the
+//! configuration has changed, and its records are new. Every other one is formed again from the same records, under its old
+//! key. Records of a settled delivery have had their fate and are skipped; every record that nobody holds is new.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::destination::retry::{AttemptObserver, RetryLimits, exists_until_answered};
+use crate::destination::{AttemptError, Existence};
+use crate::journal::{DeliveryRow, DeliveryRowId, Journal, JournalError, Kind, StreamRow};
+use crate::output::{Locator, Outputs, Place};
+use crate::positions::RecordSet;
+use crate::record::{PartitionId, Position, PositionRange};
+
+/// A request that a killed process had sent may still be on its way: so long an object is not known not to exist.
+const IN_FLIGHT: Duration = Duration::from_secs(3);
+
+/// Who holds a record that the journal knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// It has had its fate, or its copy is made.
+    Settled,
+    /// It belongs into this delivery again.
+    Pending(DeliveryRowId),
+}
+
+/// The owners of all records above the checkpoints. Pure.
+#[derive(Debug, Default)]
+pub struct Owners {
+    /// For each partition, by the first position of a range: its end and its owner. Ranges do not overlap.
+    ranges: HashMap<(Kind, PartitionId), BTreeMap<u64, (u64, Owner)>>,
+}
+
+impl Owners {
+    pub fn add(&mut self, kind: Kind, set: &RecordSet, owner: Owner) {
+        for (partition, ranges) in set.iter() {
+            let known = self.ranges.entry((kind, partition)).or_default();
+            known.extend(ranges.iter().map(|range| (range.start.0, (range.end.0, owner))));
+        }
+    }
+
+    /// The owner of the record at `position`, and the position up to which that holds.
+    pub fn at(&self, kind: Kind, partition: PartitionId, position: Position) -> (Option<Owner>, Position) {
+        let never = Position(u64::MAX);
+        let Some(known) = self.ranges.get(&(kind, partition)) else { return (None, never) };
+        if let Some((_, &(end, owner))) = known.range(..=position.0).next_back()
+            && position.0 < end
+        {
+            return (Some(owner), Position(end));
+        }
+        let next = known.range(position.0..).next().map_or(never, |(&start, _)| Position(start));
+        (None, next)
+    }
+
+    /// Nothing before `position` is asked for any more.
+    pub fn forget_before(&mut self, partition: PartitionId, position: Position) {
+        for kind in [Kind::Fate, Kind::Copy] {
+            let Some(known) = self.ranges.get_mut(&(kind, partition)) else { continue };
+            while known.first_key_value().is_some_and(|(_, (end, _))| *end <= position.0) {
+                known.pop_first();
+            }
+            if known.is_empty() {
+                self.ranges.remove(&(kind, partition));
+            }
+        }
+    }
+
+    /// What lay at `from` and behind it is gone; what comes there now is new.
+    pub fn truncate(&mut self, partition: PartitionId, from: Position) {
+        for kind in [Kind::Fate, Kind::Copy] {
+            let Some(known) = self.ranges.get_mut(&(kind, partition)) else { continue };
+            known.retain(|&start, (end, _)| {
+                *end = (*end).min(from.0);
+                start < *end
+            });
+        }
+    }
+
+    /// A cancelled delivery's records are new.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+}
+
+/// What a stream finds in the journal when it starts.
+pub struct Recovered {
+    pub owners: Owners,
+    /// To be formed again.
+    pub pending: Vec<Pending>,
+    /// Settled, but not yet passed by the checkpoints.
+    pub settled: Vec<(DeliveryRowId, RecordSet)>,
+    /// Where records have to end when they are read again.
+    pub cuts: HashMap<PartitionId, Vec<Position>>,
+}
+
+/// A delivery that has to be formed again, with the place that the journal names.
+pub struct Pending {
+    pub row: DeliveryRow,
+    pub place: Place,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("the destination of a pending delivery cannot be opened")]
+    Destination(#[source] AttemptError),
+    #[error("the journalled destination of delivery `{uuid}` is unreadable")]
+    Locator { uuid: String, source: serde_json::Error },
+}
+
+/// Asks the journal and the destinations what became of the deliveries of earlier lives. `None` when cancelled.
+pub async fn recover(
+    journal: &Journal,
+    stream: &StreamRow,
+    name: &str,
+    outputs: &Outputs,
+    limits: RetryLimits,
+    cancel: &CancellationToken,
+    observer: &dyn AttemptObserver,
+) -> Result<Option<Recovered>, RecoveryError> {
+    let id = stream.id;
+    let rows = journal.run("deliveries", move |journal| journal.deliveries(id)).await?;
+    let mut recovered =
+        Recovered { owners: Owners::default(), pending: Vec::new(), settled: Vec::new(), cuts: HashMap::new() };
+    for row in rows {
+        let is_settled = if row.settled {
+            true
+        } else {
+            let locator: Locator = serde_json::from_str(&row.intent.destination)
+                .map_err(|source| RecoveryError::Locator { uuid: row.intent.uuid.clone(), source })?;
+            let place = outputs.place(&locator, name, journal).await.map_err(RecoveryError::Destination)?;
+            let key = row.intent.key.as_str();
+            let has_changed = row.intent.version != stream.version;
+            let destination = place.destination.as_ref();
+            let mut existence = exists_until_answered(destination, key, limits, cancel, observer).await;
+            if existence == Some(Existence::Absent) && has_changed && matches!(locator, Locator::S3 { .. }) {
+                tokio::select! {
+                    () = tokio::time::sleep(IN_FLIGHT) => {}
+                    () = cancel.cancelled() => return Ok(None),
+                }
+                existence = exists_until_answered(destination, key, limits, cancel, observer).await;
+            }
+            let delivery = row.id;
+            match existence {
+                None => return Ok(None),
+                Some(Existence::Present) => {
+                    info!(key, "a delivery of an earlier life had arrived");
+                    journal.run("settle", move |journal| journal.settle(id, &[delivery], &[])).await?;
+                    true
+                }
+                Some(Existence::Absent) if has_changed || row.intent.set.is_empty() => {
+                    info!(key, "a delivery of an earlier life is cancelled: its records are delivered anew");
+                    journal.run("cancel", move |journal| journal.cancel(delivery)).await?;
+                    continue;
+                }
+                Some(Existence::Absent | Existence::Unknown) => {
+                    if existence == Some(Existence::Unknown) {
+                        warn!(key, "whether an object exists cannot be asked: it is put again on condition");
+                    }
+                    recovered.note(&row, Owner::Pending(row.id));
+                    recovered.pending.push(Pending { row, place });
+                    continue;
+                }
+            }
+        };
+        if is_settled {
+            recovered.note(&row, Owner::Settled);
+            recovered.settled.push((row.id, row.intent.set));
+        }
+    }
+    Ok(Some(recovered))
+}
+
+impl Recovered {
+    fn note(&mut self, row: &DeliveryRow, owner: Owner) {
+        self.owners.add(row.intent.kind, &row.intent.set, owner);
+        for (partition, ranges) in row.intent.set.iter() {
+            let ends = |range: &PositionRange| [range.start, range.end];
+            self.cuts.entry(partition).or_default().extend(ranges.iter().flat_map(ends));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_position_has_the_owner_that_was_added(
+            steps in proptest::collection::vec((0u64..5, 1u64..6, any::<bool>()), 0..12),
+            forget in 0u64..80,
+            truncate in 0u64..80,
+        ) {
+            let file = PartitionId(3);
+            let mut owners = Owners::default();
+            let mut naive = vec![None; 200];
+            let mut at = 0;
+            for (index, (gap, length, is_settled)) in steps.into_iter().enumerate() {
+                let range = PositionRange::new(at + gap, at + gap + length);
+                at = range.end.0;
+                let owner = if is_settled { Owner::Settled } else { Owner::Pending(DeliveryRowId(index as i64)) };
+                let mut set = RecordSet::default();
+                set.add(file, range);
+                owners.add(Kind::Fate, &set, owner);
+                naive[range.start.0 as usize..range.end.0 as usize].fill(Some(owner));
+            }
+            owners.forget_before(file, Position(forget));
+            owners.truncate(file, Position(truncate));
+            naive[truncate as usize..].fill(None);
+            let mut position = forget;
+            while position < 150 {
+                let (owner, until) = owners.at(Kind::Fate, file, Position(position));
+                prop_assert!(until.0 > position);
+                for p in position..until.0.min(150) {
+                    prop_assert_eq!(owner, naive[p as usize], "at {}", p);
+                }
+                position = until.0;
+            }
+            prop_assert_eq!(owners.at(Kind::Copy, file, Position(0)).0, None);
+        }
+    }
+}
