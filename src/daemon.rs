@@ -79,8 +79,17 @@ struct Running {
     status: Arc<StreamStatus>,
 }
 
+/// How a daemon ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Everything there was is delivered.
+    Drained,
+    /// It was told to stop.
+    Stopped,
+}
+
 /// Runs until it is told to stop, or with `drain` until everything is delivered.
-pub async fn run(config: Config, options: Options) -> Result<(), DaemonError> {
+pub async fn run(config: Config, options: Options) -> Result<End, DaemonError> {
     let state_dir = config.state_dir.clone();
     let opened = crate::pool::join(tokio::task::spawn_blocking(move || Journal::open(&state_dir))).await?;
     let journal = opened.journal;
@@ -123,7 +132,7 @@ pub async fn run(config: Config, options: Options) -> Result<(), DaemonError> {
 }
 
 impl Daemon {
-    async fn supervise(&mut self) -> Result<(), DaemonError> {
+    async fn supervise(&mut self) -> Result<End, DaemonError> {
         let on = |kind| signal(kind).map_err(DaemonError::Signals);
         let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
         let mut hangup = on(SignalKind::hangup())?;
@@ -135,7 +144,7 @@ impl Daemon {
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => self.reload().await,
                 _ = tell.tick() => self.tell(),
-                () = all_ended(&mut self.streams), if self.options.drain => return Ok(()),
+                () = all_ended(&mut self.streams), if self.options.drain => return Ok(End::Drained),
             }
         }
         info!("stopping: delivering what is buffered");
@@ -143,7 +152,7 @@ impl Daemon {
         let timeout = self.config.shutdown_timeout;
         let names = self.streams.keys().cloned().collect();
         tokio::select! {
-            () = self.stop(names, timeout) => Ok(()),
+            () = self.stop(names, timeout) => Ok(End::Stopped),
             _ = terminate.recv() => std::process::exit(1),
             _ = interrupt.recv() => std::process::exit(1),
         }
@@ -314,7 +323,7 @@ impl Supervisor {
         match result {
             Ok(Ok(())) => {
                 self.status.clear_problem("stream");
-                return Ok(());
+                Ok(())
             }
             Ok(Err(error)) => {
                 self.status.end_life();

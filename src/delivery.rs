@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
 use crate::destination::retry::{AttemptObserver, RetryLimits, put_until_done};
@@ -57,6 +58,8 @@ pub struct Shipping {
     pub journal: Journal,
     pub limits: RetryLimits,
     pub cancel: CancellationToken,
+    /// What must have ended before the stream's next life asks the journal.
+    pub tasks: TaskTracker,
     pub status: Arc<StreamStatus>,
 }
 
@@ -70,7 +73,13 @@ impl Shipping {
             Plan::Again { row, key } => (row, key, true),
             Plan::New(intent) => {
                 let (stream, key) = (self.stream, intent.key.clone());
-                let row = self.journal.run("intend", move |journal| journal.intend(stream, &intent)).await?;
+                // Dropped with the call itself, which goes on when nobody waits for it any more.
+                let token = self.tasks.token();
+                let call = move |journal: &Journal| {
+                    let _ = &token;
+                    journal.intend(stream, &intent)
+                };
+                let row = self.journal.run("intend", call).await?;
                 (row, key, false)
             }
         };

@@ -46,3 +46,54 @@ pub fn record_too_large(record: &OversizeRecord, now: Timestamp) -> Bytes {
     line.push(b'\n');
     Bytes::from(line)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::memory::MemoryBudget;
+    use crate::record::{PartitionId, Position, PositionRange, SourcePartition};
+
+    struct File;
+
+    impl SourcePartition for File {
+        fn id(&self) -> PartitionId {
+            PartitionId(1)
+        }
+
+        fn name(&self) -> String {
+            String::from("/var/log/\"odd\".log")
+        }
+
+        fn evidence(&self, _: Position) -> Option<String> {
+            None
+        }
+
+        fn settled(&self, _: Position) {}
+    }
+
+    #[test]
+    fn the_envelope_is_firehoses_one_object_a_line() {
+        let budget = MemoryBudget::new(1 << 20).join();
+        let record = OversizeRecord {
+            partition: Arc::new(File),
+            range: PositionRange::new(100, 2101),
+            head: Bytes::from_static(b"\xff\x00first"),
+            length: 2000,
+            arrival: Timestamp::from_millisecond(1_700_000_000_123).unwrap(),
+            permit: budget.acquire(100, &tokio_util::sync::CancellationToken::new()).unwrap(),
+        };
+        let line = record_too_large(&record, Timestamp::from_millisecond(1_700_000_000_456).unwrap());
+        assert_eq!(
+            std::str::from_utf8(&line).unwrap(),
+            concat!(
+                r#"{"rawData":"/wBmaXJzdA==","errorCode":"Hydrant.RecordTooLarge","#,
+                r#""errorMessage":"the record is 2000 bytes long and rawData holds its first 7; position 100 to 2101 of "#,
+                r#"/var/log/\"odd\".log","attemptsMade":1,"arrivalTimestamp":1700000000123,"#,
+                r#""attemptEndingTimestamp":1700000000456}"#,
+                "\n"
+            )
+        );
+    }
+}

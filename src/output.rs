@@ -82,8 +82,15 @@ pub struct Outputs {
 
 impl Outputs {
     /// Opens the destinations and sweeps what a crash left in their staging folders.
-    pub async fn open(config: &DeliveryStreamConfig, journal: &Journal) -> Result<Self, AttemptError> {
-        let mut places = Places { stream: &config.name, journal, opened: Vec::new() };
+    ///
+    /// `memory_share` is what of the memory limit the stream is guaranteed, in bytes.
+    pub async fn open(
+        config: &DeliveryStreamConfig,
+        journal: &Journal,
+        memory_share: u64,
+    ) -> Result<Self, AttemptError> {
+        let room = Room { stream: &config.name, journal, memory_share };
+        let mut places = Places { room, opened: Vec::new() };
         let delimiter = config.output_delimiter.as_slice();
         let SourceConfig::File(file) = &config.source;
         let is_same_delimiter = file.record_delimiter == delimiter;
@@ -131,11 +138,11 @@ impl Outputs {
     }
 
     /// The place that a journalled delivery names: one of ours, or one that the configuration no longer knows.
-    pub async fn place(&self, locator: &Locator, stream: &str, journal: &Journal) -> Result<Place, AttemptError> {
+    pub async fn place(&self, locator: &Locator, room: Room<'_>) -> Result<Place, AttemptError> {
         let ours = [Some(&self.destination), Some(&self.processing_failed), self.backup.as_ref()];
         match ours.into_iter().flatten().find(|output| output.place.locator == *locator) {
             Some(output) => Ok(output.place.clone()),
-            None => Place::open(&locator.connection(), stream, journal).await,
+            None => Place::open(&locator.connection(), room).await,
         }
     }
 }
@@ -180,9 +187,17 @@ impl Format {
 
 /// Destinations that are open already; two outputs to one place share a client.
 struct Places<'a> {
-    stream: &'a str,
-    journal: &'a Journal,
+    room: Room<'a>,
     opened: Vec<(Connection, Place)>,
+}
+
+/// Where a stream may form its payloads.
+#[derive(Clone, Copy)]
+pub struct Room<'a> {
+    pub stream: &'a str,
+    pub journal: &'a Journal,
+    /// Bytes of memory that the stream is guaranteed.
+    pub memory_share: u64,
 }
 
 impl Places<'_> {
@@ -191,7 +206,7 @@ impl Places<'_> {
         if let Some((_, place)) = self.opened.iter().find(|(other, _)| *other == connection) {
             return Ok(place.clone());
         }
-        let place = Place::open(&connection, self.stream, self.journal).await?;
+        let place = Place::open(&connection, self.room).await?;
         self.opened.push((connection, place.clone()));
         Ok(place)
     }
@@ -214,13 +229,20 @@ impl Connection {
 }
 
 impl Place {
-    async fn open(connection: &Connection, stream: &str, journal: &Journal) -> Result<Self, AttemptError> {
+    async fn open(connection: &Connection, room: Room<'_>) -> Result<Self, AttemptError> {
+        let Room { stream, journal, memory_share } = room;
+        let memory_max = |most: u64| most.min(memory_share / 16);
         match connection {
             Connection::S3(s3) => {
                 let destination = Arc::new(S3Destination::open(s3).await);
                 let staging = journal.state_dir().join("staging").join(stream);
                 sweep(&staging);
-                Ok(Self { destination, locator: Locator::of(connection), staging, memory_max: MEMORY_UPLOAD })
+                Ok(Self {
+                    destination,
+                    locator: Locator::of(connection),
+                    staging,
+                    memory_max: memory_max(MEMORY_UPLOAD),
+                })
             }
             Connection::Directory(directory) => {
                 let owner = format!("{}-{stream}", journal.instance());
@@ -228,7 +250,8 @@ impl Place {
                 destination.sweep().await?;
                 let staging = destination.staging().map(ToOwned::to_owned).unwrap_or_default();
                 let locator = Locator::of(connection);
-                Ok(Self { destination: Arc::new(destination), locator, staging, memory_max: MEMORY_FILE })
+                let memory_max = memory_max(MEMORY_FILE);
+                Ok(Self { destination: Arc::new(destination), locator, staging, memory_max })
             }
         }
     }

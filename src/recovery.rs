@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::destination::retry::{AttemptObserver, RetryLimits, exists_until_answered};
 use crate::destination::{AttemptError, Existence};
 use crate::journal::{DeliveryRow, DeliveryRowId, Journal, JournalError, Kind, StreamRow};
-use crate::output::{Locator, Outputs, Place};
+use crate::output::{Locator, Outputs, Place, Room};
 use crate::positions::RecordSet;
 use crate::record::{PartitionId, Position, PositionRange};
 
@@ -81,7 +81,7 @@ impl Owners {
         }
     }
 
-    /// A cancelled delivery's records are new.
+    /// Whether every record is new.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
@@ -114,15 +114,43 @@ pub enum RecoveryError {
     Locator { uuid: String, source: serde_json::Error },
 }
 
+/// How destinations are asked.
+pub struct Asking<'a> {
+    pub limits: RetryLimits,
+    pub cancel: &'a CancellationToken,
+    pub observer: &'a dyn AttemptObserver,
+    /// Whether no earlier life of the stream in this same process may have left a call behind.
+    pub is_first_life: bool,
+}
+
+impl Asking<'_> {
+    /// Whether an object is there; `None` when cancelled.
+    async fn exists(&self, place: &Place, key: &str) -> Option<Existence> {
+        exists_until_answered(place.destination.as_ref(), key, self.limits, self.cancel, self.observer).await
+    }
+
+    /// The same for an object whose absence leads to the end of its delivery: asked again when nothing can be on its way.
+    async fn exists_surely(&self, place: &Place, key: &str) -> Option<Existence> {
+        let existence = self.exists(place, key).await?;
+        let may_be_on_its_way = matches!(place.locator, Locator::S3 { .. }) || !self.is_first_life;
+        if existence != Existence::Absent || !may_be_on_its_way {
+            return Some(existence);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(IN_FLIGHT) => self.exists(place, key).await,
+            () = self.cancel.cancelled() => None,
+        }
+    }
+}
+
 /// Asks the journal and the destinations what became of the deliveries of earlier lives. `None` when cancelled.
 pub async fn recover(
     journal: &Journal,
     stream: &StreamRow,
     name: &str,
     outputs: &Outputs,
-    limits: RetryLimits,
-    cancel: &CancellationToken,
-    observer: &dyn AttemptObserver,
+    memory_share: u64,
+    asking: &Asking<'_>,
 ) -> Result<Option<Recovered>, RecoveryError> {
     let id = stream.id;
     let rows = journal.run("deliveries", move |journal| journal.deliveries(id)).await?;
@@ -134,18 +162,12 @@ pub async fn recover(
         } else {
             let locator: Locator = serde_json::from_str(&row.intent.destination)
                 .map_err(|source| RecoveryError::Locator { uuid: row.intent.uuid.clone(), source })?;
-            let place = outputs.place(&locator, name, journal).await.map_err(RecoveryError::Destination)?;
+            let room = Room { stream: name, journal, memory_share };
+            let place = outputs.place(&locator, room).await.map_err(RecoveryError::Destination)?;
             let key = row.intent.key.as_str();
             let has_changed = row.intent.version != stream.version;
-            let destination = place.destination.as_ref();
-            let mut existence = exists_until_answered(destination, key, limits, cancel, observer).await;
-            if existence == Some(Existence::Absent) && has_changed && matches!(locator, Locator::S3 { .. }) {
-                tokio::select! {
-                    () = tokio::time::sleep(IN_FLIGHT) => {}
-                    () = cancel.cancelled() => return Ok(None),
-                }
-                existence = exists_until_answered(destination, key, limits, cancel, observer).await;
-            }
+            let existence =
+                if has_changed { asking.exists_surely(&place, key).await } else { asking.exists(&place, key).await };
             let delivery = row.id;
             match existence {
                 None => return Ok(None),

@@ -39,7 +39,7 @@ use crate::output::{Format, Output, Outputs};
 use crate::pool::ComputePool;
 use crate::positions::RecordSet;
 use crate::record::{Chunk, OversizeRecord, PartitionId, Position, SourcePartition};
-use crate::recovery::{Owner, Owners, Pending, Recovered, RecoveryError, recover};
+use crate::recovery::{Asking, Owner, Owners, Pending, Recovered, RecoveryError, recover};
 use crate::source::file::FileSource;
 use crate::source::{SourceContext, SourceError, SourceEvent};
 use crate::status::StreamStatus;
@@ -97,14 +97,16 @@ pub async fn run(
     let Environment { journal, limits, .. } = environment;
     let (name, fingerprint) = (config.name.clone(), fingerprint(config));
     let row = journal.run("stream", move |journal| journal.stream(&name, &fingerprint)).await?;
-    let outputs = Outputs::open(config, journal).await?;
+    let budget = environment.budget.join();
+    let outputs = Outputs::open(config, journal, budget.share()).await?;
     let observer = Observer { stream: &config.name, key: "recovery", to: String::from("recovery"), status: &status };
-    let recovered = recover(journal, &row, &config.name, &outputs, *limits, &life.abandon, &observer).await?;
+    let is_first_life = status.restarts.load(Ordering::Relaxed) == 0;
+    let asking = Asking { limits: *limits, cancel: &life.abandon, observer: &observer, is_first_life };
+    let recovered = recover(journal, &row, &config.name, &outputs, budget.share(), &asking).await?;
     status.clear_problem("recovery");
     let Some(recovered) = recovered else { return Ok(()) };
 
     let (events, receiver) = mpsc::channel(CHANNEL);
-    let budget = environment.budget.join();
     let context = SourceContext {
         stream_name: config.name.clone(),
         stream: row.id,
@@ -118,6 +120,8 @@ pub async fn run(
         drain: environment.drain,
         counters: status.source.clone(),
     };
+    let mut stream = Stream::new(config, environment, life, row, outputs, budget, status);
+    stream.resume(recovered);
     let SourceConfig::File(file) = &config.source;
     let source = FileSource::new(file.clone(), context)?;
     let waker = source.waker();
@@ -127,8 +131,6 @@ pub async fn run(
         waker.call();
     });
     let source = life.tasks.spawn_blocking(move || source.run());
-    let mut stream = Stream::new(config, environment, life, row, outputs, budget, status);
-    stream.resume(recovered);
     let result = stream.run(receiver).await;
     life.stop.cancel();
     let source = crate::pool::join(source).await;
@@ -150,6 +152,8 @@ struct Stream {
     drain: bool,
     pool: ComputePool,
     outputs: Outputs,
+    /// With a backup of all records, or while copies of an earlier configuration are being formed again.
+    makes_copies: bool,
     budget: Arc<StreamBudget>,
     shipping: Shipping,
     stop: CancellationToken,
@@ -219,10 +223,12 @@ impl Stream {
                 journal: environment.journal.clone(),
                 limits: environment.limits,
                 cancel: life.abandon.clone(),
+                tasks: life.tasks.clone(),
                 status: status.clone(),
             },
             name,
             row,
+            makes_copies: outputs.backup.is_some(),
             outputs,
             budget,
             stop: life.stop.clone(),
@@ -263,6 +269,7 @@ impl Stream {
             };
             info!(stream = %self.name, key = intent.key, records = intent.records, "a delivery is formed again");
             let lane = Lane::open(forming, self.pool.clone());
+            self.makes_copies |= intent.kind == Kind::Copy;
             let reforming = Reforming { holder, lane, records: 0, pending };
             self.reforming.insert(reforming.pending.row.id, reforming);
         }
@@ -317,7 +324,7 @@ impl Stream {
             SourceEvent::Chunk(chunk) => {
                 failpoint::panic_in(&self.name);
                 self.route(Kind::Fate, &chunk).await;
-                if self.outputs.backup.is_some() {
+                if self.makes_copies {
                     self.route(Kind::Copy, &chunk).await;
                 }
                 let range = chunk.range(0, chunk.records());
@@ -360,6 +367,7 @@ impl Stream {
             let same = chunk.ends[from..].partition_point(|&end| u64::from(end) <= until).max(1);
             let to = from + same;
             match owner {
+                None if kind == Kind::Copy && self.outputs.backup.is_none() => self.copy.skipped += same as u64,
                 None => self.buffer(kind, chunk, from, to).await,
                 Some(Owner::Settled) => self.account(kind).skipped += same as u64,
                 Some(Owner::Pending(row)) => {
@@ -405,7 +413,7 @@ impl Stream {
     async fn route_oversize(&mut self, record: &OversizeRecord) {
         self.fate.read += 1;
         let partition = record.partition.id();
-        if self.outputs.backup.is_some() {
+        if self.makes_copies {
             self.copy.read += 1;
             self.copy.failed += 1;
         }
@@ -702,7 +710,7 @@ impl Stream {
             in_flight: account.in_flight + waiting,
             ..account
         };
-        let copy = if self.outputs.backup.is_some() { with_waiting(self.copy) } else { self.copy };
+        let copy = if self.makes_copies { with_waiting(self.copy) } else { self.copy };
         self.status.set_accounts(with_waiting(self.fate), copy);
     }
 

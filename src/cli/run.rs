@@ -8,7 +8,7 @@ use clap::Args;
 use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
 
-use crate::daemon::{self, Options, Statuses, chain};
+use crate::daemon::{self, End, Options, Statuses, chain};
 
 use super::progress::{Display, summary};
 
@@ -56,13 +56,19 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
     // What still runs is what was given up; it must not hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    if let Err(error) = result {
-        error!("{}", chain(&error));
-        eprintln!("hydrant: {}", chain(&error));
-        return ExitCode::from(super::FAILED);
-    }
+    let end = match result {
+        Ok(end) => end,
+        Err(error) => {
+            error!("{}", chain(&error));
+            return ExitCode::from(super::FAILED);
+        }
+    };
     if !arguments.drain {
         return ExitCode::SUCCESS;
+    }
+    if end == End::Stopped {
+        eprintln!("stopped before everything was delivered; the next run goes on where this one ended");
+        return ExitCode::from(super::FAILED);
     }
     let statuses = Arc::clone(&statuses);
     let statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);

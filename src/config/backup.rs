@@ -3,7 +3,8 @@
 use super::destination::{self, Connection, Output};
 use super::hints;
 use super::model::{BackupConfig, BackupMode, BufferingHints, DestinationConfig, ErrorOutputConfig, ObjectLayout};
-use super::reader::{Text, Value};
+use super::reader::Value;
+use super::text::Text;
 use crate::partition::PrefixTemplate;
 
 pub(super) struct Backup<'a> {

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use super::destination::extension;
 use super::file_source::{Excluded, Watched};
+use super::map::Map;
 use super::model::{BackupMode, Compression, DeliveryStreamConfig, DestinationConfig};
-use super::reader::{Map, Text};
+use super::text::Text;
 use crate::partition::{ERROR_OUTPUT_TYPES, object_key};
 
 const MB: u64 = 1024 * 1024;

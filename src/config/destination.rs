@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::map::Map;
 use super::model::{
     AssumeRole, Compression, DestinationConfig, DirectoryConfig, ObjectLayout, S3Config, Secret, ServerSideEncryption,
 };
-use super::reader::{Map, Text, Value};
+use super::reader::Value;
+use super::text::Text;
 use crate::partition::{PrefixKind, PrefixTemplate, TimeZoneName, check_file_extension};
 
 pub(super) const OUTPUTS: &[&str] = &["s3", "directory"];

@@ -125,8 +125,7 @@ impl Diagnostic for ConfigError {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let snippet = self.snippet.as_ref()?;
-        let label = Some("here".to_owned());
-        Some(Box::new(std::iter::once(LabeledSpan::new(label, snippet.start, snippet.length))))
+        Some(Box::new(std::iter::once(LabeledSpan::new(None, snippet.start, snippet.length))))
     }
 }
 

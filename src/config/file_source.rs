@@ -8,8 +8,8 @@ use globset::GlobSet;
 
 use super::globs;
 use super::model::{FileSourceConfig, InitialPosition};
-use super::reader::{Text, Value};
-use super::scalar::Environment;
+use super::reader::Value;
+use super::text::Text;
 
 const MAX_RECORD_KB_DEFAULT: i64 = 1000;
 const DELIMITER_BYTES_MAX: usize = 16;
@@ -93,7 +93,7 @@ fn watched_path<'a>(value: &Value<'a>) -> Option<(String, Watched<'a>)> {
         value.problem(message, Some("`/var/log/app/*.log` is every log file of a folder".to_owned()));
         return None;
     }
-    let path = absolute(&text.text, value.environment());
+    let path = globs::joined(&value.environment().working_folder, &text.text);
     let glob = globs::compiled(&text, &path)?;
     let base = globs::literal_base(&path);
     if let Some((message, help)) = unreadable(&text, &path, &base) {
@@ -101,13 +101,6 @@ fn watched_path<'a>(value: &Value<'a>) -> Option<(String, Watched<'a>)> {
         return None;
     }
     Some((path, Watched { text, glob, base }))
-}
-
-/// From the root on, without the `.` and empty components that no path on disk has.
-fn absolute(glob: &str, environment: &Environment) -> String {
-    let joined = globs::joined(&environment.working_folder, glob);
-    let components = joined.split('/').filter(|component| !matches!(*component, "" | "."));
-    components.fold(String::new(), |path, component| path + "/" + component)
 }
 
 /// Message and help for what is there, but cannot be read. What is not there yet is the source's business.
@@ -150,7 +143,8 @@ fn excluded(exclude: &Value<'_>) -> Option<(Vec<String>, Excluded)> {
 fn excluded_glob(value: &Value<'_>) -> Option<(String, GlobSet)> {
     let text = value.string("a glob")?.check("a glob", |text| !text.is_empty())?;
     let is_anywhere = !text.text.contains('/') || text.text.starts_with("**/");
-    let glob = if is_anywhere { text.text.clone() } else { absolute(&text.text, value.environment()) };
+    let glob =
+        if is_anywhere { text.text.clone() } else { globs::joined(&value.environment().working_folder, &text.text) };
     let matcher = globs::compiled(&text, &glob)?;
     Some((glob, matcher))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSet};
 
-use super::reader::Text;
+use super::text::Text;
 
 /// A path cannot be longer on Linux.
 const GLOB_BYTES_MAX: usize = 4096;
@@ -54,23 +54,29 @@ pub(super) fn compiled(text: &Text<'_>, pattern: &str) -> Option<GlobSet> {
     }
 }
 
-/// `glob`, counted from `folder`, whose own name is taken literally.
+/// `glob`, counted from `folder`, whose own name is taken literally; without the `.` and empty components that no path
+/// on disk has.
 pub(super) fn joined(folder: &Path, glob: &str) -> String {
-    if glob.starts_with('/') || folder == Path::new("") {
-        return glob.to_owned();
-    }
     let mut joined = String::new();
-    for c in folder.to_string_lossy().chars() {
-        if is_special(c) {
-            joined.push('\\');
+    if !glob.starts_with('/') {
+        for c in folder.to_string_lossy().chars() {
+            if is_special(c) {
+                joined.push('\\');
+            }
+            joined.push(c);
         }
-        joined.push(c);
-    }
-    if !joined.ends_with('/') {
-        joined.push('/');
+        // Behind nothing it would be the root.
+        if !joined.is_empty() {
+            joined.push('/');
+        }
     }
     joined.push_str(glob);
-    joined
+    let root = if joined.starts_with('/') { "/" } else { "" };
+    root.to_owned() + &components(&joined).collect::<Vec<_>>().join("/")
+}
+
+pub(super) fn components(pattern: &str) -> impl Iterator<Item = &str> {
+    pattern.split('/').filter(|component| !matches!(*component, "" | "."))
 }
 
 /// The folder that holds everything that `pattern` can match: its components before the first special one, without
@@ -78,7 +84,7 @@ pub(super) fn joined(folder: &Path, glob: &str) -> String {
 pub(super) fn literal_base(pattern: &str) -> PathBuf {
     let root = if pattern.starts_with('/') { "/" } else { "" };
     let Some((folders, _)) = pattern.rsplit_once('/') else { return PathBuf::new() };
-    let literals = folders.split('/').filter(|component| !component.is_empty()).map_while(literal);
+    let literals = components(folders).map_while(literal);
     literals.fold(PathBuf::from(root), |base, component| base.join(component))
 }
 
@@ -122,5 +128,6 @@ mod tests {
         assert_eq!(joined(Path::new("/a"), "/b/*.log"), "/b/*.log");
         assert_eq!(joined(Path::new("/"), "*.log"), "/*.log");
         assert_eq!(joined(Path::new(""), "*.log"), "*.log");
+        assert_eq!(joined(Path::new("./a//b"), "./../*.log"), "a/b/../*.log");
     }
 }

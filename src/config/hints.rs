@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use super::map::Map;
 use super::model::{BufferingHints, Compression};
-use super::reader::{Map, Value};
+use super::reader::Value;
 
 const MB: f64 = 1024.0 * 1024.0;
 
 /// Firehose's own defaults.
 const BUFFERING_DEFAULT: BufferingHints = BufferingHints { size: 5 * 1024 * 1024, interval: Duration::from_secs(300) };
 
-/// Libdeflate's: about the size of zlib's 6 at a third of its cost.
+/// Where no level is given; each counts on its own codec's scale.
 pub(super) const GZIP_LEVEL_DEFAULT: u8 = 2;
 pub(super) const ZIP_LEVEL_DEFAULT: u8 = 6;
 pub(super) const ZSTD_LEVEL_DEFAULT: u8 = 1;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use super::globs;
-use super::reader::{Text, Value};
+use super::reader::Value;
 use super::scalar;
+use super::text::Text;
 
 const FILES_MAX: usize = 1000;
 const ENTRIES_WALKED_MAX: usize = 10_000;
@@ -55,11 +56,15 @@ fn matching(text: &Text<'_>, folder: &Path) -> Vec<PathBuf> {
     }
     let pattern = globs::joined(folder, &text.text);
     let Some(glob) = globs::compiled(text, &pattern) else { return Vec::new() };
-    walk(text, &globs::literal_base(&pattern), pattern.matches('/').count(), |path| glob.is_match(path))
+    let base = globs::literal_base(&pattern);
+    let depth_max = match pattern.contains("**") {
+        true => usize::MAX,
+        false => globs::components(&pattern).count() - globs::components(&base.to_string_lossy()).count(),
+    };
+    walk(text, &base, depth_max, |path| glob.is_match(path))
 }
 
-fn walk(text: &Text<'_>, base: &Path, slashes: usize, is_match: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
-    let depth_max = if text.text.contains("**") { usize::MAX } else { slashes + 1 };
+fn walk(text: &Text<'_>, base: &Path, depth_max: usize, is_match: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     let entries = WalkDir::new(if base == Path::new("") { Path::new(".") } else { base });
     for (walked, entry) in entries.max_depth(depth_max).follow_links(true).sort_by_file_name().into_iter().enumerate() {

@@ -3,10 +3,12 @@
 //! Whatever the files hold, reading them ends soon, takes bounded memory and never panics; every mistake that can be
 //! found is reported at once, with its place; and nothing that is reported holds a secret.
 //!
-//! On the way from text to [`Config`]: `tree` (YAML with places) → `reader` (typed values, `scalar` for `${…}`) →
-//! `parse` and the files beside it (what each key means) → `checks` (what concerns several delivery streams).
+//! On the way from text to [`Config`]: `tree` and `builder` (YAML with places) → `reader`, `map` and `text` (typed values,
+//! `scalar` for `${…}`) → `parse` and the files beside it (what each key means) → `checks` (what concerns several delivery
+//! streams). `files` and `error` keep what is wrong.
 
 mod backup;
+mod builder;
 mod checks;
 mod destination;
 mod error;
@@ -15,10 +17,12 @@ mod files;
 mod globs;
 mod hints;
 mod include;
+mod map;
 pub mod model;
 mod parse;
 mod reader;
 mod scalar;
+mod text;
 mod tree;
 
 #[cfg(test)]

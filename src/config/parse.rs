@@ -11,8 +11,9 @@ use super::file_source;
 use super::files::FILE_BYTES_MAX;
 use super::hints;
 use super::include;
+use super::map::Map;
 use super::model::{Config, DeliveryStreamConfig, SourceConfig};
-use super::reader::{Map, Reader, Value};
+use super::reader::{Reader, Value};
 use super::scalar;
 use super::tree::Node;
 

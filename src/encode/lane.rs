@@ -347,3 +347,123 @@ fn permit_for(bytes: u64, pieces: &[Piece]) -> Permit {
     }
     permit
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::Compression;
+    use crate::memory::{MemoryBudget, StreamBudget};
+    use crate::record::{PartitionId, Position, SourcePartition};
+    use proptest::prelude::*;
+    use tokio_util::sync::CancellationToken;
+
+    struct File;
+
+    impl SourcePartition for File {
+        fn id(&self) -> PartitionId {
+            PartitionId(1)
+        }
+
+        fn name(&self) -> String {
+            String::from("test")
+        }
+
+        fn evidence(&self, _: Position) -> Option<String> {
+            None
+        }
+
+        fn settled(&self, _: Position) {}
+    }
+
+    fn chunk(records: &[Vec<u8>], is_bare: bool, budget: &StreamBudget) -> Chunk {
+        let (mut data, mut ends) = (Vec::new(), Vec::new());
+        for (index, record) in records.iter().enumerate() {
+            data.extend_from_slice(record);
+            if !(is_bare && index + 1 == records.len()) {
+                data.push(b';');
+            }
+            ends.push(data.len() as u32);
+        }
+        let permit = budget.acquire(data.len() as u64 * 2, &CancellationToken::new()).unwrap();
+        Chunk {
+            partition: Arc::new(File),
+            start: Position(0),
+            data: guarded(data, permit.clone()),
+            ends: Arc::new(ends),
+            delimiter_len: 1,
+            last_is_bare: is_bare,
+            arrival: Timestamp::UNIX_EPOCH,
+            permit,
+        }
+    }
+
+    async fn content(payload: &Payload) -> Vec<u8> {
+        match (payload.parts(), payload.file()) {
+            (Some(parts), _) => parts.concat(),
+            (None, Some((path, _))) => std::fs::read(path).unwrap(),
+            (None, None) => unreachable!(),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn the_payload_holds_every_record_once_with_its_delimiter(
+            chunks in proptest::collection::vec(
+                (proptest::collection::vec("[a-z\n]{0,6}", 1..6), any::<bool>()), 1..6),
+            delimiter in "[;\n]?",
+            compressed in any::<bool>(),
+            memory_max in 0u64..100,
+        ) {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let memory = MemoryBudget::new(1 << 20);
+            let budget = memory.join();
+            let (mut expected, mut records) = (Vec::new(), 0);
+            let compression = if compressed { Compression::Gzip { level: 1 } } else { Compression::None };
+            let forming = Forming {
+                codec: Codec::new(compression),
+                output_delimiter: delimiter.as_bytes().into(),
+                is_same_delimiter: delimiter == ";",
+                entry_name: String::from("p"),
+                at: Timestamp::UNIX_EPOCH,
+                folder: folder.path().to_owned(),
+                memory_max,
+            };
+            let formed = runtime.block_on(async {
+                let mut lane = Lane::open(forming, ComputePool::new());
+                for (texts, is_bare) in &chunks {
+                    let texts: Vec<Vec<u8>> = texts.iter().map(|text| text.clone().into_bytes()).collect();
+                    // A last record without delimiter and without bytes is no record.
+                    let is_bare = *is_bare && !texts[texts.len() - 1].is_empty();
+                    for text in &texts {
+                        expected.extend_from_slice(text);
+                        if !text.ends_with(delimiter.as_bytes()) {
+                            expected.extend_from_slice(delimiter.as_bytes());
+                        }
+                        records += 1;
+                    }
+                    let chunk = chunk(&texts, is_bare, &budget);
+                    let half = chunk.records() / 2;
+                    if half > 0 {
+                        lane.push(Piece::Records { chunk: chunk.clone(), from: 0, to: half }).await;
+                    }
+                    lane.push(Piece::Records { to: chunk.records(), from: half, chunk }).await;
+                }
+                lane.finish().await
+            });
+            prop_assert_eq!(formed.records, records);
+            let mut found = runtime.block_on(content(&formed.payload));
+            prop_assert_eq!(found.len() as u64, formed.payload.len());
+            if compressed {
+                let mut plain = Vec::new();
+                std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(found.as_slice()), &mut plain).unwrap();
+                found = plain;
+            }
+            prop_assert_eq!(found, expected);
+            drop((formed, runtime));
+            prop_assert_eq!(memory.used(), 0, "all memory is given back");
+        }
+    }
+}

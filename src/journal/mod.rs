@@ -14,6 +14,8 @@
 mod copy;
 mod open;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 pub use copy::CheckpointCopy;
 pub use open::{OpenError, Opened, Start};

@@ -245,7 +245,7 @@ fn what_may_not_be_read_is_a_mistake() {
     fs::create_dir(&closed).unwrap();
     fs::write(&file, "").unwrap();
     for path in [&closed, &file] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
     }
     let message = |path: &Path| {
         errors(&STREAM.replace("/nowhere/*.log", &path.display().to_string())).errors()[0].message.clone()

@@ -1,0 +1,264 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn open(folder: &Path) -> Opened {
+    Journal::open(folder).unwrap()
+}
+
+fn new_file(name: &str, inode: u64) -> NewPartition {
+    NewPartition { place: name.into(), device: 1, inode, checkpoint: Position(0), evidence: String::from("e") }
+}
+
+fn set(ranges: &[(PartitionId, u64, u64)]) -> RecordSet {
+    let mut set = RecordSet::default();
+    for &(partition, start, end) in ranges {
+        set.add(partition, PositionRange::new(start, end));
+    }
+    set
+}
+
+fn intent(uuid: &str, set: RecordSet) -> Intent {
+    Intent {
+        uuid: uuid.into(),
+        kind: Kind::Fate,
+        output: String::from("destination"),
+        destination: String::from("{}"),
+        format: String::from("{}"),
+        key: format!("k/{uuid}"),
+        version: 1,
+        arrival_ms: 1_700_000_000_000,
+        records: 3,
+        set,
+    }
+}
+
+fn checkpoint(partition: PartitionId, position: u64) -> Checkpoint {
+    Checkpoint { partition, position: Position(position), evidence: None }
+}
+
+#[test]
+fn what_was_journalled_is_there_after_a_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stream, files, row);
+    {
+        let Opened { journal, start } = open(folder.path());
+        assert_eq!(start, Start::First);
+        stream = journal.stream("s", "one").unwrap();
+        assert_eq!((stream.version, stream.scanned), (1, false));
+        files = journal.register(stream.id, &[new_file("/a", 10), new_file("/b", 11)]).unwrap();
+        let scattered = set(&[(files[0], 0, 10), (files[0], 20, 30), (files[1], 5, 9)]);
+        row = journal.intend(stream.id, &intent("u1", scattered)).unwrap();
+        assert_eq!(journal.intend(stream.id, &intent("u1", RecordSet::default())).unwrap(), row, "a repetition");
+    }
+    let Opened { journal, start } = open(folder.path());
+    assert_eq!(start, Start::Journal);
+    assert_eq!(journal.stream("s", "one").unwrap(), StreamRow { scanned: true, ..stream.clone() });
+    assert_eq!(journal.stream("s", "two").unwrap().version, 2);
+    assert_eq!(journal.stream("s", "two").unwrap().version, 2);
+    let deliveries = journal.deliveries(stream.id).unwrap();
+    let scattered = set(&[(files[0], 0, 10), (files[0], 20, 30), (files[1], 5, 9)]);
+    assert_eq!(deliveries, [DeliveryRow { id: row, settled: false, intent: intent("u1", scattered) }]);
+    let places: Vec<_> = journal.partitions(stream.id).unwrap().into_iter().map(|row| (row.place, row.inode)).collect();
+    assert_eq!(places, [(String::from("/a"), 10), (String::from("/b"), 11)]);
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = open(folder.path());
+    assert!(matches!(Journal::open(folder.path()), Err(OpenError::InUse { .. })));
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()));
+    let connection = Connection::open(folder.path().join("hydrant.db")).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    assert!(matches!(Journal::open(folder.path()), Err(OpenError::FromTheFuture { found: 99, .. })));
+    assert!(folder.path().join("hydrant.db").exists());
+}
+
+fn damage(folder: &Path) {
+    std::fs::write(folder.join("hydrant.db"), vec![0x5a; 20_000]).unwrap();
+}
+
+#[test]
+fn a_damaged_database_is_set_aside_and_the_copy_takes_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let journal = open(folder.path()).journal;
+        let stream = journal.stream("s", "one").unwrap();
+        let files = journal.register(stream.id, &[new_file("/a", 10)]).unwrap();
+        journal.settle(stream.id, &[], &[checkpoint(files[0], 500)]).unwrap();
+        journal.stream("s", "two").unwrap();
+        journal.write_copy().unwrap();
+    }
+    damage(folder.path());
+    let Opened { journal, start } = open(folder.path());
+    assert_eq!(start, Start::Copy);
+    assert!(!journal.is_from_beginning().unwrap());
+    assert!(journal.loss_notice().is_some());
+    let stream = journal.stream("s", "two").unwrap();
+    assert_eq!((stream.version, stream.scanned), (2, true));
+    let rows = journal.partitions(stream.id).unwrap();
+    assert_eq!((rows[0].checkpoint, rows[0].inode), (Position(500), 10));
+    assert!(folder.path().join("hydrant.db.damaged-1").exists());
+    drop(journal);
+    // The next start is an ordinary one; the notice stays until somebody removes it.
+    let Opened { journal, start } = open(folder.path());
+    assert_eq!(start, Start::Journal);
+    assert!(journal.loss_notice().is_some());
+}
+
+#[test]
+fn without_a_usable_copy_everything_is_read_from_its_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()));
+    damage(folder.path());
+    std::fs::write(folder.path().join("checkpoints.json"), b"{ not json").unwrap();
+    let Opened { journal, start } = open(folder.path());
+    assert_eq!(start, Start::Beginning);
+    assert!(journal.is_from_beginning().unwrap());
+    assert!(folder.path().join("checkpoints.json.damaged-1").exists());
+    // It lasts across further starts, until it is acknowledged.
+    drop(journal);
+    let Opened { journal, start } = open(folder.path());
+    assert_eq!(start, Start::Journal);
+    assert!(journal.is_from_beginning().unwrap());
+    std::fs::remove_file(journal.loss_notice().unwrap()).unwrap();
+    assert!(!journal.is_from_beginning().unwrap());
+}
+
+#[test]
+fn a_database_that_was_removed_is_replaced_by_the_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let journal = open(folder.path()).journal;
+        journal.stream("s", "one").unwrap();
+        journal.write_copy().unwrap();
+    }
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_string_lossy().contains("hydrant.db") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    // As after a crash in the middle of setting a database aside: its log alone is left.
+    std::fs::write(folder.path().join("hydrant.db-wal"), b"left over").unwrap();
+    let Opened { journal, start } = open(folder.path());
+    assert_eq!(start, Start::Copy);
+    assert!(journal.loss_notice().is_some());
+    assert!(folder.path().join("hydrant.db.damaged-1-wal").exists());
+}
+
+#[test]
+fn a_database_that_was_not_made_completely_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()));
+    let connection = Connection::open(folder.path().join("hydrant.db")).unwrap();
+    connection.execute("DELETE FROM meta WHERE name = 'ready'", []).unwrap();
+    drop(connection);
+    assert_eq!(open(folder.path()).start, Start::First);
+    assert_eq!(open(folder.path()).start, Start::Journal);
+}
+
+#[test]
+fn a_forgotten_file_takes_its_settled_deliveries_along_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path()).journal;
+    let stream = journal.stream("s", "one").unwrap().id;
+    let files = journal.register(stream, &[new_file("/a", 10), new_file("/b", 11)]).unwrap();
+    let both = journal.intend(stream, &intent("u1", set(&[(files[0], 0, 9), (files[1], 0, 9)]))).unwrap();
+    let one = journal.intend(stream, &intent("u2", set(&[(files[0], 9, 12)]))).unwrap();
+    journal.settle(stream, &[both, one], &[]).unwrap();
+    journal.forget(files[0]).unwrap();
+    let left = journal.deliveries(stream).unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!((left[0].id, &left[0].intent.set), (both, &set(&[(files[1], 0, 9)])));
+    let pending = journal.intend(stream, &intent("u3", set(&[(files[1], 9, 12)]))).unwrap();
+    journal.shrink(pending, &set(&[(files[1], 9, 10)])).unwrap();
+    assert_eq!(journal.deliveries(stream).unwrap()[1].intent.set, set(&[(files[1], 9, 10)]));
+    journal.cancel(pending).unwrap();
+    assert_eq!(journal.deliveries(stream).unwrap().len(), 1);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// (file, length) parts of one new delivery, each behind what was taken of that file before.
+    Intend(Vec<(usize, u64)>),
+    Settle(prop::sample::Index),
+    /// A file's checkpoint goes to this part of what was taken of it.
+    Move(usize, f64),
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => proptest::collection::vec((0usize..2, 1u64..9), 1..4).prop_map(Step::Intend),
+        4 => any::<prop::sample::Index>().prop_map(Step::Settle),
+        3 => (0usize..2, 0.0f64..=1.0).prop_map(|(file, part)| Step::Move(file, part)),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// A settled delivery is there until the checkpoints have passed all it holds; nothing else ever goes.
+    #[test]
+    fn only_what_is_settled_and_passed_is_forgotten(steps in proptest::collection::vec(step(), 1..25)) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = open(folder.path()).journal;
+        let stream = journal.stream("s", "one").unwrap().id;
+        let files = journal.register(stream, &[new_file("/a", 10), new_file("/b", 11)]).unwrap();
+        let (mut taken, mut checkpoints) = ([0u64; 2], [0u64; 2]);
+        let mut known: BTreeMap<DeliveryRowId, (RecordSet, bool)> = BTreeMap::new();
+        for (number, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Intend(parts) => {
+                    let mut held = RecordSet::default();
+                    for (file, length) in parts {
+                        held.add(files[file], PositionRange::new(taken[file], taken[file] + length));
+                        taken[file] += length;
+                    }
+                    let row = journal.intend(stream, &intent(&format!("u{number}"), held.clone())).unwrap();
+                    known.insert(row, (held, false));
+                }
+                Step::Settle(which) => {
+                    if known.is_empty() {
+                        continue;
+                    }
+                    let row = *known.keys().nth(which.index(known.len())).unwrap();
+                    known.get_mut(&row).unwrap().1 = true;
+                    journal.settle(stream, &[row], &[]).unwrap();
+                }
+                Step::Move(file, part) => {
+                    let to = (taken[file] as f64 * part) as u64;
+                    checkpoints[file] = checkpoints[file].max(to);
+                    journal.settle(stream, &[], &[checkpoint(files[file], to)]).unwrap();
+                }
+                Step::Reopen => {
+                    drop(journal);
+                    journal = open(folder.path()).journal;
+                }
+            }
+            known.retain(|_, (held, settled)| {
+                !*settled || (0..2).any(|file| held.end(files[file]).is_some_and(|end| end.0 > checkpoints[file]))
+            });
+            let found: BTreeMap<_, _> = journal
+                .deliveries(stream)
+                .unwrap()
+                .into_iter()
+                .map(|row| (row.id, (row.intent.set, row.settled)))
+                .collect();
+            prop_assert_eq!(&found, &known);
+            let stored: Vec<_> = journal.partitions(stream).unwrap().iter().map(|row| row.checkpoint.0).collect();
+            prop_assert_eq!(stored, checkpoints);
+        }
+    }
+}
