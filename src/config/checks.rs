@@ -20,7 +20,7 @@ const CHANNEL_BYTES_MIN: u64 = 2 * MB;
 const MEMORY_LIMIT_MB_MAX: u64 = 65_536;
 
 /// One of each kind of file that Hydrant keeps in `state_dir`.
-const STATE_FILES: [&str; 5] = ["hydrant.db", "hydrant.db-wal", "lock", "checkpoints.json", "payloads/payload"];
+const STATE_FILES: [&str; 5] = ["hydrant.db", "hydrant.db-wal", "lock", "checkpoints.json", "staging/stream/payload"];
 
 /// A delivery stream, or as much of it as could be read.
 #[derive(Default)]

@@ -12,7 +12,7 @@ const MB: f64 = 1024.0 * 1024.0;
 const BUFFERING_DEFAULT: BufferingHints = BufferingHints { size: 5 * 1024 * 1024, interval: Duration::from_secs(300) };
 
 /// Where no level is given; each counts on its own codec's scale.
-pub(super) const GZIP_LEVEL_DEFAULT: u8 = 2;
+pub(super) const GZIP_LEVEL_DEFAULT: u8 = 1;
 pub(super) const ZIP_LEVEL_DEFAULT: u8 = 6;
 pub(super) const ZSTD_LEVEL_DEFAULT: u8 = 1;
 

@@ -21,7 +21,7 @@ struct Pattern {
     base: PathBuf,
     /// How many levels below `base` a match may be; `None` with `**`.
     depth: Option<usize>,
-    matcher: globset::GlobMatcher,
+    matcher: GlobSet,
 }
 
 impl Discovery {
@@ -121,7 +121,9 @@ impl Pattern {
         // `{a/b,c}` may hold slashes of different number: any depth.
         recursive |= text.contains('{') && text.contains('/');
         let depth = (!recursive).then_some(below);
-        Ok(Self { base, depth, matcher: glob(&whole.to_string_lossy())?.compile_matcher() })
+        // A set of one: unlike a single matcher it reports a pattern that is too large.
+        let matcher = GlobSetBuilder::new().add(glob(&whole.to_string_lossy())?).build()?;
+        Ok(Self { base, depth, matcher })
     }
 }
 
