@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::config::model::{BackupMode, DestinationConfig, SourceConfig};
+use crate::config::model::{BackupMode, SourceConfig};
 
 /// Validates the configuration and shows what it says; delivers nothing, and needs neither source nor destination.
 #[derive(Args)]
@@ -23,25 +23,18 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     };
     for stream in &config.delivery_streams {
         let SourceConfig::File(file) = &stream.source;
-        let (hints, to) = (&stream.buffering, place(&stream.destination));
+        let (hints, to) = (&stream.buffering, stream.destination.place());
         let size = hints.size as f64 / f64::from(1 << 20);
         println!("{}: {} -> {to}", stream.name, file.paths.join(", "));
-        println!("  buffered up to {size} MB or {:?}, {:?}", hints.interval, stream.compression);
+        println!("  buffered up to {size} MB or {:?}, {}", hints.interval, stream.compression);
         println!("  prefix {}", stream.destination.layout().prefix.text());
         let errors = &stream.error_output.destination;
-        println!("  failed records -> {} under {}", place(errors), errors.layout().prefix.text());
+        println!("  failed records -> {} under {}", errors.place(), errors.layout().prefix.text());
         if let Some(backup) = stream.backup.as_ref().filter(|backup| backup.mode == BackupMode::All) {
             let prefix = backup.destination.layout().prefix.text();
-            println!("  all source records -> {} under {prefix}", place(&backup.destination));
+            println!("  all source records -> {} under {prefix}", backup.destination.place());
         }
     }
     eprintln!("{}: the configuration is valid", arguments.config.display());
     ExitCode::SUCCESS
-}
-
-fn place(destination: &DestinationConfig) -> String {
-    match destination {
-        DestinationConfig::S3(s3, _) => format!("s3://{}", s3.bucket),
-        DestinationConfig::Directory(directory, _) => directory.path.display().to_string(),
-    }
 }

@@ -171,10 +171,7 @@ pub fn summary(all: &[Arc<StreamStatus>], places: &[DestinationConfig]) -> (Stri
     }
     let mut seen = Vec::new();
     for place in places {
-        let place = match place {
-            DestinationConfig::S3(s3, _) => format!("s3://{}", s3.bucket),
-            DestinationConfig::Directory(directory, _) => directory.path.display().to_string(),
-        };
+        let place = place.place();
         if !seen.contains(&place) {
             let _ = writeln!(text, "look in {place}");
             seen.push(place);

@@ -191,7 +191,29 @@ impl Serialize for Secret {
     }
 }
 
+/// As an operator writes it: `gzip level 1`.
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("no compression"),
+            Self::Gzip { level } => write!(f, "gzip level {level}"),
+            Self::Snappy => f.write_str("snappy"),
+            Self::HadoopSnappy => f.write_str("hadoop_snappy"),
+            Self::Zip { level } => write!(f, "zip level {level}"),
+            Self::Zstd { level } => write!(f, "zstd level {level}"),
+        }
+    }
+}
+
 impl DestinationConfig {
+    /// Where its objects go, for people.
+    pub fn place(&self) -> String {
+        match self {
+            Self::S3(s3, _) => format!("s3://{}", s3.bucket),
+            Self::Directory(directory, _) => directory.path.display().to_string(),
+        }
+    }
+
     pub fn layout(&self) -> &ObjectLayout {
         match self {
             Self::S3(_, layout) | Self::Directory(_, layout) => layout,
