@@ -10,7 +10,7 @@ use crate::process::Usage;
 use crate::workload::Workload;
 
 /// The levels of `compression: gzip` and `compression: zstd` in src/config/hints.rs.
-const GZIP_LEVEL_DEFAULT: i32 = 2;
+const GZIP_LEVEL_DEFAULT: i32 = 1;
 const ZSTD_LEVEL_DEFAULT: i32 = 1;
 
 /// Fluent Bit 5.1, tail → gzip → S3, on a machine like the one of the README's figures.
