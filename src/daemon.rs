@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -90,6 +90,7 @@ pub enum End {
 
 /// Runs until it is told to stop, or with `drain` until everything is delivered.
 pub async fn run(config: Config, options: Options) -> Result<End, DaemonError> {
+    let signals = Signals::new()?;
     let state_dir = config.state_dir.clone();
     let opened = crate::pool::join(tokio::task::spawn_blocking(move || Journal::open(&state_dir))).await?;
     let journal = opened.journal;
@@ -122,7 +123,7 @@ pub async fn run(config: Config, options: Options) -> Result<End, DaemonError> {
     }
     daemon.manager.ready();
     let keeper = tokio::spawn(keep_copy(journal.clone()));
-    let result = daemon.supervise().await;
+    let result = daemon.supervise(signals).await;
     keeper.abort();
     let copied = tokio::task::spawn_blocking(move || journal.write_copy());
     if let Err(error) = crate::pool::join(copied).await {
@@ -131,11 +132,24 @@ pub async fn run(config: Config, options: Options) -> Result<End, DaemonError> {
     result
 }
 
-impl Daemon {
-    async fn supervise(&mut self) -> Result<End, DaemonError> {
+/// Received from before anybody is told that the daemon is ready.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, DaemonError> {
         let on = |kind| signal(kind).map_err(DaemonError::Signals);
-        let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-        let mut hangup = on(SignalKind::hangup())?;
+        let (terminate, interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, hangup: on(SignalKind::hangup())? })
+    }
+}
+
+impl Daemon {
+    async fn supervise(&mut self, signals: Signals) -> Result<End, DaemonError> {
+        let Signals { mut terminate, mut interrupt, mut hangup } = signals;
         let mut tell = tokio::time::interval(STATUS_INTERVAL);
         loop {
             tokio::select! {

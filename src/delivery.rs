@@ -106,11 +106,11 @@ impl Shipping {
 }
 
 /// Tells log and status of attempts.
-pub struct Observer<'a> {
-    pub stream: &'a str,
-    pub key: &'a str,
-    pub to: String,
-    pub status: &'a StreamStatus,
+struct Observer<'a> {
+    stream: &'a str,
+    key: &'a str,
+    to: String,
+    status: &'a StreamStatus,
 }
 
 impl AttemptObserver for Observer<'_> {

@@ -8,14 +8,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::destination::retry::{AttemptObserver, RetryLimits, exists_until_answered};
-use crate::destination::{AttemptError, Existence};
-use crate::journal::{DeliveryRow, DeliveryRowId, Journal, JournalError, Kind, StreamRow};
+use crate::destination::{AttemptError, Existence, Put};
+use crate::journal::{DeliveryRow, DeliveryRowId, JournalError, Kind, StreamRow};
 use crate::output::{Locator, Outputs, Place, Room};
 use crate::positions::RecordSet;
 use crate::record::{PartitionId, Position, PositionRange};
+use crate::status::StreamStatus;
 
 /// A request that a killed process had sent may still be on its way: so long an object is not known not to exist.
 const IN_FLIGHT: Duration = Duration::from_secs(3);
@@ -88,6 +89,7 @@ impl Owners {
 }
 
 /// What a stream finds in the journal when it starts.
+#[derive(Default)]
 pub struct Recovered {
     pub owners: Owners,
     /// To be formed again.
@@ -118,85 +120,131 @@ pub enum RecoveryError {
 pub struct Asking<'a> {
     pub limits: RetryLimits,
     pub cancel: &'a CancellationToken,
-    pub observer: &'a dyn AttemptObserver,
+    pub status: &'a StreamStatus,
     /// Whether no earlier life of the stream in this same process may have left a call behind.
     pub is_first_life: bool,
 }
 
-impl Asking<'_> {
-    /// Whether an object is there; `None` when cancelled.
-    async fn exists(&self, place: &Place, key: &str) -> Option<Existence> {
-        exists_until_answered(place.destination.as_ref(), key, self.limits, self.cancel, self.observer).await
-    }
-
-    /// The same for an object whose absence leads to the end of its delivery: asked again when nothing can be on its way.
-    async fn exists_surely(&self, place: &Place, key: &str) -> Option<Existence> {
-        let existence = self.exists(place, key).await?;
-        let may_be_on_its_way = matches!(place.locator, Locator::S3 { .. }) || !self.is_first_life;
-        if existence != Existence::Absent || !may_be_on_its_way {
-            return Some(existence);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(IN_FLIGHT) => self.exists(place, key).await,
-            () = self.cancel.cancelled() => None,
-        }
-    }
+/// A delivery that was not settled, and whether its object is there.
+struct Asked {
+    row: DeliveryRow,
+    place: Place,
+    existence: Existence,
 }
 
 /// Asks the journal and the destinations what became of the deliveries of earlier lives. `None` when cancelled.
 pub async fn recover(
-    journal: &Journal,
     stream: &StreamRow,
-    name: &str,
     outputs: &Outputs,
-    memory_share: u64,
+    room: Room<'_>,
     asking: &Asking<'_>,
 ) -> Result<Option<Recovered>, RecoveryError> {
-    let id = stream.id;
+    let (id, journal) = (stream.id, room.journal);
     let rows = journal.run("deliveries", move |journal| journal.deliveries(id)).await?;
-    let mut recovered =
-        Recovered { owners: Owners::default(), pending: Vec::new(), settled: Vec::new(), cuts: HashMap::new() };
+    let mut recovered = Recovered::default();
+    let mut asked = Vec::new();
     for row in rows {
-        let is_settled = if row.settled {
-            true
-        } else {
-            let locator: Locator = serde_json::from_str(&row.intent.destination)
-                .map_err(|source| RecoveryError::Locator { uuid: row.intent.uuid.clone(), source })?;
-            let room = Room { stream: name, journal, memory_share };
-            let place = outputs.place(&locator, room).await.map_err(RecoveryError::Destination)?;
-            let key = row.intent.key.as_str();
-            let has_changed = row.intent.version != stream.version;
-            let existence =
-                if has_changed { asking.exists_surely(&place, key).await } else { asking.exists(&place, key).await };
-            let delivery = row.id;
-            match existence {
-                None => return Ok(None),
-                Some(Existence::Present) => {
-                    info!(key, "a delivery of an earlier life had arrived");
-                    journal.run("settle", move |journal| journal.settle(id, &[delivery], &[])).await?;
-                    true
-                }
-                Some(Existence::Absent) if has_changed || row.intent.set.is_empty() => {
-                    info!(key, "a delivery of an earlier life is cancelled: its records are delivered anew");
-                    journal.run("cancel", move |journal| journal.cancel(delivery)).await?;
-                    continue;
-                }
-                Some(Existence::Absent | Existence::Unknown) => {
-                    if existence == Some(Existence::Unknown) {
-                        warn!(key, "whether an object exists cannot be asked: it is put again on condition");
-                    }
-                    recovered.note(&row, Owner::Pending(row.id));
-                    recovered.pending.push(Pending { row, place });
-                    continue;
-                }
-            }
-        };
-        if is_settled {
+        if row.settled {
             recovered.note(&row, Owner::Settled);
             recovered.settled.push((row.id, row.intent.set));
+            continue;
+        }
+        let locator: Locator = serde_json::from_str(&row.intent.destination)
+            .map_err(|source| RecoveryError::Locator { uuid: row.intent.uuid.clone(), source })?;
+        let place = outputs.place(&locator, room).await.map_err(RecoveryError::Destination)?;
+        let Some(existence) = asking.exists(room.stream, &place, &row).await else { return Ok(None) };
+        asked.push(Asked { row, place, existence });
+    }
+    if !asking.make_sure(room.stream, stream.version, &mut asked).await {
+        return Ok(None);
+    }
+    for Asked { row, place, existence } in asked {
+        let (delivery, key) = (row.id, &row.intent.key);
+        let may_be_cancelled = row.intent.version != stream.version || row.intent.set.is_empty();
+        match existence {
+            Existence::Present => {
+                info!(stream = room.stream, key, "a delivery of an earlier life had arrived");
+                journal.run("settle", move |journal| journal.settle(id, &[delivery], &[])).await?;
+                recovered.note(&row, Owner::Settled);
+                recovered.settled.push((row.id, row.intent.set));
+            }
+            Existence::Absent if may_be_cancelled => {
+                info!(stream = room.stream, key, "a delivery of an earlier life is cancelled: its records are new");
+                journal.run("cancel", move |journal| journal.cancel(delivery)).await?;
+            }
+            Existence::Absent | Existence::Unknown => {
+                if existence == Existence::Unknown {
+                    warn!(
+                        stream = room.stream,
+                        key, "whether an object exists cannot be asked: it is put on condition"
+                    );
+                }
+                recovered.note(&row, Owner::Pending(row.id));
+                recovered.pending.push(Pending { row, place });
+            }
         }
     }
     Ok(Some(recovered))
+}
+
+impl Asking<'_> {
+    /// Whether a delivery's object is there; `None` when cancelled.
+    async fn exists(&self, stream: &str, place: &Place, row: &DeliveryRow) -> Option<Existence> {
+        let destination = place.destination.as_ref();
+        let key = row.intent.key.as_str();
+        let observer = AskingObserver { stream, key, to: destination.name(), status: self.status };
+        let existence = exists_until_answered(destination, key, self.limits, self.cancel, &observer).await;
+        self.status.clear_problem(key);
+        existence
+    }
+
+    /// Asks again for the objects whose absence ends their deliveries, once nothing can be on its way any more. False when
+    /// cancelled.
+    async fn make_sure(&self, stream: &str, version: u64, asked: &mut [Asked]) -> bool {
+        let is_doubtful = |asked: &Asked| {
+            let may_be_on_its_way = matches!(asked.place.locator, Locator::S3 { .. }) || !self.is_first_life;
+            asked.existence == Existence::Absent && asked.row.intent.version != version && may_be_on_its_way
+        };
+        if !asked.iter().any(is_doubtful) {
+            return true;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(IN_FLIGHT) => {}
+            () = self.cancel.cancelled() => return false,
+        }
+        for asked in asked.iter_mut().filter(|asked| is_doubtful(asked)) {
+            let Some(existence) = self.exists(stream, &asked.place, &asked.row).await else { return false };
+            asked.existence = existence;
+        }
+        true
+    }
+}
+
+/// Says that a stream cannot begin because a destination does not answer.
+struct AskingObserver<'a> {
+    stream: &'a str,
+    key: &'a str,
+    to: String,
+    status: &'a StreamStatus,
+}
+
+impl AttemptObserver for AskingObserver<'_> {
+    fn failed(&self, attempt: u32, error: &AttemptError, retry_in: Duration) {
+        let (stream, key, to) = (self.stream, self.key, &self.to);
+        self.status.set_problem(key, format!("{to} does not say whether an earlier delivery arrived: {error}"));
+        error!(
+            stream,
+            key,
+            %to,
+            code = error.code,
+            %error,
+            attempt,
+            ?retry_in,
+            "whether a delivery of an earlier life arrived is not known; the stream waits for the answer"
+        );
+    }
+
+    fn succeeded(&self, _: u32, _: Put) {}
 }
 
 impl Recovered {

@@ -1,0 +1,19 @@
+//! End to end, through the real binary: files in, objects out, each record exactly once.
+//!
+//! One test crate, because every one of them links the whole of S3. `support` is what the rest stands on.
+
+mod backup;
+mod ceph;
+mod commands;
+mod crash;
+mod delivery;
+mod disk;
+mod faults;
+mod files;
+mod harness;
+mod memory;
+mod quickstart;
+mod recovery;
+mod rotation;
+mod shutdown;
+mod support;

@@ -1,0 +1,21 @@
+//! What every test here stands on: the real binary, real files, real servers on loopback, and an account of every line.
+
+pub mod config;
+pub mod hydrant;
+pub mod lines;
+pub mod objects;
+pub mod proxy;
+pub mod rng;
+pub mod s3;
+pub mod scratch;
+pub mod wait;
+
+pub use config::{config, directory, fast_buffering, s3_destination, stream};
+pub use hydrant::{Finished, Hydrant};
+pub use lines::{Ledger, Log};
+pub use objects::{Objects, delivered_lines};
+pub use proxy::{Fault, FaultProxy};
+pub use rng::Rng;
+pub use s3::S3Server;
+pub use scratch::Scratch;
+pub use wait::{DEADLINE, wait_until};

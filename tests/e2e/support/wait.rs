@@ -1,0 +1,31 @@
+//! Waiting: always for a condition, always with a deadline.
+//!
+//! The sleep between two looks in [`holds_within`] is the only one in these tests.
+
+use std::time::{Duration, Instant};
+
+/// Far longer than anything here takes on a busy machine; whoever waits this long has found a bug.
+pub const DEADLINE: Duration = Duration::from_secs(90);
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
+/// Looks until the condition holds or the time is over; says which.
+pub fn holds_within(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + time;
+    loop {
+        if condition() {
+            return true;
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        std::thread::sleep(BETWEEN_LOOKS.min(left));
+    }
+}
+
+/// Waits until the condition holds, and fails the test when it does not in time.
+#[track_caller]
+pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(holds_within(DEADLINE, condition), "waited {DEADLINE:?} in vain: {what}");
+}
