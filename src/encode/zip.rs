@@ -8,9 +8,7 @@
 //! This is why the archive is not written by the zip crate: its writer is one sequential deflate stream, in which no block
 //! could be compressed beside another.
 //!
-//! An entry or archive of 4 GiB and more gets zip64 sizes. Buffers end at 128 MB, so this is only here so that no number
-//! is ever cut off. The local header comes too early to know; like Go's writer we mark zip64 in the central directory
-//! alone, which is where readers look.
+//! Sizes have 32 bits in the format, which is plenty: a buffer ends at 128 MB and one record.
 
 use std::cell::RefCell;
 
@@ -23,11 +21,8 @@ use super::codec::{LibraryError, PerLevel, Totals, room};
 /// Sizes and checksum follow the data (bit 3); names are UTF-8 (bit 11).
 const FLAGS: u16 = 1 << 3 | 1 << 11;
 const DEFLATED: u16 = 8;
-/// Versions of the format that a reader must know: deflate, and zip64.
+/// Version of the format that a reader must know for deflate.
 const VERSION: u16 = 20;
-const VERSION_ZIP64: u16 = 45;
-/// Stands in a field of 32 bits for "see the zip64 field".
-const IN_ZIP64: u32 = u32::MAX;
 /// A final deflate block without content: final bit, fixed codes, end of block.
 const FINAL_BLOCK: [u8; 2] = [0x03, 0x00];
 const LOCAL_HEADER_LEN: usize = 30;
@@ -82,58 +77,29 @@ pub(super) fn header(entry_name: &str, at: Timestamp) -> Vec<u8> {
 /// The end of the deflate stream, the data descriptor, the central directory and its end record.
 pub(super) fn trailer(entry_name: &str, at: Timestamp, totals: &Totals) -> Vec<u8> {
     let name = name_field(entry_name);
-    let (input_len, crc32) = (totals.input_len, totals.crc32());
+    let size = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
     let output_len = totals.output_len + FINAL_BLOCK.len() as u64;
-    let data_end = (LOCAL_HEADER_LEN + name.len()) as u64 + output_len;
-    let small = |size: u64| u32::try_from(size).ok().filter(|size| *size < IN_ZIP64);
-    // The descriptor's 16 or 24 bytes stand before the central directory, so its offset is what grows too large first.
-    let sizes = match (small(output_len), small(input_len), small(data_end + 24)) {
-        (Some(output), Some(input), Some(_)) => Some((output, input)),
-        (None, _, _) | (_, None, _) | (_, _, None) => None,
-    };
+    let (output_field, input_field) = (size(output_len), size(totals.input_len));
 
     let mut bytes = FINAL_BLOCK.to_vec();
     bytes.extend(b"PK\x07\x08");
-    put32(&mut bytes, [crc32]);
-    match sizes {
-        Some((output, input)) => put32(&mut bytes, [output, input]),
-        None => put64(&mut bytes, [output_len, input_len]),
-    }
+    put32(&mut bytes, [totals.crc32(), output_field, input_field]);
 
-    let directory_offset = data_end - FINAL_BLOCK.len() as u64 + bytes.len() as u64;
     let directory_start = bytes.len();
-    let version = if sizes.is_some() { VERSION } else { VERSION_ZIP64 };
-    let (output_field, input_field) = sizes.unwrap_or((IN_ZIP64, IN_ZIP64));
+    let directory_offset = (LOCAL_HEADER_LEN + name.len() + bytes.len()) as u64 + totals.output_len;
     bytes.extend(b"PK\x01\x02");
-    put16(&mut bytes, [version, version, FLAGS, DEFLATED]);
+    put16(&mut bytes, [VERSION, VERSION, FLAGS, DEFLATED]);
     put16(&mut bytes, dos_time(at));
-    put32(&mut bytes, [crc32, output_field, input_field]);
-    put16(&mut bytes, [name.len() as u16, if sizes.is_some() { 0 } else { 20 }, 0]); // name, extra field, comment
+    put32(&mut bytes, [totals.crc32(), output_field, input_field]);
+    put16(&mut bytes, [name.len() as u16, 0, 0]); // name, extra field, comment
     put16(&mut bytes, [0, 0]); // disk, internal attributes
     put32(&mut bytes, [0, 0]); // external attributes, offset of the local header
     bytes.extend(name);
-    if sizes.is_none() {
-        put16(&mut bytes, [1, 16]); // zip64's extra field and its length
-        put64(&mut bytes, [input_len, output_len]);
-    }
-    let directory_len = (bytes.len() - directory_start) as u64;
+    let directory_len = bytes.len() - directory_start;
 
-    if sizes.is_none() {
-        let record_offset = directory_offset + directory_len;
-        bytes.extend(b"PK\x06\x06");
-        put64(&mut bytes, [44]); // length of what follows in this record
-        put16(&mut bytes, [VERSION_ZIP64, VERSION_ZIP64]);
-        put32(&mut bytes, [0, 0]); // this disk, the directory's disk
-        put64(&mut bytes, [1, 1, directory_len, directory_offset]);
-        bytes.extend(b"PK\x06\x07");
-        put32(&mut bytes, [0]); // the record's disk
-        put64(&mut bytes, [record_offset]);
-        put32(&mut bytes, [1]); // disks
-    }
     bytes.extend(b"PK\x05\x06");
     put16(&mut bytes, [0, 0, 1, 1]); // disks, entries
-    let offset_field = if sizes.is_some() { directory_offset as u32 } else { IN_ZIP64 };
-    put32(&mut bytes, [directory_len as u32, offset_field]);
+    put32(&mut bytes, [directory_len as u32, size(directory_offset)]);
     put16(&mut bytes, [0]); // comment
     bytes
 }
@@ -162,10 +128,6 @@ fn put16<const N: usize>(bytes: &mut Vec<u8>, values: [u16; N]) {
 }
 
 fn put32<const N: usize>(bytes: &mut Vec<u8>, values: [u32; N]) {
-    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-}
-
-fn put64<const N: usize>(bytes: &mut Vec<u8>, values: [u64; N]) {
     bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
 }
 
