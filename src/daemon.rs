@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use tracing::{error, info, warn};
 use crate::config::model::{Config, DeliveryStreamConfig};
 use crate::config::{self};
 use crate::destination::retry::RetryLimits;
-use crate::journal::{Journal, JournalError, OpenError, Start};
+use crate::journal::{Journal, JournalError, OpenError, Opened, Start};
 use crate::memory::MemoryBudget;
 use crate::notify::ServiceManager;
 use crate::pool::ComputePool;
@@ -30,6 +31,8 @@ const RESTART_MIN: Duration = Duration::from_secs(1);
 const RESTART_MAX: Duration = Duration::from_secs(60);
 /// With `--drain` a stream that fails so often is given up.
 const DRAIN_RESTARTS: u32 = 5;
+/// How long what was abandoned may take to end.
+const ABANDON: Duration = Duration::from_secs(5);
 /// How often changed checkpoints are copied, and the service manager told how things are.
 const COPY_INTERVAL: Duration = Duration::from_secs(60);
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
@@ -92,7 +95,7 @@ pub enum End {
 pub async fn run(config: Config, options: Options) -> Result<End, DaemonError> {
     let signals = Signals::new()?;
     let state_dir = config.state_dir.clone();
-    let opened = crate::pool::join(tokio::task::spawn_blocking(move || Journal::open(&state_dir))).await?;
+    let opened = open_journal(state_dir).await?;
     let journal = opened.journal;
     match opened.start {
         Start::First => info!(state_dir = %journal.state_dir().display(), "a new state database"),
@@ -119,7 +122,7 @@ pub async fn run(config: Config, options: Options) -> Result<End, DaemonError> {
         manager: ServiceManager::new(),
     };
     for stream in config.delivery_streams {
-        daemon.start(stream);
+        daemon.start(stream, None);
     }
     daemon.manager.ready();
     let keeper = tokio::spawn(keep_copy(journal.clone()));
@@ -130,6 +133,20 @@ pub async fn run(config: Config, options: Options) -> Result<End, DaemonError> {
         warn!(%error, "the checkpoint copy could not be written");
     }
     result
+}
+
+/// Opens the journal, and waits while its disk is full.
+async fn open_journal(state_dir: PathBuf) -> Result<Opened, OpenError> {
+    loop {
+        let path = state_dir.clone();
+        match crate::pool::join(tokio::task::spawn_blocking(move || Journal::open(&path))).await {
+            Err(error) if error.is_disk_full() => {
+                error!(error = chain(&error), "the disk is full; waiting");
+                tokio::time::sleep(RESTART_MIN).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Received from before anybody is told that the daemon is ready.
@@ -156,9 +173,14 @@ impl Daemon {
                 () = self.failed.cancelled() => return Err(self.end_failed().await),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => self.reload().await,
+                _ = hangup.recv() => tokio::select! {
+                    biased;
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                    () = self.reload() => {}
+                },
                 _ = tell.tick() => self.tell(),
-                () = all_ended(&mut self.streams), if self.options.drain => return Ok(End::Drained),
+                () = all_ended(&mut self.streams), if self.options.drain => return self.drained(),
             }
         }
         info!("stopping: delivering what is buffered");
@@ -166,13 +188,23 @@ impl Daemon {
         let timeout = self.config.shutdown_timeout;
         let names = self.streams.keys().cloned().collect();
         tokio::select! {
-            () = self.stop(names, timeout) => Ok(End::Stopped),
+            _ = self.stop(names, timeout) => Ok(End::Stopped),
             _ = terminate.recv() => std::process::exit(1),
             _ = interrupt.recv() => std::process::exit(1),
         }
     }
 
-    fn start(&mut self, config: DeliveryStreamConfig) {
+    /// Everything has ended by itself: all delivered, unless a stream was given up.
+    fn drained(&self) -> Result<End, DaemonError> {
+        let given_up = self.streams.values().find(|running| running.status.is_given_up.load(Ordering::Relaxed));
+        match given_up {
+            Some(running) => Err(DaemonError::GivenUp { stream: running.config.name.clone() }),
+            None => Ok(End::Drained),
+        }
+    }
+
+    /// Starts a stream, once a predecessor of the same name has ended.
+    fn start(&mut self, config: DeliveryStreamConfig, predecessor: Option<JoinHandle<()>>) {
         let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
         let status = StreamStatus::new(&config.name);
         let supervisor = Supervisor {
@@ -184,28 +216,38 @@ impl Daemon {
             failed: self.failed.clone(),
             fatal: self.fatal.clone(),
         };
-        let task = tokio::spawn(supervisor.run());
+        let task = tokio::spawn(async move {
+            if let Some(predecessor) = predecessor {
+                let _ = predecessor.await;
+            }
+            supervisor.run().await;
+        });
         self.streams.insert(config.name.clone(), Running { config, stop, abandon, task, status });
         self.publish();
     }
 
-    /// Stops streams side by side; what is not delivered after `timeout` is left to the next start.
-    async fn stop(&mut self, names: Vec<String>, timeout: Duration) {
-        let mut stopping: Vec<_> = names.iter().filter_map(|name| self.streams.remove(name)).collect();
-        for running in &stopping {
-            running.stop.cancel();
-        }
-        let deadline = tokio::time::Instant::now() + timeout;
-        for running in &mut stopping {
-            if tokio::time::timeout_at(deadline, &mut running.task).await.is_err() {
-                let stream = &running.config.name;
-                warn!(%stream, "not everything could be delivered in time; the journal holds what is left");
-                running.abandon.cancel();
-                // Its tasks end at their next await; a call that hangs in the kernel must not hold up the others.
-                let _ = tokio::time::timeout(Duration::from_secs(5), &mut running.task).await;
+    /// Stops streams side by side; what is not delivered after `timeout` is left to the next start. Returns the tasks that
+    /// have not ended even so: calls that hang in the kernel.
+    async fn stop(&mut self, names: Vec<String>, timeout: Duration) -> BTreeMap<String, JoinHandle<()>> {
+        for name in &names {
+            if let Some(running) = self.streams.get(name) {
+                running.stop.cancel();
             }
         }
+        let of_names = |streams: &mut BTreeMap<String, Running>| -> BTreeMap<String, Running> {
+            names.iter().filter_map(|name| streams.remove_entry(name)).collect()
+        };
+        let mut stopping = of_names(&mut self.streams);
+        if tokio::time::timeout(timeout, all_ended(&mut stopping)).await.is_err() {
+            for (stream, running) in stopping.iter().filter(|(_, running)| !running.task.is_finished()) {
+                warn!(%stream, "not everything could be delivered in time; the journal holds what is left");
+                running.abandon.cancel();
+            }
+            let _ = tokio::time::timeout(ABANDON, all_ended(&mut stopping)).await;
+        }
         self.publish();
+        let unfinished = stopping.into_iter().filter(|(_, running)| !running.task.is_finished());
+        unfinished.map(|(name, running)| (name, running.task)).collect()
     }
 
     /// Applies what has changed in the configuration, if it is valid.
@@ -226,7 +268,7 @@ impl Daemon {
                     .filter(|(_, running)| !is_same(running))
                     .map(|(name, _)| name.clone())
                     .collect();
-                self.stop(changed.clone(), new.shutdown_timeout).await;
+                let mut unfinished = self.stop(changed.clone(), new.shutdown_timeout).await;
                 let started: Vec<_> = new
                     .delivery_streams
                     .iter()
@@ -236,7 +278,8 @@ impl Daemon {
                 info!(stopped = changed.len(), started = started.len(), "the configuration was read again");
                 self.config = Config { state_dir: self.config.state_dir.clone(), ..new };
                 for stream in started {
-                    self.start(stream);
+                    let predecessor = unfinished.remove(&stream.name);
+                    self.start(stream, predecessor);
                 }
             }
         }
@@ -245,9 +288,9 @@ impl Daemon {
 
     async fn end_failed(&mut self) -> DaemonError {
         let names = self.streams.keys().cloned().collect();
-        self.stop(names, Duration::ZERO).await;
+        let _ = self.stop(names, Duration::ZERO).await;
         let reason = self.fatal.lock().unwrap_or_else(PoisonError::into_inner).take();
-        reason.unwrap_or(DaemonError::GivenUp { stream: String::from("?") })
+        reason.unwrap_or(DaemonError::GivenUp { stream: String::new() })
     }
 
     fn publish(&self) {
@@ -260,11 +303,8 @@ impl Daemon {
             .streams
             .values()
             .find_map(|running| running.status.problem().map(|problem| format!("{}: {problem}", running.config.name)));
-        let records: u64 = self
-            .streams
-            .values()
-            .map(|running| running.status.records_delivered.load(std::sync::atomic::Ordering::Relaxed))
-            .sum();
+        let records: u64 =
+            self.streams.values().map(|running| running.status.records_delivered.load(Ordering::Relaxed)).sum();
         let streams = self.streams.len();
         self.manager.status(&match problem {
             Some(problem) => format!("{streams} delivery streams, {records} records delivered; {problem}"),
@@ -305,11 +345,13 @@ impl Supervisor {
                 (delay, failures) = (RESTART_MIN, 0);
             }
             failures += 1;
-            self.status.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.status.restarts.fetch_add(1, Ordering::Relaxed);
             self.status.set_problem("stream", reason.clone());
             error!(%stream, reason, restart_in = ?delay, "the delivery stream failed; it begins again from its checkpoints");
             if self.environment.drain && failures >= DRAIN_RESTARTS {
-                return self.fail(DaemonError::GivenUp { stream });
+                error!(%stream, "the delivery stream is given up");
+                self.status.is_given_up.store(true, Ordering::Relaxed);
+                return;
             }
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}

@@ -16,6 +16,7 @@ use crate::encode::lane::Lane;
 use crate::failpoint;
 use crate::journal::{DeliveryRowId, Intent, Journal, JournalError, Kind};
 use crate::ledger::HolderId;
+use crate::record::{PartitionId, Position, SourcePartition};
 use crate::status::StreamStatus;
 
 /// A sealed buffer, or a delivery of an earlier life with all its records together again.
@@ -34,8 +35,16 @@ pub struct Shipment {
 
 /// Whether the delivery is in the journal already.
 pub enum Plan {
-    New(Intent),
-    Again { row: DeliveryRowId, key: String },
+    New {
+        intent: Intent,
+        /// Partitions of which nothing is settled yet: what they are known by is journalled with the intent, as it may not
+        /// have been there at first sight.
+        unread: Vec<Arc<dyn SourcePartition>>,
+    },
+    Again {
+        row: DeliveryRowId,
+        key: String,
+    },
 }
 
 /// A delivery whose object is there.
@@ -63,7 +72,26 @@ pub struct Shipping {
     pub status: Arc<StreamStatus>,
 }
 
+fn evidence_of(partitions: &[Arc<dyn SourcePartition>]) -> Vec<(PartitionId, String)> {
+    let evidence = |partition: &Arc<dyn SourcePartition>| Some((partition.id(), partition.evidence(Position(0))?));
+    partitions.iter().filter_map(evidence).collect()
+}
+
 impl Shipping {
+    /// A call of the journal that the stream's next life waits for, even when nobody here waits any more.
+    pub async fn journal<T, F>(&self, what: &'static str, call: F) -> Result<T, JournalError>
+    where
+        T: Send + 'static,
+        F: Fn(&Journal) -> Result<T, JournalError> + Send + Sync + 'static,
+    {
+        let token = self.tasks.token();
+        let call = move |journal: &Journal| {
+            let _ = &token;
+            call(journal)
+        };
+        self.journal.run(what, call).await
+    }
+
     /// Brings one delivery to its destination. `None` when cancelled: it is in the journal and comes next time.
     pub async fn ship(self, shipment: Shipment) -> Result<Option<Shipped>, JournalError> {
         let Shipment { holder, kind, is_error_output, destination, content_encoding, lane, records, plan } = shipment;
@@ -71,15 +99,10 @@ impl Shipping {
         failpoint::pass("sealed");
         let (row, key, may_exist) = match plan {
             Plan::Again { row, key } => (row, key, true),
-            Plan::New(intent) => {
+            Plan::New { intent, unread } => {
                 let (stream, key) = (self.stream, intent.key.clone());
-                // Dropped with the call itself, which goes on when nobody waits for it any more.
-                let token = self.tasks.token();
-                let call = move |journal: &Journal| {
-                    let _ = &token;
-                    journal.intend(stream, &intent)
-                };
-                let row = self.journal.run("intend", call).await?;
+                let call = move |journal: &Journal| journal.intend(stream, &intent, &evidence_of(&unread));
+                let row = self.journal("intend", call).await?;
                 (row, key, false)
             }
         };

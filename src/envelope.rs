@@ -50,6 +50,9 @@ pub fn record_too_large(record: &OversizeRecord, now: Timestamp) -> Bytes {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::memory::MemoryBudget;
@@ -82,7 +85,7 @@ mod tests {
             head: Bytes::from_static(b"\xff\x00first"),
             length: 2000,
             arrival: Timestamp::from_millisecond(1_700_000_000_123).unwrap(),
-            permit: budget.acquire(100, &tokio_util::sync::CancellationToken::new()).unwrap(),
+            permit: budget.acquire(100, &CancellationToken::new(), Duration::from_secs(1)).unwrap(),
         };
         let line = record_too_large(&record, Timestamp::from_millisecond(1_700_000_000_456).unwrap());
         assert_eq!(

@@ -29,6 +29,14 @@ pub fn panic_in(stream: &str) {
     let _ = stream;
 }
 
+/// A long wait, which the tests may cut short: `HYDRANT_LINGER_MS`.
+pub fn wait(default: std::time::Duration) -> std::time::Duration {
+    #[cfg(debug_assertions)]
+    return armed::wait(default);
+    #[cfg(not(debug_assertions))]
+    default
+}
+
 #[cfg(debug_assertions)]
 mod armed {
     use std::sync::LazyLock;
@@ -63,6 +71,11 @@ mod armed {
         {
             panic!("the tests asked for a panic in `{stream}`");
         }
+    }
+
+    pub fn wait(default: Duration) -> Duration {
+        static SHORT: LazyLock<Option<u64>> = LazyLock::new(|| std::env::var("HYDRANT_LINGER_MS").ok()?.parse().ok());
+        SHORT.map_or(default, |millis| default.min(Duration::from_millis(millis)))
     }
 
     fn die() {

@@ -1,14 +1,15 @@
 //! The memory that the channels and buffers of all delivery streams may hold together.
 //!
-//! Always true: what is granted never exceeds the limit, and a stream that stays within its guaranteed share is never made
-//! to wait by another. Half of the limit is guaranteed in equal shares, the other half is borrowed by whoever needs it.
+//! Always true: while no stream comes, what is granted never exceeds the limit, and a stream that stays within its guaranteed
+//! share is never made to wait by another that is alive. Half of the limit is guaranteed in equal shares, the other half is
+//! borrowed by whoever needs it. What a stream still holds after its end is borrowed until it is given back.
 //! Bytes are granted once, when a source is about to read; behind that they only change hands ([`Permit::split`]), so no
 //! stage can wait for memory that a later stage holds.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,8 @@ struct Members {
 
 struct Member {
     used: u64,
+    /// Its stream has ended: it has no share any more, and is forgotten when nothing of it is used.
+    has_left: bool,
     sealable: Arc<AtomicU64>,
     relief: Arc<Notify>,
 }
@@ -65,7 +68,7 @@ impl MemoryBudget {
         let id = members.next;
         members.next += 1;
         let (sealable, relief) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
-        let member = Member { used: 0, sealable: sealable.clone(), relief: relief.clone() };
+        let member = Member { used: 0, has_left: false, sealable: sealable.clone(), relief: relief.clone() };
         members.by_id.insert(id, member);
         Arc::new(StreamBudget { id, budget: self.0.clone(), sealable, relief })
     }
@@ -84,34 +87,53 @@ impl Budget {
 
     /// Whether `bytes` more for the member `id` stay within the rules.
     fn fits(&self, members: &Members, id: u64, bytes: u64) -> bool {
-        let share = self.limit / 2 / members.by_id.len().max(1) as u64;
-        let borrowed = |used: u64| used.saturating_sub(share);
-        let mut borrowed_by_all = 0;
-        let mut borrowed_by_me = 0;
+        let share = self.share(members);
+        let (mut used_by_all, mut borrowed_by_all, mut borrowed_by_me, mut left_over) = (0, 0, 0, 0);
         for (&other, member) in &members.by_id {
+            let used = if other == id { member.used + bytes } else { member.used };
+            let borrowed = if member.has_left { used } else { used.saturating_sub(share) };
+            used_by_all += used;
+            borrowed_by_all += borrowed;
             if other == id {
-                borrowed_by_me = borrowed(member.used + bytes);
+                borrowed_by_me = borrowed;
             }
-            borrowed_by_all += borrowed(if other == id { member.used + bytes } else { member.used });
+            if member.has_left {
+                left_over += used;
+            }
         }
-        borrowed_by_me == 0 || borrowed_by_all <= self.limit / 2
+        match borrowed_by_me {
+            // What was a share when its stream ended may be more than there is to borrow.
+            0 => left_over == 0 || used_by_all <= self.limit,
+            _ => borrowed_by_all <= self.limit / 2,
+        }
+    }
+
+    fn share(&self, members: &Members) -> u64 {
+        let alive = members.by_id.values().filter(|member| !member.has_left).count();
+        self.limit / 2 / alive.max(1) as u64
     }
 
     fn give_back(&self, id: u64, bytes: u64) {
         if bytes == 0 {
             return;
         }
-        if let Some(member) = self.members().by_id.get_mut(&id) {
+        let mut members = self.members();
+        if let Some(member) = members.by_id.get_mut(&id) {
             member.used = member.used.saturating_sub(bytes);
+            if member.has_left && member.used == 0 {
+                members.by_id.remove(&id);
+            }
         }
+        drop(members);
         self.freed.notify_all();
     }
 }
 
 impl StreamBudget {
     /// Waits until `bytes` may be held, and asks the stream with the largest open buffers to seal one meanwhile. Blocks
-    /// the calling thread; `None` when `stop` was cancelled.
-    pub fn acquire(&self, bytes: u64, stop: &CancellationToken) -> Option<Arc<Permit>> {
+    /// the calling thread; `None` when `stop` was cancelled, or after `timeout`.
+    pub fn acquire(&self, bytes: u64, stop: &CancellationToken, timeout: Duration) -> Option<Arc<Permit>> {
+        let began = Instant::now();
         // What is larger than all there is would wait for ever: it is granted when nothing else is held.
         let wanted = bytes.min(self.budget.limit / 2);
         let mut members = self.budget.members();
@@ -126,6 +148,10 @@ impl StreamBudget {
                 let permit = Permit { id: self.id, budget: self.budget.clone(), bytes: AtomicU64::new(wanted) };
                 return Some(Arc::new(permit));
             }
+            let left = timeout.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return None;
+            }
             let largest = members.by_id.values().max_by_key(|member| member.sealable.load(Ordering::Relaxed));
             if let Some(largest) = largest.filter(|member| member.sealable.load(Ordering::Relaxed) > 0) {
                 largest.relief.notify_one();
@@ -133,7 +159,7 @@ impl StreamBudget {
             members = self
                 .budget
                 .freed
-                .wait_timeout(members, WAIT_STEP)
+                .wait_timeout(members, left.min(WAIT_STEP))
                 .map_or_else(|e| e.into_inner().0, |(guard, _)| guard);
         }
     }
@@ -150,14 +176,21 @@ impl StreamBudget {
 
     /// Bytes that this stream is guaranteed, whatever the others do.
     pub fn share(&self) -> u64 {
-        let members = self.budget.members().by_id.len().max(1) as u64;
-        self.budget.limit / 2 / members
+        self.budget.share(&self.budget.members())
     }
 }
 
 impl Drop for StreamBudget {
     fn drop(&mut self) {
-        self.budget.members().by_id.remove(&self.id);
+        let mut members = self.budget.members();
+        match members.by_id.get_mut(&self.id) {
+            Some(member) if member.used > 0 => {
+                member.has_left = true;
+                member.sealable.store(0, Ordering::Relaxed);
+            }
+            _ => drop(members.by_id.remove(&self.id)),
+        }
+        drop(members);
         self.budget.freed.notify_all();
     }
 }
@@ -206,18 +239,19 @@ mod tests {
     use super::*;
 
     const MB: u64 = 1 << 20;
+    const LONG: Duration = Duration::from_secs(60);
 
     #[test]
     fn a_stream_that_borrows_all_leaves_the_others_their_share() {
         let budget = MemoryBudget::new(16 * MB);
         let (greedy, modest) = (budget.join(), budget.join());
         let go = CancellationToken::new();
-        let held: Vec<_> = (0..12).map(|_| greedy.acquire(MB, &go).unwrap()).collect();
+        let held: Vec<_> = (0..12).map(|_| greedy.acquire(MB, &go, LONG).unwrap()).collect();
         let stopped = CancellationToken::new();
         stopped.cancel();
-        assert!(greedy.acquire(MB, &stopped).is_none());
-        assert!(!greedy.budget.fits(&greedy.budget.members(), greedy.id, MB));
-        let share: Vec<_> = (0..4).map(|_| modest.acquire(MB, &go).unwrap()).collect();
+        assert!(greedy.acquire(MB, &stopped, LONG).is_none());
+        assert!(greedy.acquire(MB, &go, Duration::ZERO).is_none());
+        let share: Vec<_> = (0..4).map(|_| modest.acquire(MB, &go, LONG).unwrap()).collect();
         assert_eq!(budget.used(), 16 * MB);
         drop((held, share));
         assert_eq!(budget.used(), 0);
@@ -227,7 +261,7 @@ mod tests {
     fn split_and_guarded_bytes_give_back_exactly_what_was_granted() {
         let budget = MemoryBudget::new(16 * MB);
         let member = budget.join();
-        let permit = member.acquire(1000, &CancellationToken::new()).unwrap();
+        let permit = member.acquire(1000, &CancellationToken::new(), LONG).unwrap();
         let part = permit.split(300);
         assert_eq!((permit.bytes(), part.bytes(), budget.used()), (700, 300, 1000));
         assert_eq!(permit.split(900).bytes(), 700);
@@ -244,14 +278,42 @@ mod tests {
         let budget = MemoryBudget::new(16 * MB);
         let (large, small) = (budget.join(), budget.join());
         let go = CancellationToken::new();
-        let held: Vec<_> = (0..12).map(|_| large.acquire(MB, &go).unwrap()).collect();
+        let held: Vec<_> = (0..12).map(|_| large.acquire(MB, &go, LONG).unwrap()).collect();
         large.set_sealable(12 * MB);
-        let share: Vec<_> = (0..4).map(|_| small.acquire(MB, &go).unwrap()).collect();
-        let waiter = std::thread::spawn(move || small.acquire(MB, &CancellationToken::new()).is_some());
+        let share: Vec<_> = (0..4).map(|_| small.acquire(MB, &go, LONG).unwrap()).collect();
+        let waiter = std::thread::spawn(move || small.acquire(MB, &CancellationToken::new(), LONG).is_some());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(large.relief_wanted());
         drop(held);
         assert!(waiter.join().unwrap());
         drop(share);
+    }
+
+    #[test]
+    fn what_a_stream_holds_after_its_end_counts_until_it_is_given_back() {
+        let budget = MemoryBudget::new(16 * MB);
+        let (ending, other) = (budget.join(), budget.join());
+        let go = CancellationToken::new();
+        let at_once = |member: &StreamBudget, bytes| member.acquire(bytes, &go, Duration::ZERO);
+        let held = at_once(&ending, 8 * MB).unwrap();
+        let late = at_once(&ending, 4 * MB).unwrap();
+        ending.set_sealable(12 * MB);
+        let sealable = ending.sealable.clone();
+        drop(ending);
+        assert_eq!((sealable.load(Ordering::Relaxed), budget.used()), (0, 12 * MB));
+        let next = budget.join();
+        assert_eq!((next.share(), other.share()), (4 * MB, 4 * MB));
+        let share = at_once(&next, 4 * MB).unwrap();
+        assert!(at_once(&next, MB).is_none(), "nothing is left to borrow");
+        assert!(at_once(&other, MB).is_none(), "nothing is left at all");
+        drop(held);
+        let mine = at_once(&other, 4 * MB).unwrap();
+        let borrowed = at_once(&next, 4 * MB).unwrap();
+        assert!(at_once(&next, MB).is_none());
+        assert_eq!(budget.0.members().by_id.len(), 3);
+        drop(late);
+        assert_eq!(budget.0.members().by_id.len(), 2);
+        drop((share, mine, borrowed, next, other));
+        assert_eq!(budget.0.members().by_id.len(), 0);
     }
 }

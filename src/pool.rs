@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 /// Cheap to clone; all clones share the same cores.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ impl Default for ComputePool {
 }
 
 /// Awaits a task and goes on with its panic, if it had one.
-pub async fn join<T>(task: JoinHandle<T>) -> T {
+pub async fn join<T>(task: impl Future<Output = Result<T, JoinError>>) -> T {
     match task.await {
         Ok(value) => value,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

@@ -82,6 +82,15 @@ impl Owners {
         }
     }
 
+    /// What pending deliveries held of `partition` is new, should it come back.
+    pub fn forget_pending(&mut self, partition: PartitionId) {
+        for kind in [Kind::Fate, Kind::Copy] {
+            if let Some(known) = self.ranges.get_mut(&(kind, partition)) {
+                known.retain(|_, (_, owner)| *owner == Owner::Settled);
+            }
+        }
+    }
+
     /// Whether every record is new.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
@@ -121,8 +130,6 @@ pub struct Asking<'a> {
     pub limits: RetryLimits,
     pub cancel: &'a CancellationToken,
     pub status: &'a StreamStatus,
-    /// Whether no earlier life of the stream in this same process may have left a call behind.
-    pub is_first_life: bool,
 }
 
 /// A delivery that was not settled, and whether its object is there.
@@ -202,7 +209,8 @@ impl Asking<'_> {
     /// cancelled.
     async fn make_sure(&self, stream: &str, version: u64, asked: &mut [Asked]) -> bool {
         let is_doubtful = |asked: &Asked| {
-            let may_be_on_its_way = matches!(asked.place.locator, Locator::S3 { .. }) || !self.is_first_life;
+            // What this process puts into a folder has ended with the life that did it.
+            let may_be_on_its_way = matches!(asked.place.locator, Locator::S3 { .. });
             asked.existence == Existence::Absent && asked.row.intent.version != version && may_be_on_its_way
         };
         if !asked.iter().any(is_doubtful) {

@@ -1,7 +1,7 @@
 //! What a delivery stream is doing, for the progress display, the service manager and the summary.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::account::Account;
@@ -16,6 +16,8 @@ pub struct StreamStatus {
     pub object_bytes: AtomicU64,
     pub records_delivered: AtomicU64,
     pub restarts: AtomicU64,
+    /// With `--drain`: it failed too often.
+    pub is_given_up: AtomicBool,
     /// Times at which an account did not balance.
     pub imbalances: AtomicU64,
     accounts: Mutex<Accounts>,

@@ -129,10 +129,10 @@ impl Figures {
     }
 }
 
-/// What a drain did, and whether every record is accounted for.
+/// What a drain did, and whether everything was read and every record is accounted for.
 pub fn summary(all: &[Arc<StreamStatus>], places: &[DestinationConfig]) -> (String, bool) {
     let mut text = String::new();
-    let mut is_balanced = true;
+    let mut is_whole = true;
     for status in all {
         let (fate, copy) = status.accounts();
         let _ = writeln!(text, "delivery stream {}", status.name);
@@ -147,7 +147,7 @@ pub fn summary(all: &[Arc<StreamStatus>], places: &[DestinationConfig]) -> (Stri
         let mut show = |what: &str, account: Account| {
             let _ = writeln!(text, "  {what}: {account}");
             if account.difference() != 0 || account.in_flight != 0 {
-                is_balanced = false;
+                is_whole = false;
                 let difference = account.difference();
                 let _ = writeln!(text, "  THE ACCOUNT DOES NOT BALANCE: difference {difference}");
             }
@@ -164,8 +164,13 @@ pub fn summary(all: &[Arc<StreamStatus>], places: &[DestinationConfig]) -> (Stri
                 let _ = writeln!(text, "  {what}: {bytes} bytes");
             }
         }
+        let refused = status.source.refused.load(Ordering::Relaxed);
+        if refused > 0 {
+            is_whole = false;
+            let _ = writeln!(text, "  {refused} files or folders could not be read: see the log");
+        }
         if status.imbalances.load(Ordering::Relaxed) > 0 {
-            is_balanced = false;
+            is_whole = false;
             let _ = writeln!(text, "  the account did not balance at some moment: see the log");
         }
     }
@@ -177,5 +182,5 @@ pub fn summary(all: &[Arc<StreamStatus>], places: &[DestinationConfig]) -> (Stri
             seen.push(place);
         }
     }
-    (text, is_balanced)
+    (text, is_whole)
 }

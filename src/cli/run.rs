@@ -72,9 +72,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
     let statuses = Arc::clone(&statuses);
     let statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
-    let (text, is_balanced) = summary(&statuses, &places);
+    let (text, is_whole) = summary(&statuses, &places);
     eprint!("{text}");
-    if is_balanced { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) }
+    if is_whole { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) }
 }
 
 fn start_log(display: Option<&Display>) {

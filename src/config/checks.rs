@@ -14,8 +14,10 @@ use crate::partition::{ERROR_OUTPUT_TYPES, object_key};
 
 const MB: u64 = 1024 * 1024;
 
-/// The share of a delivery stream must hold this, and two of its largest records: one being read, one on its way.
+/// The share of a delivery stream must hold this, and so many of its largest records for each buffer that they go to: the
+/// bytes as they are read and half as much again for the ends of records, of one that is read and one on its way.
 const CHANNEL_BYTES_MIN: u64 = 2 * MB;
+const RECORDS_MIN: u64 = 3;
 
 const MEMORY_LIMIT_MB_MAX: u64 = 65_536;
 
@@ -32,6 +34,14 @@ pub(super) struct StreamRead<'a> {
     pub max_record_bytes: u64,
     pub destination_path: Option<Text<'a>>,
     pub backup_path: Option<Text<'a>>,
+}
+
+impl StreamRead<'_> {
+    fn share_min(&self) -> u64 {
+        let backup = self.config.as_ref().and_then(|config| config.backup.as_ref());
+        let copies = if backup.is_some_and(|backup| backup.mode == BackupMode::All) { 2 } else { 1 };
+        RECORDS_MIN * self.max_record_bytes * copies + CHANNEL_BYTES_MIN
+    }
 }
 
 pub(super) struct Checks<'c, 'a> {
@@ -56,8 +66,7 @@ impl<'a> Checks<'_, 'a> {
     /// Half of the memory is guaranteed to the delivery streams in equal shares, and none may be too small to work with.
     pub fn memory(&self, memory_limit: u64) {
         let streams = self.streams.len() as u64;
-        let Some(max_record_bytes) = self.streams.iter().map(|stream| stream.max_record_bytes).max() else { return };
-        let share_min = 2 * max_record_bytes + CHANNEL_BYTES_MIN;
+        let Some(share_min) = self.streams.iter().map(StreamRead::share_min).max() else { return };
         let memory_limit_min = share_min * 2 * streams;
         if memory_limit >= memory_limit_min {
             return;
@@ -73,7 +82,8 @@ impl<'a> Checks<'_, 'a> {
         } else {
             format!("even the {MEMORY_LIMIT_MB_MAX} that are allowed would not do, have fewer delivery streams")
         };
-        let rule = "half of it is shared equally, and a share must hold two of the largest records and 2 MB";
+        let rule = "half of it is shared equally, and a share must hold three of the largest records, six with a backup of \
+                    `mode: all`, and 2 MB";
         let given = self.main.get("memory_limit_mb").or_else(|| self.main.get("delivery_streams"));
         given.as_ref().unwrap_or(self.main.value()).problem(message, Some(format!("{enough}: {rule}")));
     }

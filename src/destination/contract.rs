@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 use super::directory::DirectoryDestination;
 use super::s3::S3Destination;
@@ -31,7 +32,8 @@ struct Fixture {
 async fn directory() -> Fixture {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("out");
-    let destination = Arc::new(DirectoryDestination::open(&DirectoryConfig { path: path.clone() }, "instance"));
+    let destination =
+        Arc::new(DirectoryDestination::open(&DirectoryConfig { path: path.clone() }, "instance", TaskTracker::new()));
     let read = Box::new(move |key: &str| std::fs::read(path.join(key)).ok());
     Fixture { destination, read, state: tempfile::tempdir().unwrap(), _keep: Box::new(root) }
 }

@@ -15,6 +15,8 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio_util::task::TaskTracker;
+
 use crate::config::model::DirectoryConfig;
 use crate::encode::payload::Payload;
 
@@ -28,15 +30,17 @@ const DURABLE_FOLDERS_MAX: usize = 4096;
 
 pub struct DirectoryDestination {
     folder: Arc<Folder>,
+    tasks: TaskTracker,
 }
 
 impl DirectoryDestination {
     /// Does no I/O: the folders are made at the first put. `instance_id` is a plain name of which the writers of one
-    /// folder each have their own.
-    pub fn open(config: &DirectoryConfig, instance_id: &str) -> Self {
+    /// folder each have their own. `tasks` counts the attempts that are running, also those for which nobody waits any
+    /// more: a call into the file system cannot be cancelled.
+    pub fn open(config: &DirectoryConfig, instance_id: &str, tasks: TaskTracker) -> Self {
         let root = config.path.clone();
         let staging = root.join(STAGING_FOLDER).join(instance_id);
-        Self { folder: Arc::new(Folder { root, staging, durable: Mutex::default() }) }
+        Self { folder: Arc::new(Folder { root, staging, durable: Mutex::default() }), tasks }
     }
 
     /// Removes what a crash has left in this instance's staging folder, and says how many files that were. Only for a
@@ -49,8 +53,12 @@ impl DirectoryDestination {
         &self,
         work: impl FnOnce(&Folder) -> Result<T, AttemptError> + Send + 'static,
     ) -> Result<T, AttemptError> {
-        let folder = Arc::clone(&self.folder);
-        tokio::task::spawn_blocking(move || work(&folder)).await.unwrap_or_else(|error| {
+        let (folder, token) = (Arc::clone(&self.folder), self.tasks.token());
+        let attempt = move || {
+            let _token = token;
+            work(&folder)
+        };
+        tokio::task::spawn_blocking(attempt).await.unwrap_or_else(|error| {
             let message = format!("the attempt was aborted: {error}");
             Err(AttemptError { class: ErrorClass::Transient, code: "Aborted".to_owned(), message, ambiguous: true })
         })
@@ -125,20 +133,11 @@ impl Folder {
 
     fn sweep(&self) -> Result<u64, AttemptError> {
         let cannot = |error: io::Error| failed("sweep the staging folder", &self.staging, &error);
-        let entries = match fs::read_dir(&self.staging) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-            Err(error) => return Err(cannot(error)),
-        };
+        let Some(entries) = unless_gone(fs::read_dir(&self.staging)).map_err(cannot)? else { return Ok(0) };
         let mut removed = 0;
         for entry in entries {
-            let entry = entry.map_err(cannot)?;
-            if entry.file_type().map_err(cannot)?.is_dir() {
-                fs::remove_dir_all(entry.path()).map_err(cannot)?;
-            } else {
-                fs::remove_file(entry.path()).map_err(cannot)?;
-            }
-            removed += 1;
+            let Some(entry) = unless_gone(entry).map_err(cannot)? else { continue };
+            removed += u64::from(unless_gone(remove(&entry)).map_err(cannot)?.is_some());
         }
         Ok(removed)
     }
@@ -233,6 +232,19 @@ fn make_folder(folder: &Path) -> Result<(), AttemptError> {
     fs::create_dir_all(folder).map_err(|error| failed("make the folder", folder, &error))
 }
 
+fn remove(entry: &fs::DirEntry) -> io::Result<()> {
+    if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }
+}
+
+/// `None` for what somebody else has removed meanwhile.
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn not_a_file(target: &Path) -> AttemptError {
     let message = format!("`{}` is in the way and is not a file; move it away", target.display());
     AttemptError { class: ErrorClass::Denied, code: "NotAFile".to_owned(), message, ambiguous: false }
@@ -245,7 +257,7 @@ mod tests {
     use bytes::Bytes;
 
     fn open(root: &Path) -> DirectoryDestination {
-        DirectoryDestination::open(&DirectoryConfig { path: root.to_owned() }, "instance")
+        DirectoryDestination::open(&DirectoryConfig { path: root.to_owned() }, "instance", TaskTracker::new())
     }
 
     fn object(key: &str, payload: Payload) -> Object {
@@ -376,6 +388,44 @@ mod tests {
         fs::remove_dir_all(root.path().join("a")).unwrap();
         assert_eq!(destination.put(&object("a/b/d", Payload::from_bytes("y")), false).await.unwrap(), Put::Created);
         assert_eq!(fs::read(root.path().join("a/b/d")).unwrap(), b"y");
+    }
+
+    #[tokio::test]
+    async fn an_attempt_counts_as_running_until_it_has_ended_also_when_nobody_waits_for_it() {
+        let root = tempfile::tempdir().unwrap();
+        let tasks = TaskTracker::new();
+        let config = DirectoryConfig { path: root.path().to_owned() };
+        let destination = DirectoryDestination::open(&config, "instance", tasks.clone());
+        let (go_on, waiting) = std::sync::mpsc::channel::<()>();
+        let call = destination.blocking(move |_| {
+            let _ = waiting.recv();
+            Ok(())
+        });
+        let mut call = Box::pin(call);
+        assert!(poll_once(call.as_mut()).is_pending());
+        drop(call);
+        tasks.close();
+        assert_eq!(tasks.len(), 1);
+        go_on.send(()).unwrap();
+        tasks.wait().await;
+    }
+
+    /// Polls once.
+    fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+        future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+    }
+
+    #[test]
+    fn what_vanishes_during_a_sweep_does_not_fail_it() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), b"").unwrap();
+        fs::create_dir(root.path().join("folder")).unwrap();
+        let entries: Vec<_> = fs::read_dir(root.path()).unwrap().map(Result::unwrap).collect();
+        fs::remove_file(root.path().join("file")).unwrap();
+        fs::remove_dir(root.path().join("folder")).unwrap();
+        for entry in entries {
+            assert_eq!(unless_gone(remove(&entry)).unwrap(), None);
+        }
     }
 
     #[tokio::test]

@@ -64,7 +64,16 @@ pub struct Formed {
 pub struct Lane {
     pieces: mpsc::Sender<Piece>,
     held: Arc<AtomicU64>,
-    task: JoinHandle<Formed>,
+    worker: Running,
+}
+
+/// A task that ends with its handle.
+struct Running(JoinHandle<Formed>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Lane {
@@ -72,15 +81,15 @@ impl Lane {
         let (pieces, receiver) = mpsc::channel(WAITING);
         let held = Arc::new(AtomicU64::new(0));
         let worker = Worker::new(forming, pool, held.clone());
-        Self { pieces, held, task: tokio::spawn(worker.run(receiver)) }
+        Self { pieces, held, worker: Running(tokio::spawn(worker.run(receiver))) }
     }
 
     /// Hands a piece over; waits while the lane is busy.
     pub async fn push(&mut self, piece: Piece) {
         self.held.fetch_add(piece.len(), Ordering::Relaxed);
         if self.pieces.send(piece).await.is_err() {
-            // The lane ends before its sender only by a panic.
-            join(std::mem::replace(&mut self.task, tokio::spawn(std::future::pending()))).await;
+            // The worker ends before its sender only by a panic, which is ours as well.
+            join(&mut self.worker.0).await;
         }
     }
 
@@ -90,9 +99,10 @@ impl Lane {
     }
 
     /// Waits until all that was pushed is in the payload.
-    pub async fn finish(self) -> Formed {
+    pub async fn finish(mut self) -> Formed {
+        // The worker sees the end of its pieces when this sender, the only one, is gone.
         drop(self.pieces);
-        join(self.task).await
+        join(&mut self.worker.0).await
     }
 }
 
@@ -384,7 +394,7 @@ mod tests {
             }
             ends.push(data.len() as u32);
         }
-        let permit = budget.acquire(data.len() as u64 * 2, &CancellationToken::new()).unwrap();
+        let permit = budget.acquire(data.len() as u64 * 2, &CancellationToken::new(), Duration::from_secs(1)).unwrap();
         Chunk {
             partition: Arc::new(File),
             start: Position(0),

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use rusqlite::{Transaction, params};
@@ -90,12 +91,11 @@ impl Journal {
 
     /// Writes the copy.
     pub fn write_copy(&self) -> Result<(), JournalError> {
+        let _copying = self.0.copying.lock().unwrap_or_else(PoisonError::into_inner);
         let copy = self.copy()?;
         let path = self.state_dir().join(FILE);
-        write_whole(&path, &serde_json::to_vec_pretty(&copy).unwrap_or_default()).map_err(|error| {
-            let message = format!("{}: {error}", path.display());
-            JournalError::Disk(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(10), Some(message)))
-        })
+        write_whole(&path, &serde_json::to_vec_pretty(&copy).unwrap_or_default())
+            .map_err(|error| JournalError::of_file(&path, &error))
     }
 
     fn copy(&self) -> Result<CheckpointCopy, JournalError> {

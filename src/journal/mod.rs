@@ -40,6 +40,8 @@ struct Inner {
     instance: String,
     /// Grows with every change of a checkpoint, so that the copy is written only when there is something new.
     changes: AtomicU64,
+    /// Held while the copy is written: there is one file that becomes it.
+    copying: Mutex<()>,
     /// Held as long as the journal is: one daemon at a time.
     _lock: std::fs::File,
 }
@@ -56,6 +58,14 @@ pub enum JournalError {
     Sqlite(#[source] rusqlite::Error),
     #[error("the state database holds {what} that this program cannot read")]
     Content { what: String },
+}
+
+impl JournalError {
+    /// A file beside the database fails as the database itself would.
+    fn of_file(path: &Path, error: &std::io::Error) -> Self {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+        Self::Disk(rusqlite::Error::SqliteFailure(code, Some(format!("{}: {error}", path.display()))))
+    }
 }
 
 impl From<rusqlite::Error> for JournalError {
@@ -177,15 +187,13 @@ impl Journal {
         let mut delay = Duration::from_millis(100);
         loop {
             let (journal, attempt) = (self.clone(), call.clone());
-            let done = tokio::task::spawn_blocking(move || attempt(&journal)).await;
-            match done {
-                Ok(Err(JournalError::Disk(error))) => {
+            match crate::pool::join(tokio::task::spawn_blocking(move || attempt(&journal))).await {
+                Err(JournalError::Disk(error)) => {
                     tracing::error!(%error, what, retry_in = ?delay, "the state database cannot be written; waiting");
                     tokio::time::sleep(delay).await;
                     delay = (delay * 2).min(Duration::from_secs(10));
                 }
-                Ok(result) => return result,
-                Err(join) => std::panic::resume_unwind(join.into_panic()),
+                result => return result,
             }
         }
     }
@@ -236,10 +244,11 @@ impl Journal {
     }
 
     /// First sight: all of `new` in one transaction, before anything of them is read. From now on the stream counts as
-    /// scanned.
+    /// scanned, and after its first scan the copy knows it too.
     pub fn register(&self, stream: i64, new: &[NewPartition]) -> Result<Vec<PartitionId>> {
-        let ids = self.change(|transaction| {
-            transaction.execute("UPDATE stream SET scanned = 1 WHERE id = ?1", [stream])?;
+        let (ids, is_first) = self.change(|transaction| {
+            let marked = "UPDATE stream SET scanned = 1 WHERE id = ?1 AND scanned = 0";
+            let is_first = transaction.execute(marked, [stream])? > 0;
             let mut statement = transaction.prepare_cached(
                 "INSERT INTO source_partition (stream, uuid, place, device, inode, checkpoint, evidence)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -260,9 +269,12 @@ impl Journal {
                 ])?;
                 ids.push(PartitionId(transaction.last_insert_rowid()));
             }
-            Ok(ids)
+            Ok((ids, is_first))
         })?;
         self.0.changes.fetch_add(1, Ordering::Relaxed);
+        if is_first && let Err(error) = self.write_copy() {
+            tracing::warn!(%error, "the checkpoint copy could not be written");
+        }
         Ok(ids)
     }
 
@@ -333,8 +345,16 @@ impl Journal {
     }
 
     /// Journals a delivery: from here on a crash leads to this key and these records, or to a cancellation.
-    pub fn intend(&self, stream: i64, intent: &Intent) -> Result<DeliveryRowId> {
-        self.change(|transaction| {
+    ///
+    /// `evidence` is stored with it: a file that was journalled while it was empty can be known again only by what it has
+    /// got since, and must be before anything of it leaves.
+    pub fn intend(&self, stream: i64, intent: &Intent, evidence: &[(PartitionId, String)]) -> Result<DeliveryRowId> {
+        let delivery = self.change(|transaction| {
+            let mut statement =
+                transaction.prepare_cached("UPDATE source_partition SET evidence = ?2 WHERE id = ?1")?;
+            for (partition, evidence) in evidence {
+                statement.execute(params![partition.0, evidence])?;
+            }
             let kind = match intent.kind {
                 Kind::Fate => "fate",
                 Kind::Copy => "copy",
@@ -367,7 +387,11 @@ impl Journal {
             let id = transaction.last_insert_rowid();
             insert_records(transaction, id, &intent.set)?;
             Ok(DeliveryRowId(id))
-        })
+        })?;
+        if !evidence.is_empty() {
+            self.0.changes.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(delivery)
     }
 
     /// Some records of a pending delivery can never be read again: it goes on with those of `set`.
@@ -387,9 +411,9 @@ impl Journal {
     }
 
     /// One transaction: the deliveries are settled, the checkpoints move, and the settled deliveries that the checkpoints
-    /// have passed are forgotten.
-    pub fn settle(&self, stream: i64, deliveries: &[DeliveryRowId], checkpoints: &[Checkpoint]) -> Result<()> {
-        self.change(|transaction| {
+    /// have passed are forgotten. Says how many deliveries of the stream are left in the journal.
+    pub fn settle(&self, stream: i64, deliveries: &[DeliveryRowId], checkpoints: &[Checkpoint]) -> Result<u64> {
+        let left = self.change(|transaction| {
             let mut statement = transaction.prepare_cached("UPDATE delivery SET settled = 1 WHERE id = ?1")?;
             for delivery in deliveries {
                 statement.execute([delivery.0])?;
@@ -406,12 +430,13 @@ impl Journal {
                 ])?;
             }
             transaction.prepare_cached(FORGET_PASSED)?.execute([stream])?;
-            Ok(())
+            let mut statement = transaction.prepare_cached("SELECT count(*) FROM delivery WHERE stream = ?1")?;
+            Ok(statement.query_row([stream], |row| row.get(0))?)
         })?;
         if !checkpoints.is_empty() {
             self.0.changes.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(())
+        Ok(left)
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {

@@ -1,8 +1,9 @@
 //! Opening the state database, whatever state it is in.
 //!
-//! A lock file lets one daemon at a time write. A database that is damaged is set aside under another name, never deleted,
-//! and the start goes on from the checkpoint copy, else from the beginning of all sources: records may be doubled, none is
-//! skipped. A notice beside it says so until a person removes it. Nothing here can make the daemon crash again and again.
+//! A lock file lets one daemon at a time write. A database that is damaged, or was never finished, is set aside under another
+//! name and not deleted, and the start goes on from the checkpoint copy, else from the beginning of all sources: records may
+//! be doubled, none is skipped. A notice beside it says so until a person removes it. Nothing here can make the daemon crash
+//! again and again.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -11,13 +12,15 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::copy::{self, CheckpointCopy};
 use super::{Inner, Journal, JournalError, schema};
 
 /// Name of the database in `state_dir`.
 const DATABASE: &str = "hydrant.db";
+/// What is appended to it for the files that SQLite keeps.
+const FILES: [&str; 3] = ["", "-wal", "-shm"];
 const LOCK: &str = "lock";
 /// There while nobody has acknowledged that the journal was lost.
 const NOTICE: &str = "JOURNAL-WAS-LOST.txt";
@@ -29,7 +32,7 @@ pub enum Start {
     First,
     /// From the journal.
     Journal,
-    /// The journal was lost: from the checkpoint copy.
+    /// The journal was lost: from the checkpoint copy, and from the beginning of what the copy does not know.
     Copy,
     /// Journal and copy were lost: from the beginning, whatever `initial_position` says.
     Beginning,
@@ -52,6 +55,26 @@ pub enum OpenError {
     Journal(JournalError),
 }
 
+impl OpenError {
+    /// Whether there was no room for what opening has to write; it may be tried again.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Folder { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::Journal(JournalError::Disk(error)) => {
+                let code = error.sqlite_error();
+                code.is_some_and(|error| {
+                    error.code == ErrorCode::DiskFull || error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+                })
+            }
+            Self::Journal(JournalError::Corrupt(_) | JournalError::Sqlite(_) | JournalError::Content { .. })
+            | Self::InUse { .. }
+            | Self::FromTheFuture { .. } => false,
+        }
+    }
+}
+
 impl Journal {
     /// Opens or makes the journal in `state_dir`. Blocks.
     pub fn open(state_dir: &Path) -> Result<Opened, OpenError> {
@@ -64,19 +87,10 @@ impl Journal {
             Err(TryLockError::Error(error)) => return Err(folder(error)),
         }
         let path = state_dir.join(DATABASE);
-        // Without its database a write-ahead log would be replayed into the next one: the end of an interrupted `set_aside`.
-        if !path.exists() && beside(&path, "-wal").exists() {
-            lose(state_dir, &path).map_err(folder)?;
-        }
-        let connection = match connect(&path) {
-            Err(OpenError::Journal(JournalError::Corrupt(error))) => {
-                tracing::error!(%error, path = %path.display(), "the state database is damaged and is set aside");
-                lose(state_dir, &path).map_err(folder)?;
-                connect(&path)?
-            }
-            other => other?,
+        let (connection, start) = match existing(state_dir, &path)? {
+            Some(connection) => (connection, Start::Journal),
+            None => make(state_dir, &path)?,
         };
-        let (connection, start) = begin(state_dir, connection)?;
         let query = "SELECT value FROM meta WHERE name = 'instance'";
         let instance = connection.query_row(query, [], |row| row.get(0)).map_err(|e| OpenError::Journal(e.into()))?;
         let inner = Inner {
@@ -84,16 +98,17 @@ impl Journal {
             state_dir: state_dir.to_owned(),
             instance,
             changes: AtomicU64::new(0),
+            copying: Mutex::default(),
             _lock: lock,
         };
         Ok(Opened { journal: Journal(Arc::new(inner)), start })
     }
 
-    /// Whether journal and copy were lost and nobody has acknowledged it: sources that are seen for the first time are read
-    /// from their beginning, whatever `initial_position` says.
+    /// Whether the journal was lost and nobody has acknowledged it: what is seen for the first time is read from its
+    /// beginning, whatever `initial_position` says, as the copy may be older than its first sight.
     pub fn is_from_beginning(&self) -> Result<bool, JournalError> {
-        let query = "SELECT value = 'beginning' FROM meta WHERE name = 'ready'";
-        Ok(self.loss_notice().is_some() && self.connection().query_row(query, [], |row| row.get(0))?)
+        let path = self.0.state_dir.join(NOTICE);
+        path.try_exists().map_err(|error| JournalError::of_file(&path, &error))
     }
 
     /// The notice that the journal was lost, if nobody has acknowledged it by removing the file.
@@ -103,10 +118,57 @@ impl Journal {
     }
 }
 
-/// Opens the database and makes sure that it is whole.
+/// The database at `path` if it can be gone on with; else there is none there any more.
+fn existing(state_dir: &Path, path: &Path) -> Result<Option<Connection>, OpenError> {
+    if path.exists() {
+        let path_shown = path.display();
+        match usable(path) {
+            Ok(Some(connection)) => return Ok(Some(connection)),
+            // A crash in the middle of the first start, or somebody emptied it: nobody can tell, so nothing may be skipped.
+            Ok(None) => tracing::error!(path = %path_shown, "the state database is not complete and is set aside"),
+            Err(OpenError::Journal(JournalError::Corrupt(error))) => {
+                tracing::error!(%error, path = %path_shown, "the state database is damaged and is set aside");
+            }
+            Err(error) => return Err(error),
+        }
+    } else if !beside(path, "-wal").exists() {
+        return Ok(None);
+    }
+    // Without its database a write-ahead log would be replayed into the next one: the end of an interrupted `lose`.
+    lose(state_dir, path).map_err(|source| OpenError::Folder { path: state_dir.to_owned(), source })?;
+    Ok(None)
+}
+
+/// `None` is a database that was never made ready.
+fn usable(path: &Path) -> Result<Option<Connection>, OpenError> {
+    let mut connection = connect(path)?;
+    if schema::version(&connection).map_err(broken)? == 0 {
+        return Ok(None);
+    }
+    prepare(&mut connection, path)?;
+    let query = "SELECT count(*) FROM meta WHERE name = 'ready'";
+    let ready: i64 = connection.query_row(query, [], |row| row.get(0)).map_err(broken)?;
+    Ok((ready > 0).then_some(connection))
+}
+
+/// Makes a database where there is none: of a first start, or in place of one that was lost.
+fn make(state_dir: &Path, path: &Path) -> Result<(Connection, Start), OpenError> {
+    let made = connect(path).and_then(|mut connection| {
+        prepare(&mut connection, path)?;
+        begin(state_dir, connection)
+    });
+    if made.is_err() {
+        // One that is left over would count as lost when this is tried again.
+        for suffix in FILES {
+            let _ = std::fs::remove_file(beside(path, suffix));
+        }
+    }
+    made
+}
+
+/// Opens a database file and makes sure that it is whole.
 fn connect(path: &Path) -> Result<Connection, OpenError> {
-    let broken = |error: rusqlite::Error| OpenError::Journal(error.into());
-    let mut connection = Connection::open(path).map_err(broken)?;
+    let connection = Connection::open(path).map_err(broken)?;
     connection.busy_timeout(Duration::from_secs(5)).map_err(broken)?;
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(broken)?;
     if verdict != "ok" {
@@ -116,20 +178,21 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
     connection.pragma_update(None, "journal_mode", "WAL").map_err(broken)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(broken)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(broken)?;
-    match schema::prepare(&mut connection).map_err(broken)? {
-        Ok(()) => Ok(connection),
-        Err(found) => Err(OpenError::FromTheFuture { path: path.to_owned(), found }),
-    }
+    Ok(connection)
 }
 
-/// Makes a database ready that is not yet: of a first start, or in place of one that was lost. Ends with one transaction, so
-/// that a crash on the way leads here again.
+fn prepare(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let future = |found| OpenError::FromTheFuture { path: path.to_owned(), found };
+    schema::prepare(connection).map_err(broken)?.map_err(future)
+}
+
+fn broken(error: rusqlite::Error) -> OpenError {
+    OpenError::Journal(error.into())
+}
+
+/// Makes an empty database ready. Ends with one transaction, so that after a crash on the way the database is one that was
+/// never made ready.
 fn begin(state_dir: &Path, mut connection: Connection) -> Result<(Connection, Start), OpenError> {
-    let broken = |error: rusqlite::Error| OpenError::Journal(error.into());
-    let ready = "SELECT count(*) FROM meta WHERE name = 'ready'";
-    if connection.query_row(ready, [], |row| row.get::<_, i64>(0)).map_err(broken)? > 0 {
-        return Ok((connection, Start::Journal));
-    }
     let copy = CheckpointCopy::load(state_dir).unwrap_or_else(|error| {
         let unusable = state_dir.join(copy::FILE);
         tracing::error!(%error, path = %unusable.display(), "the checkpoint copy cannot be used and is set aside");
@@ -150,8 +213,7 @@ fn begin(state_dir: &Path, mut connection: Connection) -> Result<(Connection, St
     if let Some(copy) = &copy {
         copy.restore(&transaction).map_err(broken)?;
     }
-    let from = if start == Start::Beginning { "beginning" } else { "" };
-    transaction.execute("INSERT INTO meta (name, value) VALUES ('ready', ?1)", [from]).map_err(broken)?;
+    transaction.execute("INSERT INTO meta (name, value) VALUES ('ready', '')", []).map_err(broken)?;
     transaction.commit().map_err(broken)?;
     Ok((connection, start))
 }
@@ -160,7 +222,7 @@ fn begin(state_dir: &Path, mut connection: Connection) -> Result<(Connection, St
 fn lose(state_dir: &Path, database: &Path) -> io::Result<()> {
     let aside = numbered(database);
     give_notice(state_dir, Some(&aside))?;
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in FILES {
         let from = beside(database, suffix);
         if from.exists() {
             std::fs::rename(&from, beside(&aside, suffix))?;
@@ -172,9 +234,9 @@ fn lose(state_dir: &Path, database: &Path) -> io::Result<()> {
 fn give_notice(state_dir: &Path, aside: Option<&Path>) -> io::Result<()> {
     let kept = aside.map_or(String::new(), |aside| format!("It was kept as {}.\n", aside.display()));
     let text = format!(
-        "The state database in this folder was lost or damaged at {}.\n{kept}\
-         Reading goes on from the checkpoint copy (checkpoints.json, at most some minutes old) if there is one,\n\
-         else from the beginning of every source.\n\
+        "The state database in this folder was found lost or damaged at {}.\n{kept}\
+         Reading goes on from the checkpoint copy (checkpoints.json, at most some minutes old) if there is one.\n\
+         What the copy does not know is read from its beginning, until this file is removed.\n\
          No record was skipped; some may have been delivered twice.\n\
          Remove this file to acknowledge it; until then the log repeats it.\n",
         jiff::Timestamp::now()

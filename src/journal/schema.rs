@@ -60,10 +60,14 @@ CREATE TABLE delivery_records (
 CREATE INDEX delivery_records_of_partition ON delivery_records (partition);
 ";
 
+/// 0 for a database in which there is nothing yet.
+pub fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
 /// Makes the tables where there are none, and brings older ones up to date. `Err(found)` is a version of the future.
 pub fn prepare(connection: &mut Connection) -> rusqlite::Result<Result<(), i64>> {
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match found {
+    match version(connection)? {
         VERSION => Ok(Ok(())),
         0 => {
             let transaction = connection.transaction()?;

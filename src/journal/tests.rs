@@ -50,8 +50,9 @@ fn what_was_journalled_is_there_after_a_reopening() {
         assert_eq!((stream.version, stream.scanned), (1, false));
         files = journal.register(stream.id, &[new_file("/a", 10), new_file("/b", 11)]).unwrap();
         let scattered = set(&[(files[0], 0, 10), (files[0], 20, 30), (files[1], 5, 9)]);
-        row = journal.intend(stream.id, &intent("u1", scattered)).unwrap();
-        assert_eq!(journal.intend(stream.id, &intent("u1", RecordSet::default())).unwrap(), row, "a repetition");
+        row = journal.intend(stream.id, &intent("u1", scattered), &[]).unwrap();
+        let again = journal.intend(stream.id, &intent("u1", RecordSet::default()), &[]).unwrap();
+        assert_eq!(again, row, "a repetition");
     }
     let Opened { journal, start } = open(folder.path());
     assert_eq!(start, Start::Journal);
@@ -101,7 +102,7 @@ fn a_damaged_database_is_set_aside_and_the_copy_takes_its_place() {
     damage(folder.path());
     let Opened { journal, start } = open(folder.path());
     assert_eq!(start, Start::Copy);
-    assert!(!journal.is_from_beginning().unwrap());
+    assert!(journal.is_from_beginning().unwrap(), "the copy may not know all");
     assert!(journal.loss_notice().is_some());
     let stream = journal.stream("s", "two").unwrap();
     assert_eq!((stream.version, stream.scanned), (2, true));
@@ -157,14 +158,105 @@ fn a_database_that_was_removed_is_replaced_by_the_copy() {
 }
 
 #[test]
-fn a_database_that_was_not_made_completely_is_made_again() {
+fn a_database_that_was_never_made_ready_counts_as_lost() {
     let folder = tempfile::tempdir().unwrap();
-    drop(open(folder.path()));
-    let connection = Connection::open(folder.path().join("hydrant.db")).unwrap();
-    connection.execute("DELETE FROM meta WHERE name = 'ready'", []).unwrap();
-    drop(connection);
-    assert_eq!(open(folder.path()).start, Start::First);
+    let database = folder.path().join("hydrant.db");
+    let unready = || {
+        let connection = Connection::open(&database).unwrap();
+        connection.execute("DELETE FROM meta WHERE name = 'ready'", []).unwrap();
+    };
+    std::fs::write(&database, b"").unwrap();
+    assert_eq!(open(folder.path()).start, Start::Beginning);
+    assert!(folder.path().join("JOURNAL-WAS-LOST.txt").exists());
     assert_eq!(open(folder.path()).start, Start::Journal);
+    unready();
+    assert_eq!(open(folder.path()).start, Start::Beginning);
+
+    let journal = open(folder.path()).journal;
+    let stream = journal.stream("s", "one").unwrap().id;
+    journal.register(stream, &[new_file("/a", 10)]).unwrap();
+    drop(journal);
+    unready();
+    let Opened { journal, start } = open(folder.path());
+    assert_eq!(start, Start::Copy);
+    assert_eq!(journal.partitions(journal.stream("s", "one").unwrap().id).unwrap().len(), 1);
+}
+
+#[test]
+fn a_start_that_failed_leaves_nothing_that_would_count_as_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    // In the way of the copy, so that a database that was made cannot become ready.
+    std::fs::write(folder.path().join("checkpoints.json"), COPY_WITH_A_STREAM_TWICE).unwrap();
+    std::fs::write(folder.path().join("JOURNAL-WAS-LOST.txt"), b"").unwrap();
+    let error = Journal::open(folder.path()).map(|_| ()).unwrap_err();
+    assert!(matches!(error, OpenError::Journal(JournalError::Sqlite(_))) && !error.is_disk_full(), "{error:?}");
+    assert!(!folder.path().join("hydrant.db").exists());
+    for file in ["checkpoints.json", "JOURNAL-WAS-LOST.txt"] {
+        std::fs::remove_file(folder.path().join(file)).unwrap();
+    }
+    assert_eq!(open(folder.path()).start, Start::First);
+}
+
+const COPY_WITH_A_STREAM_TWICE: &str = r#"{ "format": 1, "streams": [
+    { "name": "s", "version": 1, "scanned": true, "partitions": [] },
+    { "name": "s", "version": 1, "scanned": true, "partitions": [] }
+] }"#;
+
+#[test]
+fn a_full_disk_is_told_from_other_failures_of_an_opening() {
+    let sqlite =
+        |code| OpenError::Journal(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None).into());
+    let folder = |kind: std::io::ErrorKind| OpenError::Folder { path: PathBuf::from("/state"), source: kind.into() };
+    assert!(sqlite(rusqlite::ffi::SQLITE_FULL).is_disk_full());
+    assert!(sqlite(rusqlite::ffi::SQLITE_IOERR_SHMSIZE).is_disk_full());
+    assert!(!sqlite(rusqlite::ffi::SQLITE_IOERR).is_disk_full());
+    assert!(folder(std::io::ErrorKind::StorageFull).is_disk_full());
+    assert!(!folder(std::io::ErrorKind::PermissionDenied).is_disk_full());
+}
+
+#[test]
+fn the_first_scan_of_a_stream_is_in_the_copy_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path()).journal;
+    let stream = journal.stream("s", "one").unwrap().id;
+    journal.register(stream, &[new_file("/a", 10)]).unwrap();
+    let copied = || std::fs::read_to_string(folder.path().join("checkpoints.json")).unwrap();
+    assert!(copied().contains("/a"));
+    journal.register(stream, &[new_file("/b", 11)]).unwrap();
+    assert!(!copied().contains("/b"));
+    let second = journal.stream("t", "one").unwrap().id;
+    // In the way of the copy.
+    std::fs::create_dir(folder.path().join("checkpoints.json.new")).unwrap();
+    journal.register(second, &[new_file("/c", 12)]).unwrap();
+    assert!(!copied().contains("/c"));
+}
+
+#[test]
+fn evidence_is_stored_with_the_delivery_that_needs_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path()).journal;
+    let stream = journal.stream("s", "one").unwrap().id;
+    let files = journal.register(stream, &[new_file("/a", 10), new_file("/b", 11)]).unwrap();
+    let changes = journal.changes();
+    let held = set(&[(files[0], 0, 9)]);
+    journal.intend(stream, &intent("u1", held), &[(files[0], String::from("head"))]).unwrap();
+    assert!(journal.changes() > changes);
+    let evidence: Vec<_> = journal.partitions(stream).unwrap().into_iter().map(|row| row.evidence).collect();
+    assert_eq!(evidence, ["head", "e"]);
+}
+
+#[test]
+fn settling_says_how_many_deliveries_are_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path()).journal;
+    let (stream, other) = (journal.stream("s", "one").unwrap().id, journal.stream("t", "one").unwrap().id);
+    let files = journal.register(stream, &[new_file("/a", 10)]).unwrap();
+    let first = journal.intend(stream, &intent("u1", set(&[(files[0], 0, 9)])), &[]).unwrap();
+    let second = journal.intend(stream, &intent("u2", set(&[(files[0], 9, 12)])), &[]).unwrap();
+    assert_eq!(journal.settle(stream, &[second], &[]).unwrap(), 2);
+    assert_eq!(journal.settle(stream, &[first], &[checkpoint(files[0], 9)]).unwrap(), 1);
+    assert_eq!(journal.settle(other, &[], &[]).unwrap(), 0);
+    assert_eq!(journal.settle(stream, &[], &[checkpoint(files[0], 12)]).unwrap(), 0);
 }
 
 #[test]
@@ -173,14 +265,14 @@ fn a_forgotten_file_takes_its_settled_deliveries_along_and_no_others() {
     let journal = open(folder.path()).journal;
     let stream = journal.stream("s", "one").unwrap().id;
     let files = journal.register(stream, &[new_file("/a", 10), new_file("/b", 11)]).unwrap();
-    let both = journal.intend(stream, &intent("u1", set(&[(files[0], 0, 9), (files[1], 0, 9)]))).unwrap();
-    let one = journal.intend(stream, &intent("u2", set(&[(files[0], 9, 12)]))).unwrap();
+    let both = journal.intend(stream, &intent("u1", set(&[(files[0], 0, 9), (files[1], 0, 9)])), &[]).unwrap();
+    let one = journal.intend(stream, &intent("u2", set(&[(files[0], 9, 12)])), &[]).unwrap();
     journal.settle(stream, &[both, one], &[]).unwrap();
     journal.forget(files[0]).unwrap();
     let left = journal.deliveries(stream).unwrap();
     assert_eq!(left.len(), 1);
     assert_eq!((left[0].id, &left[0].intent.set), (both, &set(&[(files[1], 0, 9)])));
-    let pending = journal.intend(stream, &intent("u3", set(&[(files[1], 9, 12)]))).unwrap();
+    let pending = journal.intend(stream, &intent("u3", set(&[(files[1], 9, 12)])), &[]).unwrap();
     journal.shrink(pending, &set(&[(files[1], 9, 10)])).unwrap();
     assert_eq!(journal.deliveries(stream).unwrap()[1].intent.set, set(&[(files[1], 9, 10)]));
     journal.cancel(pending).unwrap();
@@ -226,7 +318,7 @@ proptest! {
                         held.add(files[file], PositionRange::new(taken[file], taken[file] + length));
                         taken[file] += length;
                     }
-                    let row = journal.intend(stream, &intent(&format!("u{number}"), held.clone())).unwrap();
+                    let row = journal.intend(stream, &intent(&format!("u{number}"), held.clone()), &[]).unwrap();
                     known.insert(row, (held, false));
                 }
                 Step::Settle(which) => {

@@ -26,14 +26,19 @@ pub enum SourceEvent {
     },
     Chunk(Chunk),
     Oversize(OversizeRecord),
-    /// Nothing at `from` or behind it can be read again: what a pending delivery still needs of it is lost.
+    /// What a pending delivery still needs at `from` or behind it cannot be read again.
     Unreadable {
         partition: PartitionId,
         name: String,
         from: Position,
+        /// The partition was found, and ends there: what was settled behind it is no part of it any more. Else it was not
+        /// found at all, and may come back as it was.
+        is_cut: bool,
     },
     /// The partition has been read to its end and will never be there again.
     Gone(PartitionId),
+    /// Everything was read that there was: the last event of a drain.
+    End,
 }
 
 /// What a source gets from its delivery stream.
@@ -68,6 +73,8 @@ pub struct SourceCounters {
     pub cut_bytes: AtomicU64,
     /// Bytes that disappeared before they could be read.
     pub lost_bytes: AtomicU64,
+    /// Files and folders that match and cannot be opened at this moment.
+    pub refused: AtomicU64,
 }
 
 /// What ends a source before its time. The stream is started again from its checkpoint.

@@ -3,9 +3,9 @@
 //! Device and inode are not enough, as inodes are used again: with each checkpoint hashes are stored of the file's first
 //! bytes and of the bytes just before the checkpoint, and a file is the same only if both are.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -18,6 +18,12 @@ const SAMPLE: u64 = 1024;
 pub struct FileKey {
     pub device: u64,
     pub inode: u64,
+}
+
+impl FileKey {
+    pub fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
 }
 
 /// What is stored beside a checkpoint, as JSON.

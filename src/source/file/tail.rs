@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use memchr::memmem;
 
@@ -23,14 +23,54 @@ const WINDOW: usize = 128 << 10;
 /// Bytes searched for the end of a long record before other files get their turn.
 const SEARCH_STEP: u64 = 16 << 20;
 
+/// Files that all sources of the process have open.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether another file may be opened: sockets, payloads and the journal need descriptors too.
+pub fn has_room_for_another() -> bool {
+    static MOST: LazyLock<usize> = LazyLock::new(|| {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+        limit - (limit / 2).min(256)
+    });
+    OPEN.load(Ordering::Relaxed) < *MOST
+}
+
 /// An open file; shared with whoever still needs its identity or its bytes.
 pub struct TailedFile {
     pub id: PartitionId,
     pub key: FileKey,
     pub file: File,
-    pub path: Mutex<PathBuf>,
+    path: Mutex<PathBuf>,
     /// The journalled checkpoint, as far as the stream has told.
-    pub checkpoint: AtomicU64,
+    checkpoint: AtomicU64,
+}
+
+impl TailedFile {
+    pub fn new(id: PartitionId, key: FileKey, file: File, path: PathBuf, checkpoint: u64) -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Self { id, key, file, path: Mutex::new(path), checkpoint: AtomicU64::new(checkpoint) }
+    }
+
+    /// The path under which it was seen last.
+    pub fn path(&self) -> PathBuf {
+        self.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_path(&self, path: &Path) {
+        *self.path.lock().unwrap_or_else(PoisonError::into_inner) = path.to_owned();
+    }
+
+    /// Whether everything before `position` is settled.
+    pub fn is_settled(&self, position: u64) -> bool {
+        self.checkpoint.load(Ordering::Relaxed) >= position
+    }
+}
+
+impl Drop for TailedFile {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl SourcePartition for TailedFile {
@@ -39,7 +79,7 @@ impl SourcePartition for TailedFile {
     }
 
     fn name(&self) -> String {
-        self.path.lock().unwrap_or_else(PoisonError::into_inner).display().to_string()
+        self.path().display().to_string()
     }
 
     fn evidence(&self, checkpoint: Position) -> Option<String> {
@@ -114,6 +154,8 @@ pub struct Tail {
     cuts: VecDeque<u64>,
     /// Size at the last look.
     pub size: u64,
+    /// Whether the file had no name any more at the last look.
+    pub is_deleted: bool,
 }
 
 /// What one look at a file brought.
@@ -133,17 +175,17 @@ impl Tail {
         cuts.retain(|&cut| cut > position);
         cuts.sort_unstable();
         cuts.dedup();
-        Self { file, position, searched_to: position, cuts: cuts.into(), size: position }
+        Self { file, position, searched_to: position, cuts: cuts.into(), size: position, is_deleted: false }
     }
 
     /// Looks at the file's size. `Ok(false)` when it is smaller than what was read: it was truncated.
     pub fn look(&mut self) -> io::Result<bool> {
-        let before = self.size;
-        self.size = self.file.file.metadata()?.len();
-        if self.size < self.position {
-            self.size = before;
+        let metadata = self.file.file.metadata()?;
+        self.is_deleted = metadata.nlink() == 0;
+        if metadata.len() < self.position {
             return Ok(false);
         }
+        self.size = metadata.len();
         Ok(true)
     }
 
@@ -155,11 +197,6 @@ impl Tail {
     /// Bytes that are there and not read.
     pub fn behind(&self) -> u64 {
         self.size.saturating_sub(self.position)
-    }
-
-    /// Whether the file has no name any more.
-    pub fn is_deleted(&self) -> bool {
-        self.file.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 
     /// How many bytes the next [`Tail::read`] will hold at most.
@@ -266,7 +303,7 @@ impl Tail {
     }
 
     /// Appends up to `length` bytes at `at`, fewer where the file ends.
-    fn fill(&self, data: &mut Vec<u8>, at: u64, length: u64) -> io::Result<()> {
+    fn fill(&mut self, data: &mut Vec<u8>, at: u64, length: u64) -> io::Result<()> {
         let base = data.len();
         let end = base + length as usize;
         data.reserve_exact(length as usize);
@@ -276,6 +313,8 @@ impl Tail {
                 rustix::io::pread(&self.file.file, rustix::buffer::spare_capacity(data), offset)
             })?;
             if read == 0 {
+                // It has become shorter since the last look; the next one says what that means.
+                self.size = self.size.min(offset);
                 break;
             }
         }
@@ -291,13 +330,8 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     fn tail(file: &File, position: u64, cuts: Vec<u64>) -> Tail {
-        let file = TailedFile {
-            id: PartitionId(1),
-            key: FileKey { device: 0, inode: 0 },
-            file: file.try_clone().unwrap(),
-            path: Mutex::new(PathBuf::from("test")),
-            checkpoint: AtomicU64::new(0),
-        };
+        let key = FileKey { device: 0, inode: 0 };
+        let file = TailedFile::new(PartitionId(1), key, file.try_clone().unwrap(), PathBuf::from("test"), 0);
         Tail::new(Arc::new(file), position, cuts)
     }
 

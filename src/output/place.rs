@@ -1,0 +1,253 @@
+//! Where an output's objects go: an open destination, and its name in the journal.
+//!
+//! Always true: a [`Locator`] holds no secret, and what it names can be asked for after the configuration has changed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::task::TaskTracker;
+
+use crate::config::model::{AssumeRole, DestinationConfig, DirectoryConfig, S3Config};
+use crate::destination::directory::DirectoryDestination;
+use crate::destination::s3::S3Destination;
+use crate::destination::{AttemptError, Destination};
+use crate::journal::Journal;
+
+/// A payload stays in memory up to so many bytes when it is to be uploaded, and when it becomes a file anyway.
+const MEMORY_UPLOAD: u64 = 4 << 20;
+const MEMORY_FILE: u64 = 256 << 10;
+/// Where no output says how long an attempt may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A destination with what the journal has to know about it.
+#[derive(Clone)]
+pub struct Place {
+    pub destination: Arc<dyn Destination>,
+    pub locator: Locator,
+    /// Where payloads are formed that do not stay in memory.
+    pub(super) staging: PathBuf,
+    pub(super) memory_max: u64,
+    connection: Arc<Connection>,
+}
+
+/// Where objects go, as it is journalled: enough to ask for one after the configuration has changed. No secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Locator {
+    S3 {
+        bucket: String,
+        region: Option<String>,
+        endpoint_url: Option<String>,
+        force_path_style: bool,
+        role_arn: Option<String>,
+        conditional_put: bool,
+    },
+    Directory {
+        path: PathBuf,
+    },
+}
+
+/// Where a stream may form its payloads.
+#[derive(Clone, Copy)]
+pub struct Room<'a> {
+    pub stream: &'a str,
+    pub journal: &'a Journal,
+    /// Bytes of memory that the stream is guaranteed.
+    pub memory_share: u64,
+    /// What must have ended before the stream's next life begins.
+    pub tasks: &'a TaskTracker,
+}
+
+/// What is needed to reach a destination, whatever the keys are.
+#[derive(PartialEq)]
+enum Connection {
+    S3(S3Config),
+    Directory(DirectoryConfig),
+}
+
+impl Connection {
+    fn of(config: &DestinationConfig) -> Self {
+        match config {
+            DestinationConfig::S3(s3, _) => Self::S3(s3.clone()),
+            DestinationConfig::Directory(directory, _) => Self::Directory(directory.clone()),
+        }
+    }
+}
+
+/// Destinations that are open already; two outputs to one place share a client.
+pub(super) struct Places<'a> {
+    pub room: Room<'a>,
+    pub opened: Vec<Place>,
+}
+
+impl Place {
+    async fn open(connection: Connection, room: Room<'_>) -> Result<Self, AttemptError> {
+        let locator = Locator::of(&connection);
+        let memory_max = |most: u64| most.min(room.memory_share / 16);
+        let (destination, staging, memory_max): (Arc<dyn Destination>, _, _) = match &connection {
+            Connection::S3(s3) => {
+                let staging = room.journal.state_dir().join("staging").join(room.stream);
+                sweep(&staging);
+                (Arc::new(S3Destination::open(s3).await), staging, memory_max(MEMORY_UPLOAD))
+            }
+            Connection::Directory(directory) => {
+                let owner = format!("{}-{}", room.journal.instance(), room.stream);
+                let destination = DirectoryDestination::open(directory, &owner, room.tasks.clone());
+                destination.sweep().await?;
+                let staging = destination.staging().map(ToOwned::to_owned).unwrap_or_default();
+                (Arc::new(destination), staging, memory_max(MEMORY_FILE))
+            }
+        };
+        Ok(Self { destination, locator, staging, memory_max, connection: Arc::new(connection) })
+    }
+
+    /// A place that the configuration no longer knows, reached with what the journal remembers of it and what the present
+    /// places of the stream have in common with it.
+    pub(super) async fn open_retired(
+        locator: &Locator,
+        present: &[&Place],
+        room: Room<'_>,
+    ) -> Result<Self, AttemptError> {
+        let present = present.iter().filter_map(|place| match &*place.connection {
+            Connection::S3(s3) => Some(s3),
+            Connection::Directory(_) => None,
+        });
+        Self::open(locator.connection(&present.collect::<Vec<_>>()), room).await
+    }
+}
+
+impl Places<'_> {
+    pub async fn open(&mut self, config: &DestinationConfig) -> Result<Place, AttemptError> {
+        let connection = Connection::of(config);
+        if let Some(place) = self.opened.iter().find(|place| *place.connection == connection) {
+            return Ok(place.clone());
+        }
+        let place = Place::open(connection, self.room).await?;
+        self.opened.push(place.clone());
+        Ok(place)
+    }
+}
+
+/// Removes what an earlier life of this stream left. What cannot be removed is only in the way of disk space.
+fn sweep(staging: &Path) {
+    for entry in std::fs::read_dir(staging).into_iter().flatten().flatten() {
+        if let Err(error) = std::fs::remove_file(entry.path())
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %entry.path().display(), %error, "a left-over payload cannot be removed");
+        }
+    }
+}
+
+impl Locator {
+    fn of(connection: &Connection) -> Self {
+        match connection {
+            Connection::S3(s3) => Self::S3 {
+                bucket: s3.bucket.clone(),
+                region: s3.region.clone(),
+                endpoint_url: s3.endpoint_url.clone(),
+                force_path_style: s3.force_path_style,
+                role_arn: s3.assume_role.as_ref().map(|role| role.role_arn.clone()),
+                conditional_put: s3.conditional_put,
+            },
+            Connection::Directory(directory) => Self::Directory { path: directory.path.clone() },
+        }
+    }
+
+    /// The way to the place. What the journal does not know, secrets among it, is that of one of the `present` outputs: how
+    /// to assume the role of one with the same role, how to write of one with the same bucket.
+    fn connection(&self, present: &[&S3Config]) -> Connection {
+        match self {
+            Self::S3 { bucket, region, endpoint_url, force_path_style, role_arn, conditional_put } => {
+                let same_bucket = present.iter().find(|s3| s3.bucket == *bucket);
+                let assume_role = role_arn.as_ref().map(|role_arn| {
+                    let mut roles = present.iter().filter_map(|s3| s3.assume_role.as_ref());
+                    let same_role = roles.find(|role| role.role_arn == *role_arn).cloned();
+                    same_role.unwrap_or_else(|| AssumeRole { role_arn: role_arn.clone(), external_id: None })
+                });
+                Connection::S3(S3Config {
+                    bucket: bucket.clone(),
+                    region: region.clone(),
+                    endpoint_url: endpoint_url.clone(),
+                    assume_role,
+                    force_path_style: *force_path_style,
+                    storage_class: same_bucket.and_then(|s3| s3.storage_class.clone()),
+                    sse: same_bucket.and_then(|s3| s3.sse.clone()),
+                    acl: same_bucket.and_then(|s3| s3.acl.clone()),
+                    conditional_put: *conditional_put,
+                    request_timeout: same_bucket.map_or(REQUEST_TIMEOUT, |s3| s3.request_timeout),
+                })
+            }
+            Self::Directory { path } => Connection::Directory(DirectoryConfig { path: path.clone() }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::{Secret, ServerSideEncryption};
+
+    fn s3() -> S3Config {
+        S3Config {
+            bucket: "lake".to_owned(),
+            region: Some("eu-west-1".to_owned()),
+            endpoint_url: Some("http://127.0.0.1:9".to_owned()),
+            assume_role: Some(AssumeRole {
+                role_arn: "arn:aws:iam::123456789012:role/delivery".to_owned(),
+                external_id: Some(Secret("hush".to_owned())),
+            }),
+            force_path_style: true,
+            storage_class: Some("STANDARD_IA".to_owned()),
+            sse: Some(ServerSideEncryption::Kms { key_id: "alias/lake".to_owned() }),
+            acl: Some("private".to_owned()),
+            conditional_put: false,
+            request_timeout: Duration::from_secs(7),
+        }
+    }
+
+    fn retired(locator: &Locator, present: &[&S3Config]) -> S3Config {
+        match locator.connection(present) {
+            Connection::S3(s3) => s3,
+            Connection::Directory(_) => panic!("a folder"),
+        }
+    }
+
+    #[test]
+    fn a_locator_comes_back_from_its_json_which_holds_no_secret() {
+        let directory = Connection::Directory(DirectoryConfig { path: PathBuf::from("/out") });
+        for connection in [Connection::S3(s3()), directory] {
+            let locator = Locator::of(&connection);
+            let json = serde_json::to_string(&locator).unwrap();
+            assert_eq!(serde_json::from_str::<Locator>(&json).unwrap(), locator);
+            assert!(!json.contains("hush") && !json.contains("external"), "{json}");
+        }
+        let json = r#"{"s3":{"bucket":"lake","region":null,"endpoint_url":null,"force_path_style":false,
+                       "role_arn":null,"conditional_put":true}}"#;
+        assert!(serde_json::from_str::<Locator>(json).is_ok(), "as journals have it");
+    }
+
+    #[test]
+    fn a_retired_place_is_reached_with_what_present_places_have_in_common_with_it() {
+        let before = s3();
+        let locator = Locator::of(&Connection::S3(before.clone()));
+        let moved = S3Config { endpoint_url: None, region: None, conditional_put: true, ..s3() };
+        assert_eq!(retired(&locator, &[&moved]), before, "the same bucket and role, elsewhere");
+
+        let other_bucket = S3Config { bucket: "pond".to_owned(), ..s3() };
+        let bare =
+            S3Config { storage_class: None, sse: None, acl: None, request_timeout: REQUEST_TIMEOUT, ..before.clone() };
+        assert_eq!(retired(&locator, &[&other_bucket]), bare, "the same role only");
+
+        let other_role = S3Config { assume_role: None, ..s3() };
+        let unknown = AssumeRole { external_id: None, ..before.assume_role.clone().unwrap() };
+        let no_secret = S3Config { assume_role: Some(unknown), ..before.clone() };
+        assert_eq!(retired(&locator, &[&other_role]), no_secret, "the same bucket only");
+        assert_eq!(retired(&locator, &[&other_role, &other_bucket]), before, "each has a part");
+
+        let without_role = Locator::of(&Connection::S3(other_role.clone()));
+        assert_eq!(retired(&without_role, &[&before]), other_role, "no role is borrowed");
+    }
+}
