@@ -350,8 +350,8 @@ impl Journal {
     /// got since, and must be before anything of it leaves.
     pub fn intend(&self, stream: i64, intent: &Intent, evidence: &[(PartitionId, String)]) -> Result<DeliveryRowId> {
         let delivery = self.change(|transaction| {
-            let mut statement =
-                transaction.prepare_cached("UPDATE source_partition SET evidence = ?2 WHERE id = ?1")?;
+            let mut statement = transaction
+                .prepare_cached("UPDATE source_partition SET evidence = ?2 WHERE id = ?1 AND checkpoint = 0")?;
             for (partition, evidence) in evidence {
                 statement.execute(params![partition.0, evidence])?;
             }

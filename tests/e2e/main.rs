@@ -2,6 +2,8 @@
 //!
 //! One test crate, because every one of them links the whole of S3. `support` is what the rest stands on.
 
+mod absent;
+mod backlog;
 mod backup;
 mod ceph;
 mod commands;
@@ -14,6 +16,8 @@ mod harness;
 mod memory;
 mod quickstart;
 mod recovery;
+mod reload;
 mod rotation;
 mod shutdown;
+mod streams;
 mod support;

@@ -6,7 +6,7 @@ use crate::support::s3::BUCKET;
 use crate::support::{Fault, FaultProxy, Hydrant, S3Server, Scratch, config, s3_destination, stream, wait_until};
 
 const MB: u64 = 1 << 20;
-const LIMIT_MB: u64 = 80;
+const LIMIT_MB: u64 = 100;
 /// The binary itself in a debug build, the SDK, the journal, and an allocator's slack.
 const BESIDES_MB: u64 = 96;
 

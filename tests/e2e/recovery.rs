@@ -1,19 +1,21 @@
 //! What a next start finds: another configuration, a journal that is no more, deliveries in the middle of their way.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
+use crate::support::journal::{checkpoint, deliveries, journal_path};
 use crate::support::lines::Rotation;
 use crate::support::s3::BUCKET;
+use crate::support::scratch::append;
 use crate::support::{
-    Fault, FaultProxy, Finished, Hydrant, Ledger, Log, Objects, S3Server, Scratch, config, directory, objects::keys,
-    rng::seed, s3_destination, stream, wait_until,
+    Fault, FaultProxy, Finished, Hydrant, Ledger, Log, Objects, S3Server, Scratch, config, delivered_lines, directory,
+    objects::keys, rng::seed, s3_destination, stream, wait_until,
 };
 
 /// Kills Hydrant at the first passing of the failpoint.
 #[track_caller]
-fn killed_at(scratch: &Scratch, config: &Value, failpoint: &str) -> Finished {
+pub fn killed_at(scratch: &Scratch, config: &Value, failpoint: &str) -> Finished {
     let finished = Hydrant::run_with_env(scratch, config, &[("HYDRANT_FAILPOINT", failpoint)]).wait();
     assert!(finished.killed(), "the failpoint {failpoint} kills: {finished}");
     finished
@@ -109,10 +111,6 @@ fn a_lost_answer_is_looked_up_where_puts_are_not_conditional() {
     lost_answers(false);
 }
 
-fn journal(scratch: &Scratch) -> PathBuf {
-    scratch.state().join("hydrant.db")
-}
-
 /// A log that was delivered, and more lines that were not.
 fn delivered_and_more(scratch: &Scratch, config: &Value) -> Log {
     let mut log = Log::create(&scratch.logs(), "app.log", Rotation::Shift);
@@ -143,7 +141,7 @@ fn a_journal_of_garbage_is_set_aside_and_the_copy_of_its_checkpoints_used() {
     let scratch = Scratch::new();
     let config = config(&scratch, [stream("s", &scratch.logs().join("*.log"), directory(&scratch.out()))]);
     let mut log = delivered_and_more(&scratch, &config);
-    std::fs::write(journal(&scratch), "garbage ".repeat(10_000)).expect("a journal overwritten");
+    std::fs::write(journal_path(&scratch), "garbage ".repeat(10_000)).expect("a journal overwritten");
     let finished = Hydrant::drain(&scratch, &config);
     assert_set_aside(&scratch, &finished);
     assert_nothing_skipped(&scratch, &log);
@@ -160,8 +158,8 @@ fn a_journal_cut_in_the_middle_is_survived() {
     let scratch = Scratch::new();
     let config = config(&scratch, [stream("s", &scratch.logs().join("*.log"), directory(&scratch.out()))]);
     let log = delivered_and_more(&scratch, &config);
-    let bytes = std::fs::read(journal(&scratch)).expect("a journal");
-    std::fs::write(journal(&scratch), &bytes[..bytes.len() / 2]).expect("half a journal");
+    let bytes = std::fs::read(journal_path(&scratch)).expect("a journal");
+    std::fs::write(journal_path(&scratch), &bytes[..bytes.len() / 2]).expect("half a journal");
     Hydrant::drain(&scratch, &config);
     assert_nothing_skipped(&scratch, &log);
 }
@@ -180,4 +178,46 @@ fn without_journal_and_copy_even_latest_begins_at_the_beginning() {
     }
     Hydrant::drain(&scratch, &latest);
     assert_nothing_skipped(&scratch, &log);
+}
+
+#[test]
+fn an_emptied_journal_counts_as_lost_and_latest_skips_nothing() {
+    let scratch = Scratch::new();
+    let path = scratch.log("a.log", "old\n");
+    let mut stream = stream("s", &scratch.logs().join("*.log"), directory(&scratch.out()));
+    stream["source"]["file"]["initial_position"] = "latest".into();
+    let config = config(&scratch, [stream]);
+    let hydrant = Hydrant::run(&scratch, &config);
+    wait_until("the old file is seen", || hydrant.said("a file is read that was not seen before") == 1);
+    append(&path, "new 1\n");
+    wait_until("what comes is delivered", || delivered_lines(&scratch.out()) == ["new 1"]);
+    hydrant.kill_9();
+    append(&path, "new 2\n");
+
+    std::fs::write(journal_path(&scratch), "").expect("a journal emptied");
+    for beside in ["hydrant.db-wal", "hydrant.db-shm", "checkpoints.json"] {
+        let _ = std::fs::remove_file(scratch.state().join(beside));
+    }
+    let finished = Hydrant::drain(&scratch, &config);
+    let delivered = delivered_lines(&scratch.out());
+    for line in ["new 1", "new 2"] {
+        assert!(delivered.iter().any(|delivered| delivered == line), "{line} is in {delivered:?}: {finished}");
+    }
+    let notice = scratch.state().join("JOURNAL-WAS-LOST.txt");
+    assert!(notice.exists(), "{:?}: {finished}", keys(&scratch.state()));
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_delivery_that_turned_out_to_have_arrived_leaves_the_journal() {
+    let scratch = Scratch::new();
+    let path = scratch.log("a.log", "one\ntwo\n");
+    let config = config(&scratch, [stream("s", &scratch.logs().join("*.log"), directory(&scratch.out()))]);
+    killed_at(&scratch, &config, "object-complete:1");
+    assert_eq!(deliveries(&scratch), 1);
+    let hydrant = Hydrant::run(&scratch, &config);
+    let size = std::fs::metadata(path).expect("the log").len();
+    wait_until("the checkpoint has passed it", || deliveries(&scratch) == 0 && checkpoint(&scratch, "a.log") == size);
+    hydrant.terminate().expect_code(0);
+    assert_eq!(delivered_lines(&scratch.out()), ["one", "two"]);
 }

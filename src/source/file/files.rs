@@ -23,7 +23,7 @@ use crate::source::{SourceContext, SourceError, SourceEvent};
 
 use super::discover::Discovery;
 use super::identity::{Evidence, FileKey};
-use super::tail::{Tail, TailedFile, has_room_for_another};
+use super::tail::{CountedFile, Tail, TailedFile, has_room_for_another};
 use super::watch::Watches;
 
 /// How long a file that left the globs is kept open after its last growth; then its last line counts as complete.
@@ -76,12 +76,12 @@ pub struct OpenFile {
 
 enum Found {
     Known(PartitionId),
-    Dormant(PartitionRow, File),
+    Dormant(PartitionRow, CountedFile),
     New(NewFile),
 }
 
 struct NewFile {
-    file: File,
+    file: CountedFile,
     path: PathBuf,
     key: FileKey,
     checkpoint: u64,
@@ -140,7 +140,7 @@ impl Files {
         self.open.values_mut().for_each(|open| open.is_matched = false);
         let mut new: Vec<NewFile> = Vec::new();
         for path in paths {
-            match self.recognise(&path) {
+            match self.recognise(&path, new.len()) {
                 Ok(Some(Found::Known(id))) => self.seen_again(id, &path)?,
                 Ok(Some(Found::Dormant(row, file))) => {
                     self.note_place(&row, &path)?;
@@ -225,15 +225,16 @@ impl Files {
     }
 
     /// What a path is: a file that is open, one whose checkpoint is in the journal, or a new one. `None` where nothing is.
-    fn recognise(&mut self, path: &Path) -> io::Result<Option<Found>> {
+    /// `new` files have been opened before it that have no partition yet.
+    fn recognise(&mut self, path: &Path, new: usize) -> io::Result<Option<Found>> {
         let Some(metadata) = if_there(std::fs::metadata(path))? else { return Ok(None) };
         if let Some(&id) = self.by_key.get(&FileKey::of(&metadata)) {
             return Ok(Some(Found::Known(id)));
         }
-        if !has_room_for_another() && self.open.len() >= OPEN_MIN {
+        if !has_room_for_another() && self.open.len() + new >= OPEN_MIN {
             return Err(io::Error::other("as many files are open as the limit of descriptors allows"));
         }
-        let Some(file) = if_there(File::open(path))? else { return Ok(None) };
+        let Some(file) = if_there(File::open(path))?.map(CountedFile::new) else { return Ok(None) };
         let key = FileKey::of(&file.metadata()?);
         if let Some(&id) = self.by_key.get(&key) {
             return Ok(Some(Found::Known(id)));
@@ -282,7 +283,7 @@ impl Files {
         for folder in folders {
             let entries = WalkDir::new(folder).max_depth(4).into_iter().filter_map(Result::ok).take(SEARCH_ENTRIES);
             for entry in entries.filter(|entry| entry.file_type().is_file() && wanted.contains(&entry.ino())) {
-                let Ok(Some(Found::Dormant(row, file))) = self.recognise(entry.path()) else { continue };
+                let Ok(Some(Found::Dormant(row, file))) = self.recognise(entry.path(), 0) else { continue };
                 info!(path = %entry.path().display(), was = row.place, "a file was renamed; reading goes on in it");
                 self.note_place(&row, entry.path())?;
                 self.open_partition(row.id, file, entry.into_path(), row.checkpoint);
@@ -294,7 +295,7 @@ impl Files {
         Ok(())
     }
 
-    fn open_partition(&mut self, id: PartitionId, file: File, path: PathBuf, at: Position) {
+    fn open_partition(&mut self, id: PartitionId, file: CountedFile, path: PathBuf, at: Position) {
         let metadata = match file.metadata() {
             Ok(metadata) => metadata,
             Err(error) => {
@@ -359,7 +360,7 @@ impl Files {
         self.events.push_back(SourceEvent::Unreadable { partition: id, name, from, is_cut: true });
         self.events.push_back(SourceEvent::Gone(id));
         let again = match file.file.try_clone() {
-            Ok(again) => again,
+            Ok(again) => CountedFile::new(again),
             Err(error) => {
                 warn!(path = %path.display(), %error, "a truncated file cannot be opened again; the next scan tries");
                 return Ok(());

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::ops::Deref;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -23,7 +24,7 @@ const WINDOW: usize = 128 << 10;
 /// Bytes searched for the end of a long record before other files get their turn.
 const SEARCH_STEP: u64 = 16 << 20;
 
-/// Files that all sources of the process have open.
+/// [`CountedFile`]s of all sources of the process.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether another file may be opened: sockets, payloads and the journal need descriptors too.
@@ -36,19 +37,42 @@ pub fn has_room_for_another() -> bool {
     OPEN.load(Ordering::Relaxed) < *MOST
 }
 
+/// A file that counts against the limit of descriptors while it is open.
+pub struct CountedFile(File);
+
+impl CountedFile {
+    pub fn new(file: File) -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Self(file)
+    }
+}
+
+impl Deref for CountedFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for CountedFile {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// An open file; shared with whoever still needs its identity or its bytes.
 pub struct TailedFile {
     pub id: PartitionId,
     pub key: FileKey,
-    pub file: File,
+    pub file: CountedFile,
     path: Mutex<PathBuf>,
     /// The journalled checkpoint, as far as the stream has told.
     checkpoint: AtomicU64,
 }
 
 impl TailedFile {
-    pub fn new(id: PartitionId, key: FileKey, file: File, path: PathBuf, checkpoint: u64) -> Self {
-        OPEN.fetch_add(1, Ordering::Relaxed);
+    pub fn new(id: PartitionId, key: FileKey, file: CountedFile, path: PathBuf, checkpoint: u64) -> Self {
         Self { id, key, file, path: Mutex::new(path), checkpoint: AtomicU64::new(checkpoint) }
     }
 
@@ -64,12 +88,6 @@ impl TailedFile {
     /// Whether everything before `position` is settled.
     pub fn is_settled(&self, position: u64) -> bool {
         self.checkpoint.load(Ordering::Relaxed) >= position
-    }
-}
-
-impl Drop for TailedFile {
-    fn drop(&mut self) {
-        OPEN.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -310,7 +328,7 @@ impl Tail {
         while data.len() < end {
             let offset = at + (data.len() - base) as u64;
             let read = rustix::io::retry_on_intr(|| {
-                rustix::io::pread(&self.file.file, rustix::buffer::spare_capacity(data), offset)
+                rustix::io::pread(&*self.file.file, rustix::buffer::spare_capacity(data), offset)
             })?;
             if read == 0 {
                 // It has become shorter since the last look; the next one says what that means.
@@ -331,7 +349,8 @@ mod tests {
 
     fn tail(file: &File, position: u64, cuts: Vec<u64>) -> Tail {
         let key = FileKey { device: 0, inode: 0 };
-        let file = TailedFile::new(PartitionId(1), key, file.try_clone().unwrap(), PathBuf::from("test"), 0);
+        let file =
+            TailedFile::new(PartitionId(1), key, CountedFile::new(file.try_clone().unwrap()), PathBuf::from("test"), 0);
         Tail::new(Arc::new(file), position, cuts)
     }
 

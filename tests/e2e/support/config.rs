@@ -41,3 +41,8 @@ pub fn s3_destination(endpoint: &str, bucket: &str) -> Value {
         "request_timeout_seconds": 2,
     } })
 }
+
+/// A folder whose objects lie below `p/`, so that a file can be put in their way.
+pub fn blockable_directory(path: &Path) -> Value {
+    json!({ "directory": { "path": path, "prefix": "p/" } })
+}

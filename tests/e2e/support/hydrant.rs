@@ -6,14 +6,14 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::s3::{ACCESS_KEY, SECRET_KEY};
 use super::scratch::Scratch;
-use super::wait::{DEADLINE, holds_within};
+use super::wait::{DEADLINE, holds_within, wait_until};
 
 /// Of the package's own build, or where `HYDRANT_BIN` points.
 pub fn binary() -> PathBuf {
@@ -101,9 +101,23 @@ impl Hydrant {
     /// `hydrant run --drain` to its end, which has to be a good one.
     #[track_caller]
     pub fn drain(scratch: &Scratch, config: &Value) -> Finished {
+        Self::begin_drain(scratch, config).wait().expect_code(0)
+    }
+
+    /// `hydrant run --drain`, however it will end.
+    pub fn begin_drain(scratch: &Scratch, config: &Value) -> Self {
         let path = write_config(scratch, config);
         let args = ["run".as_ref(), "--drain".as_ref(), "--config".as_ref(), path.as_os_str()];
-        Self::start(scratch, &args, &[]).wait().expect_code(0)
+        Self::start(scratch, &args, &[])
+    }
+
+    /// `hydrant run` with these options where no more than so many files may be open.
+    pub fn run_with_open_files(scratch: &Scratch, config: &Value, limit: u32, options: &[&str]) -> Self {
+        let path = write_config(scratch, config);
+        let mut command = command("sh", scratch);
+        command.args(["-euc", "ulimit -n \"$0\"; exec \"$@\""]).arg(limit.to_string());
+        command.arg(binary()).arg("run").args(options).arg("--config").arg(path);
+        Self::spawn(scratch, command)
     }
 
     /// `hydrant check` of a configuration as it stands in the file.
@@ -176,6 +190,43 @@ impl Hydrant {
     /// Bytes that it has read with system calls, its files' content among them.
     pub fn bytes_read(&self) -> u64 {
         self.proc_number("io", "rchar:")
+    }
+
+    /// Whether it leaves the processor alone: less than a tenth of it for half a second.
+    pub fn is_idle(&self) -> bool {
+        let before = self.processor_ticks();
+        let ended = holds_within(Duration::from_millis(500), || !self.is_alive());
+        !ended && self.processor_ticks() - before < 5
+    }
+
+    pub fn is_alive(&self) -> bool {
+        std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    /// Hundredths of a second, in user and in kernel mode together.
+    fn processor_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the child is alive");
+        let (_, fields) = stat.rsplit_once(") ").expect("the program's name in parentheses");
+        let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("a number"));
+        ticks.sum()
+    }
+
+    /// Waits until it reads no further, because nothing is left or because it may not.
+    #[track_caller]
+    pub fn wait_until_reading_halts(&self) {
+        let mut last = (0, Instant::now());
+        wait_until("the reading has come to a halt", || {
+            let read = self.bytes_read();
+            if read != last.0 {
+                last = (read, Instant::now());
+            }
+            last.1.elapsed() >= Duration::from_millis(500)
+        });
+    }
+
+    /// How many lines of what it has said on standard error so far hold this text.
+    pub fn said(&self, text: &str) -> usize {
+        self.stderr().lines().filter(|line| line.contains(text)).count()
     }
 
     /// The most memory it has had so far, in bytes.

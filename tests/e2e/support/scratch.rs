@@ -51,6 +51,24 @@ impl Scratch {
     }
 }
 
+/// A file in the way of the objects of a `blockable_directory`: it can take nothing while this lives.
+pub struct InTheWay(PathBuf);
+
+impl InTheWay {
+    pub fn of(directory: &Path) -> Self {
+        std::fs::create_dir_all(directory).expect("the destination's folder");
+        let path = directory.join("p");
+        std::fs::write(&path, "").expect("a file in the way");
+        Self(path)
+    }
+}
+
+impl Drop for InTheWay {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         if std::thread::panicking()
