@@ -20,6 +20,8 @@ use crate::journal::Kind;
 use crate::partition::{object_key, random_string};
 use place::Places;
 
+/// The name of the output for records that succeed.
+pub const DESTINATION: &str = "destination";
 /// Error output type of records that could not be processed.
 pub const PROCESSING_FAILED: &str = "processing-failed";
 
@@ -71,7 +73,7 @@ impl Outputs {
         };
         let to = &config.destination;
         let place = places.open(to).await?;
-        let destination = output("destination", Kind::Fate, place, to, &config.buffering, config.compression);
+        let destination = output(DESTINATION, Kind::Fate, place, to, &config.buffering, config.compression);
         let error = &config.error_output;
         let processing_failed = Arc::new(Output {
             name: PROCESSING_FAILED,

@@ -46,6 +46,10 @@ pub trait SourcePartition: Send + Sync {
     /// What the source wants to find beside the checkpoint when it looks for this partition again; `None` leaves what is
     /// stored as it is. For a file: hashes of its first bytes and of those before `checkpoint`.
     fn evidence(&self, checkpoint: Position) -> Option<String>;
+    /// The last of the lines at the partition's beginning that are no records, without its line end.
+    fn header(&self) -> Option<Bytes> {
+        None
+    }
     /// Everything before `checkpoint` is settled: the source may let go of it.
     fn settled(&self, checkpoint: Position);
 }
@@ -64,6 +68,11 @@ pub struct Chunk {
     pub delimiter_len: u32,
     /// Whether the last record ends without a delimiter, as the last line of a file may.
     pub last_is_bare: bool,
+    /// Where each record ends in the source, counted from `start`, if that is not where it ends in `data`.
+    pub source_ends: Option<Arc<Vec<u64>>>,
+    /// What processing has left: `data` holds for each record of the source so many records, none or several too, and
+    /// their bytes as they leave, delimiters included.
+    pub made: Option<Arc<Vec<u32>>>,
     /// When the records were read: Firehose's approximate arrival time.
     pub arrival: Timestamp,
     /// Memory that this chunk holds; given back when the last clone is dropped.
@@ -80,15 +89,86 @@ impl Chunk {
         if index == 0 { 0 } else { self.ends[index - 1] }
     }
 
+    /// Bytes of the records `from..to` in `data`.
+    pub fn len(&self, from: usize, to: usize) -> u64 {
+        u64::from(self.ends[to - 1] - self.record_start(from))
+    }
+
+    /// How many records leave for the source's records `from..to`.
+    pub fn made(&self, from: usize, to: usize) -> u64 {
+        match &self.made {
+            Some(made) => made[from..to].iter().map(|&made| u64::from(made)).sum(),
+            None => (to - from) as u64,
+        }
+    }
+
+    /// The position at which the source's record `index` begins.
+    pub fn position(&self, index: usize) -> Position {
+        if index == 0 { self.start } else { self.end_position(index - 1) }
+    }
+
+    /// The position behind the source's record `index`.
+    pub fn end_position(&self, index: usize) -> Position {
+        let end = self.source_ends.as_ref().map_or_else(|| u64::from(self.ends[index]), |ends| ends[index]);
+        Position(self.start.0 + end)
+    }
+
+    /// How many records from `from` on end at `until` or before it.
+    pub fn records_until(&self, from: usize, until: Position) -> usize {
+        let until = until.0 - self.start.0;
+        match &self.source_ends {
+            Some(ends) => ends[from..].partition_point(|&end| end <= until),
+            None => self.ends[from..].partition_point(|&end| u64::from(end) <= until),
+        }
+    }
+
     /// The positions that the records `from..to` cover.
     pub fn range(&self, from: usize, to: usize) -> PositionRange {
-        let base = self.start.0;
-        PositionRange::new(base + u64::from(self.record_start(from)), base + u64::from(self.ends[to - 1]))
+        PositionRange { start: self.position(from), end: self.end_position(to - 1) }
     }
 
     /// The records `from..to` with their delimiters.
     pub fn bytes(&self, from: usize, to: usize) -> Bytes {
         self.data.slice(self.record_start(from) as usize..self.ends[to - 1] as usize)
+    }
+
+    /// The records before `index`; at least one.
+    pub fn until(&self, index: usize) -> Self {
+        if index == self.records() {
+            return self.clone();
+        }
+        Self {
+            data: self.data.slice(..self.ends[index - 1] as usize),
+            ends: Arc::new(self.ends[..index].to_vec()),
+            last_is_bare: false,
+            source_ends: self.source_ends.as_ref().map(|ends| Arc::new(ends[..index].to_vec())),
+            made: self.made.as_ref().map(|made| Arc::new(made[..index].to_vec())),
+            ..self.clone()
+        }
+    }
+
+    /// The records from `index` on; at least one.
+    pub fn from(&self, index: usize) -> Self {
+        let (start, base) = (self.position(index), self.record_start(index));
+        let moved = start.0 - self.start.0;
+        Self {
+            start,
+            data: self.data.slice(base as usize..),
+            ends: Arc::new(self.ends[index..].iter().map(|end| end - base).collect()),
+            source_ends: self
+                .source_ends
+                .as_ref()
+                .map(|ends| Arc::new(ends[index..].iter().map(|end| end - moved).collect())),
+            made: self.made.as_ref().map(|made| Arc::new(made[index..].to_vec())),
+            ..self.clone()
+        }
+    }
+
+    /// Record `index` without its delimiter. Not for what processing has made.
+    pub fn record(&self, index: usize) -> &[u8] {
+        let is_bare = self.last_is_bare && index + 1 == self.records();
+        let end = self.ends[index] - if is_bare { 0 } else { self.delimiter_len };
+        &self.data[self.record_start(index) as usize..end as usize]
     }
 }
 

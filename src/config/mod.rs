@@ -20,6 +20,7 @@ mod include;
 mod map;
 pub mod model;
 mod parse;
+mod processing;
 mod reader;
 mod scalar;
 mod text;

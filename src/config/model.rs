@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::partition::{PrefixTemplate, TimeZoneName};
+use crate::processing::StepConfig;
 
 /// The whole configuration of one daemon.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,8 @@ pub struct DeliveryStreamConfig {
     /// 1 to 64 characters of `[a-zA-Z0-9_.-]`, as Firehose's names.
     pub name: String,
     pub source: SourceConfig,
+    /// In order; none leaves records as they are.
+    pub processing: Vec<StepConfig>,
     pub buffering: BufferingHints,
     pub compression: Compression,
     /// Put after each record that does not end with it already. Default "\n", "" is Firehose's plain concatenation.
@@ -202,6 +205,13 @@ impl fmt::Display for Compression {
             Self::Zip { level } => write!(f, "zip level {level}"),
             Self::Zstd { level } => write!(f, "zstd level {level}"),
         }
+    }
+}
+
+impl DeliveryStreamConfig {
+    /// Everything that is done to a record between its source and its buffer.
+    pub fn steps(&self) -> Vec<StepConfig> {
+        self.processing.clone()
     }
 }
 

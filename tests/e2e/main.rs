@@ -14,6 +14,7 @@ mod faults;
 mod files;
 mod harness;
 mod memory;
+mod processing;
 mod quickstart;
 mod recovery;
 mod reload;

@@ -238,6 +238,8 @@ impl FileSource {
                     ends: Arc::new(ends),
                     delimiter_len: self.delimiter_len,
                     last_is_bare,
+                    source_ends: None,
+                    made: None,
                     arrival,
                     permit,
                 })
