@@ -48,6 +48,15 @@ pub trait SourcePartition: Send + Sync {
     fn evidence(&self, checkpoint: Position) -> Option<String>;
     /// Everything before `checkpoint` is settled: the source may let go of it.
     fn settled(&self, checkpoint: Position);
+    /// The last header line that was skipped, as it stands in the source and without its line end: at most 64 KB of it. For
+    /// the names of columns.
+    fn header(&self) -> Option<Bytes> {
+        None
+    }
+    /// How the source's text is encoded, where the source itself says so (a byte order mark); else the configuration does.
+    fn encoding(&self) -> Option<&'static encoding_rs::Encoding> {
+        None
+    }
 }
 
 /// Some records of one source partition, in order and without a gap.
@@ -60,9 +69,12 @@ pub struct Chunk {
     pub data: Bytes,
     /// For each record the offset in `data` just behind its delimiter; the last one is `data.len()`. Never empty.
     pub ends: Arc<Vec<u32>>,
-    /// Length of the delimiter at the end of each record.
+    /// Where each record ends in the source relative to `start`, where that is not where it ends in `data`.
+    pub source_ends: Option<Arc<Vec<u64>>>,
+    /// Length of the delimiter at the end of each record, in bytes of the source's encoding.
     pub delimiter_len: u32,
-    /// Whether the last record ends without a delimiter, as the last line of a file may.
+    /// Whether the last record ends without a delimiter, as the last line of a file may. Reading again, nothing in the source
+    /// may say that a record ends there: the journal keeps the place.
     pub last_is_bare: bool,
     /// When the records were read: Firehose's approximate arrival time.
     pub arrival: Timestamp,
@@ -80,10 +92,28 @@ impl Chunk {
         if index == 0 { 0 } else { self.ends[index - 1] }
     }
 
+    /// The position at which record `index` begins.
+    pub fn position(&self, index: usize) -> Position {
+        Position(self.start.0 + if index == 0 { 0 } else { self.source_end(index - 1) })
+    }
+
     /// The positions that the records `from..to` cover.
     pub fn range(&self, from: usize, to: usize) -> PositionRange {
-        let base = self.start.0;
-        PositionRange::new(base + u64::from(self.record_start(from)), base + u64::from(self.ends[to - 1]))
+        PositionRange { start: self.position(from), end: self.position(to) }
+    }
+
+    /// How many records, from the record `from` on, end at `until` or before it; at least one.
+    pub fn records_until(&self, from: usize, until: Position) -> usize {
+        let until = until.0.saturating_sub(self.start.0);
+        let whole = match &self.source_ends {
+            Some(ends) => ends[from..].partition_point(|&end| end <= until),
+            None => self.ends[from..].partition_point(|&end| u64::from(end) <= until),
+        };
+        whole.max(1)
+    }
+
+    fn source_end(&self, index: usize) -> u64 {
+        self.source_ends.as_ref().map_or_else(|| u64::from(self.ends[index]), |ends| ends[index])
     }
 
     /// The records `from..to` with their delimiters.

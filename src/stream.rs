@@ -347,6 +347,7 @@ impl Stream {
                 self.route_oversize(record).await;
                 self.read(partition, range)?;
             }
+            SourceEvent::Skipped { partition, range } => self.read(partition, range)?,
             SourceEvent::Unreadable { partition, name, from, is_cut } => {
                 self.lose(partition, &name, from, is_cut).await?;
             }

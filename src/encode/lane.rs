@@ -400,6 +400,7 @@ mod tests {
             start: Position(0),
             data: guarded(data, permit.clone()),
             ends: Arc::new(ends),
+            source_ends: None,
             delimiter_len: 1,
             last_is_bare: is_bare,
             arrival: Timestamp::UNIX_EPOCH,

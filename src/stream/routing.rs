@@ -10,7 +10,7 @@ use crate::envelope;
 use crate::journal::Kind;
 use crate::ledger::HolderId;
 use crate::output::Output;
-use crate::record::{Chunk, OversizeRecord, PartitionId, Position, PositionRange};
+use crate::record::{Chunk, OversizeRecord, PartitionId, PositionRange};
 use crate::recovery::Owner;
 
 use super::{OpenBuffer, Stream, StreamError};
@@ -33,10 +33,8 @@ impl Stream {
         let partition = chunk.partition.id();
         let mut from = 0;
         while from < chunk.records() {
-            let position = Position(chunk.start.0 + u64::from(chunk.record_start(from)));
-            let (owner, until) = self.owners.at(kind, partition, position);
-            let until = until.0 - chunk.start.0;
-            let same = chunk.ends[from..].partition_point(|&end| u64::from(end) <= until).max(1);
+            let (owner, until) = self.owners.at(kind, partition, chunk.position(from));
+            let same = chunk.records_until(from, until);
             let to = from + same;
             match owner {
                 None if kind == Kind::Copy && self.outputs.backup.is_none() => self.copy.skipped += same as u64,
@@ -68,6 +66,9 @@ impl Stream {
                 let range = chunk.range(from, from + fit);
                 let bytes = u64::from(chunk.ends[from + fit - 1] - base);
                 open.buffer.push(now_ms, chunk.partition.id(), range, fit as u64, bytes);
+                if chunk.last_is_bare && from + fit == chunk.records() {
+                    open.buffer.cut(chunk.partition.id());
+                }
                 let holder = open.holder;
                 open.lane.push(Piece::Records { chunk: chunk.clone(), from, to: from + fit }).await;
                 let is_full = open.buffer.is_full();
@@ -113,6 +114,8 @@ impl Stream {
         }
         let open = self.open_buffer(&output, arrival);
         open.buffer.push(now_ms, partition, range, 1, bytes);
+        // It may have ended where nothing in the source says so.
+        open.buffer.cut(partition);
         open.lane.push(piece).await;
         let (holder, is_full) = (open.holder, open.buffer.is_full());
         self.ledger.hold(holder, partition, range);
