@@ -58,7 +58,8 @@ impl Outputs {
         let mut places = Places { room, opened: Vec::new() };
         let delimiter = config.output_delimiter.as_slice();
         let SourceConfig::File(file) = &config.source;
-        let is_same_delimiter = file.record_delimiter == delimiter;
+        // What ends a record in the source must be those very bytes: in UTF-16 they are others.
+        let is_same_delimiter = file.delimiter_in(file.encoding) == delimiter;
         let output = |name, kind, place, to: &DestinationConfig, hints: &BufferingHints, compression| {
             Arc::new(Output {
                 name,

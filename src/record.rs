@@ -46,8 +46,13 @@ pub trait SourcePartition: Send + Sync {
     /// What the source wants to find beside the checkpoint when it looks for this partition again; `None` leaves what is
     /// stored as it is. For a file: hashes of its first bytes and of those before `checkpoint`.
     fn evidence(&self, checkpoint: Position) -> Option<String>;
-    /// The last of the lines at the partition's beginning that are no records, without its line end.
+    /// The last header line that was skipped, as it stands in the source and without its line end: at most 64 KB of it. For
+    /// the names of columns.
     fn header(&self) -> Option<Bytes> {
+        None
+    }
+    /// How the source's text is encoded, where the source itself says so (a byte order mark); else the configuration does.
+    fn encoding(&self) -> Option<&'static encoding_rs::Encoding> {
         None
     }
     /// Everything before `checkpoint` is settled: the source may let go of it.
@@ -64,9 +69,10 @@ pub struct Chunk {
     pub data: Bytes,
     /// For each record the offset in `data` just behind its delimiter; the last one is `data.len()`. Never empty.
     pub ends: Arc<Vec<u32>>,
-    /// Length of the delimiter at the end of each record.
+    /// Length of the delimiter at the end of each record, in bytes of the source's encoding.
     pub delimiter_len: u32,
-    /// Whether the last record ends without a delimiter, as the last line of a file may.
+    /// Whether the last record ends without a delimiter, as the last line of a file may. Reading again, nothing in the source
+    /// may say that a record ends there: the journal keeps the place.
     pub last_is_bare: bool,
     /// Where each record ends in the source, counted from `start`, if that is not where it ends in `data`.
     pub source_ends: Option<Arc<Vec<u64>>>,
@@ -113,13 +119,19 @@ impl Chunk {
         Position(self.start.0 + end)
     }
 
-    /// How many records from `from` on end at `until` or before it.
+    /// How many records, from the record `from` on, end at `until` or before it; at least one.
     pub fn records_until(&self, from: usize, until: Position) -> usize {
-        let until = until.0 - self.start.0;
-        match &self.source_ends {
+        let until = until.0.saturating_sub(self.start.0);
+        let whole = match &self.source_ends {
             Some(ends) => ends[from..].partition_point(|&end| end <= until),
             None => self.ends[from..].partition_point(|&end| u64::from(end) <= until),
-        }
+        };
+        whole.max(1)
+    }
+
+    /// Whether nothing in the source says that the record before `index` ends there.
+    pub fn is_cut(&self, index: usize) -> bool {
+        self.last_is_bare && index == self.records()
     }
 
     /// The positions that the records `from..to` cover.

@@ -118,7 +118,9 @@ pub async fn run(
     let asking = Asking { limits: *limits, cancel: &life.abandon, status: &status };
     let Some(recovered) = recover(&row, &outputs, room, &asking).await? else { return Ok(()) };
 
-    let processing = Processing::open(config.steps(), &config.output_delimiter).await?.map(Arc::new);
+    let SourceConfig::File(file) = &config.source;
+    let steps = file.encodings().into_iter().map(|encoding| (encoding, config.steps(encoding))).collect();
+    let processing = Processing::open(steps, &config.output_delimiter).await?.map(Arc::new);
     let (events, receiver) = mpsc::channel(CHANNEL);
     let context = SourceContext {
         stream_name: config.name.clone(),
@@ -136,7 +138,6 @@ pub async fn run(
     let arrivals = Stage::new(receiver, processing, environment.pool.clone(), budget.clone());
     let mut stream = Stream::new(config, environment, life, row, outputs, budget, status);
     stream.resume(recovered);
-    let SourceConfig::File(file) = &config.source;
     let source = FileSource::new(file.clone(), context)?;
     let waker = source.waker();
     let stop = life.stop.clone();
@@ -347,6 +348,7 @@ impl Stream {
                 self.route_oversize(record).await;
                 self.read(partition, range)?;
             }
+            SourceEvent::Skipped { partition, range } => self.read(partition, range)?,
             SourceEvent::Unreadable { partition, name, from, is_cut } => {
                 self.lose(partition, &name, from, is_cut).await?;
             }

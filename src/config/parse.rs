@@ -113,9 +113,13 @@ fn stream_config<'a>(map: &Map<'a>, aws: &Connection, read: &mut StreamRead<'a>)
         SourceConfig::File(source.config)
     });
     let processing = processing::processing(map);
+    if let (Some(SourceConfig::File(file)), Some(processing)) = (&source, &processing) {
+        processing::check_header(map, processing, file.skip_header_lines);
+    }
     let buffering = hints::buffering(map);
     let compression = hints::compression(map);
-    let output_delimiter = map.get_or("output_delimiter", b"\n".to_vec(), |value| file_source::delimiter(value, 0));
+    let output_delimiter = map
+        .get_or("output_delimiter", b"\n".to_vec(), |value| file_source::delimiter(value, 0).map(String::into_bytes));
     let destination = map.required("destination").and_then(|value| destination::output(&value.map(OUTPUTS)?, aws));
     let backup = map.optional("backup", |value| backup::backup(value, aws));
     let error_output = match (&destination, &backup, buffering) {

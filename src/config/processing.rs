@@ -39,6 +39,18 @@ pub(super) fn processing(parent: &Map<'_>) -> Option<Vec<StepConfig>> {
     })
 }
 
+/// Reports a processor that takes its columns from the files' headers where the source skips none.
+pub(super) fn check_header(parent: &Map<'_>, steps: &[StepConfig], skip_header_lines: u32) {
+    let takes_header = |step: &StepConfig| matches!(&step.processor, ProcessorConfig::CsvToJson(csv) if csv.columns == Columns::Header);
+    if skip_header_lines == 0
+        && steps.iter().any(takes_header)
+        && let Some(value) = parent.get("processing")
+    {
+        let help = "`skip_header_lines: 1` in `source.file`: the last line skipped names the columns";
+        value.problem("`columns: header` needs a header that the source skips", Some(help.to_owned()));
+    }
+}
+
 fn step(value: &Value<'_>) -> Option<StepConfig> {
     let (name, options) = value.map(PROCESSORS)?.exactly_one(PROCESSORS)?;
     let (processor, on_error) = match name {

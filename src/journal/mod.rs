@@ -314,9 +314,7 @@ impl Journal {
             };
             let unreadable = || JournalError::Content { what: format!("the records of delivery {delivery}") };
             let set = sets.entry(delivery).or_default();
-            for range in ranges.ok_or_else(unreadable)? {
-                set.add(partition, range);
-            }
+            set.add_kept(partition, ranges.ok_or_else(unreadable)?);
         }
         let mut statement = connection.prepare_cached(
             "SELECT id, settled, uuid, kind, output, destination, format, key, version, arrival_ms, records

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use encoding_rs::Encoding;
 use jiff::Timestamp;
 
 use crate::envelope;
@@ -19,7 +20,8 @@ const MADE_MAX: usize = 8 << 20;
 
 /// The processors of one stream, and what stands between the records that they make.
 pub struct Processing {
-    pipeline: Pipeline,
+    /// For files of each encoding; the first where a file does not say which.
+    pipelines: Vec<(&'static Encoding, Pipeline)>,
     output_delimiter: Arc<[u8]>,
 }
 
@@ -34,22 +36,26 @@ struct Made {
 }
 
 impl Processing {
-    /// The processors of `steps`; `None` where there are none and records stay as they are. `output_delimiter` is put after
-    /// each record that does not end with it already.
-    pub async fn open(steps: Vec<StepConfig>, output_delimiter: &[u8]) -> Result<Option<Self>, ConfigError> {
-        if steps.is_empty() {
+    /// The processors of `steps`, for each encoding that files may have; `None` where there are none and records stay as
+    /// they are. `output_delimiter` is put after each record that does not end with it already.
+    pub async fn open(
+        steps: Vec<(&'static Encoding, Vec<StepConfig>)>,
+        output_delimiter: &[u8],
+    ) -> Result<Option<Self>, ConfigError> {
+        if steps.iter().all(|(_, steps)| steps.is_empty()) {
             return Ok(None);
         }
-        let needs_ec2 = steps.iter().any(|step| match &step.processor {
-            ProcessorConfig::AddMetadata(config) => config.needs_ec2(),
-            _ => false,
-        });
+        let needs_ec2 =
+            |step: &StepConfig| matches!(&step.processor, ProcessorConfig::AddMetadata(config) if config.needs_ec2());
+        let needs_ec2 = steps.iter().flat_map(|(_, steps)| steps).any(needs_ec2);
         let ec2 = if needs_ec2 { ec2::fetch().await } else { Ec2Metadata::default() };
         let environment = |name: &str| std::env::var(name).ok();
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let surroundings = Surroundings { host, ec2, environment: &environment };
-        let pipeline = Pipeline::new(steps, &surroundings).map_err(|(_, error)| error)?;
-        Ok(Some(Self { pipeline, output_delimiter: output_delimiter.into() }))
+        let pipeline =
+            |(encoding, steps)| Ok((encoding, Pipeline::new(steps, &surroundings).map_err(|(_, error)| error)?));
+        let pipelines = steps.into_iter().map(pipeline).collect::<Result<_, _>>()?;
+        Ok(Some(Self { pipelines, output_delimiter: output_delimiter.into() }))
     }
 
     /// Processes a chunk, or as much of it as may be held; the second is the rest. Burns CPU.
@@ -58,7 +64,12 @@ impl Processing {
         made.data.reserve(chunk.data.len() + chunk.data.len() / 2);
         made.ends.reserve(chunk.records());
         made.records.reserve(chunk.records());
-        let (name, header) = (chunk.partition.name(), chunk.partition.header());
+        let name = chunk.partition.name();
+        let Some((encoding, pipeline)) = self.pipeline(chunk.partition.encoding()) else {
+            return (Processed { source: chunk.clone(), chunk, failed: Vec::new() }, None);
+        };
+        let header =
+            chunk.partition.header().map(|header| encoding.decode_without_bom_handling(&header).0.into_owned());
         let mut failures = Vec::new();
         let mut done = 0;
         while done < chunk.records() && made.data.len() < MADE_MAX {
@@ -66,10 +77,10 @@ impl Processing {
                 name: &name,
                 position: chunk.position(done).0,
                 arrival: chunk.arrival,
-                header: header.as_deref(),
+                header: header.as_deref().map(str::as_bytes),
             };
             records.clear();
-            self.pipeline.run(chunk.record(done), &origin, &mut scratch, &mut records, &mut failures);
+            pipeline.run(chunk.record(done), &origin, &mut scratch, &mut records, &mut failures);
             self.take(&mut made, &records);
             if !failures.is_empty() {
                 let failed = failed_record(&chunk, done, records.is_empty(), &mut failures);
@@ -79,6 +90,11 @@ impl Processing {
         }
         let rest = (done < chunk.records()).then(|| chunk.from(done));
         (self.processed(chunk.until(done), made, budget), rest)
+    }
+
+    fn pipeline(&self, encoding: Option<&'static Encoding>) -> Option<&(&'static Encoding, Pipeline)> {
+        let own = self.pipelines.iter().find(|(known, _)| Some(*known) == encoding);
+        own.or(self.pipelines.first())
     }
 
     fn take(&self, made: &mut Made, records: &Records) {
@@ -107,7 +123,6 @@ impl Processing {
             ends: Arc::new(made.ends),
             source_ends: Some(Arc::new((0..source.records()).map(ends).collect())),
             made: Some(Arc::new(made.records)),
-            last_is_bare: false,
             permit,
             ..source.clone()
         };

@@ -31,6 +31,8 @@ struct Failed {
     range: PositionRange,
     lines: Bytes,
     records: u64,
+    /// Nothing in the source may say that the record ends there.
+    is_cut: bool,
     arrival: Timestamp,
     permit: Arc<Permit>,
 }
@@ -54,7 +56,7 @@ impl Stream {
         let mut from = 0;
         while from < chunk.records() {
             let (held, until) = self.held(chunk.partition.id(), chunk.position(from));
-            let run_end = from + chunk.records_until(from, until).max(1);
+            let run_end = from + chunk.records_until(from, until);
             let next_failed = failed.peek().map_or(usize::MAX, |failed| failed.index);
             let to = run_end.min(next_failed);
             if to > from {
@@ -73,7 +75,7 @@ impl Stream {
         let mut from = 0;
         while from < chunk.records() {
             let (owner, until) = self.owners.at(Part::Copied, chunk.partition.id(), chunk.position(from));
-            let to = from + chunk.records_until(from, until).max(1);
+            let to = from + chunk.records_until(from, until);
             match (owner, self.outputs.backup.clone()) {
                 (None, Some(backup)) => self.buffer(&backup, chunk, from, to).await,
                 (Some(Owner::Pending(row)), _) => self.reform(row, records(chunk, from, to)).await,
@@ -100,7 +102,7 @@ impl Stream {
         let (arrival, permit) = (record.arrival, record.permit.clone());
         let line = self.pool.spawn(move || envelope::record_too_large(&record, Timestamp::now()));
         let lines = crate::pool::join(line).await;
-        self.fail(owner, Failed { partition, range, lines, records: 1, arrival, permit }).await;
+        self.fail(owner, Failed { partition, range, lines, records: 1, is_cut: true, arrival, permit }).await;
     }
 
     /// What was read, and what processing has added and taken away.
@@ -147,6 +149,7 @@ impl Stream {
             range: chunk.range(index, after),
             lines: failed.lines.clone(),
             records: failed.records,
+            is_cut: chunk.is_cut(after),
             arrival: chunk.arrival,
             permit: chunk.permit.clone(),
         };
@@ -157,7 +160,7 @@ impl Stream {
 
     /// Puts lines for the error output to their owner, or into its buffer when they are new.
     async fn fail(&mut self, owner: Option<Owner>, failed: Failed) {
-        let Failed { partition, range, lines, records, arrival, permit } = failed;
+        let Failed { partition, range, lines, records, is_cut, arrival, permit } = failed;
         let bytes = lines.len() as u64;
         let piece = Piece::Ready { bytes: lines, records, permit };
         match owner {
@@ -171,6 +174,9 @@ impl Stream {
                 }
                 let open = self.open_buffer(&output, arrival);
                 open.buffer.push(now_ms, partition, range, records, bytes);
+                if is_cut {
+                    open.buffer.cut(partition);
+                }
                 open.lane.push(piece).await;
                 let (holder, is_full) = (open.holder, open.buffer.is_full());
                 self.ledger.hold(holder, partition, range);
@@ -214,6 +220,9 @@ impl Stream {
                 let until = from + fit;
                 let range = chunk.range(from, until);
                 open.buffer.push(now_ms, chunk.partition.id(), range, chunk.made(from, until), chunk.len(from, until));
+                if chunk.is_cut(until) {
+                    open.buffer.cut(chunk.partition.id());
+                }
                 let holder = open.holder;
                 open.lane.push(records(chunk, from, until)).await;
                 let is_full = open.buffer.is_full();

@@ -97,6 +97,31 @@ fn a_backup_of_all_records_holds_them_as_they_were_read() {
     assert_eq!(delivered_lines(&scratch.backup()), ["x,y", "z"]);
 }
 
+#[test]
+fn columns_can_be_named_by_the_header_of_each_file() {
+    let scratch = Scratch::new();
+    scratch.log("a.log", "one,two\n1,2\n");
+    scratch.log("b.log", "three\n3\n");
+    let mut stream = processed(&scratch, json!([{ "csv_to_json": { "columns": "header" } }]));
+    stream["source"]["file"]["skip_header_lines"] = 1.into();
+    Hydrant::drain(&scratch, &config(&scratch, [stream]));
+    assert_eq!(lines_under(&scratch, "ok/"), [r#"{"one":"1","two":"2"}"#, r#"{"three":"3"}"#]);
+}
+
+#[test]
+fn text_in_another_encoding_arrives_as_utf_8_and_empty_lines_can_be_left_out() {
+    let scratch = Scratch::new();
+    let text = "grün\n\nЖ\n";
+    let utf_16: Vec<u8> = std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    scratch.log("a.log", utf_16);
+    let mut stream = processed(&scratch, json!([]));
+    stream["source"]["file"]["encoding"] = "utf-16".into();
+    stream["source"]["file"]["skip_empty"] = true.into();
+    let finished = Hydrant::drain(&scratch, &config(&scratch, [stream]));
+    assert_eq!(lines_under(&scratch, "ok/"), ["grün", "Ж"]);
+    assert!(finished.stderr.contains("3 read + 0 created = 2 delivered + 1 dropped"), "{finished}");
+}
+
 /// A subscription's batch of three messages, the second of which is no JSON.
 #[cfg(debug_assertions)]
 fn batch(n: u32) -> String {

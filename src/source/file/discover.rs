@@ -144,7 +144,7 @@ fn parent(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::InitialPosition;
+    use crate::config::model::{InitialPosition, OnOversize};
 
     fn found(root: &Path, paths: &[&str], exclude: &[&str]) -> Vec<String> {
         let config = FileSourceConfig {
@@ -153,6 +153,13 @@ mod tests {
             initial_position: InitialPosition::TrimHorizon,
             record_delimiter: b"\n".to_vec(),
             max_record_bytes: 1000,
+            on_oversize: OnOversize::ErrorOutput,
+            multiline: None,
+            skip_header_lines: 0,
+            encoding: encoding_rs::UTF_8,
+            is_order_by_mark: false,
+            skip_empty: false,
+            oldest_first: false,
         };
         let (files, errors) = Discovery::new(&config).unwrap().scan();
         assert!(errors.is_empty(), "{errors:?}");

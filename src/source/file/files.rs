@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,6 +20,7 @@ use crate::journal::{Journal, JournalError, NewPartition, PartitionRow};
 use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::{SourceContext, SourceError, SourceEvent};
 
+use super::cutting::Cutting;
 use super::discover::Discovery;
 use super::identity::{Evidence, FileKey};
 use super::tail::{CountedFile, Tail, TailedFile, has_room_for_another};
@@ -47,7 +47,7 @@ pub struct Files {
     discovery: Discovery,
     watches: Watches,
     initial_position: InitialPosition,
-    delimiter: Vec<u8>,
+    cutting: Arc<Cutting>,
     /// Read from the beginning whatever `initial_position` says: the journal was lost.
     is_from_beginning: bool,
     by_key: HashMap<FileKey, PartitionId>,
@@ -94,7 +94,7 @@ impl Files {
         discovery: Discovery,
         watches: Watches,
         initial_position: InitialPosition,
-        delimiter: &[u8],
+        cutting: Arc<Cutting>,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -104,7 +104,7 @@ impl Files {
             discovery,
             watches,
             initial_position,
-            delimiter: delimiter.to_vec(),
+            cutting,
             is_from_beginning: false,
             by_key: HashMap::new(),
             dormant: Vec::new(),
@@ -267,7 +267,7 @@ impl Files {
         if is_later || self.initial_position == InitialPosition::TrimHorizon {
             return Ok(0);
         }
-        last_record_end(file, &self.delimiter)
+        self.cutting.last_line_end(file)
     }
 
     /// Files of the journal that the globs do not match any more are searched for by their inode numbers.
@@ -317,7 +317,7 @@ impl Files {
             let from = Position(size.max(at.0));
             self.events.push_back(SourceEvent::Unreadable { partition: id, name, from, is_cut: true });
         }
-        let mut tail = Tail::new(file, at.0, cuts.into_iter().map(|cut| cut.0).collect());
+        let mut tail = Tail::new(file, at.0, cuts.into_iter().map(|cut| cut.0).collect(), self.cutting.clone());
         tail.size = size;
         let last_growth = Instant::now();
         let open = OpenFile { tail, target: u64::MAX, is_done: false, is_matched: true, last_growth, not_before: None };
@@ -427,7 +427,8 @@ impl OpenFile {
         if self.not_before.is_some_and(|moment| now < moment) {
             return false;
         }
-        if drain { !self.is_done } else { self.tail.has_news() || (self.tail.behind() > 0 && self.is_left(now)) }
+        let is_complete = || self.is_left(now) || self.tail.quiet_at().is_some_and(|moment| now >= moment);
+        if drain { !self.is_done } else { self.tail.has_news() || (self.tail.behind() > 0 && is_complete()) }
     }
 
     /// Whether nobody is expected to write to the file any more, so that its last line is complete as it stands.
@@ -468,49 +469,5 @@ fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         result => result.map(Some),
-    }
-}
-
-/// The position behind the last delimiter of a file: 0 where there is none.
-fn last_record_end(file: &File, delimiter: &[u8]) -> io::Result<u64> {
-    const WINDOW: u64 = 64 << 10;
-    let finder = memchr::memmem::FinderRev::new(delimiter);
-    let mut end = file.metadata()?.len();
-    let mut window = Vec::new();
-    while end > 0 {
-        let start = end.saturating_sub(WINDOW);
-        window.resize((end - start) as usize, 0);
-        file.read_exact_at(&mut window, start)?;
-        if let Some(at) = finder.rfind(&window) {
-            return Ok(start + (at + delimiter.len()) as u64);
-        }
-        // A delimiter may lie across the border of two windows.
-        end = if start == 0 { 0 } else { start + delimiter.len() as u64 - 1 };
-        if end >= start + window.len() as u64 {
-            break;
-        }
-    }
-    Ok(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-
-    #[test]
-    fn the_last_record_ends_behind_the_last_delimiter() {
-        let mut file = tempfile::tempfile().unwrap();
-        assert_eq!(last_record_end(&file, b"\n").unwrap(), 0);
-        file.write_all(b"no delimiter").unwrap();
-        assert_eq!(last_record_end(&file, b"\n").unwrap(), 0);
-        file.write_all(b"\nand a rest").unwrap();
-        assert_eq!(last_record_end(&file, b"\n").unwrap(), 13);
-        let mut long = vec![b'x'; 200_000];
-        long[65_535] = b'\r';
-        long[65_536] = b'\n';
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&long).unwrap();
-        assert_eq!(last_record_end(&file, b"\r\n").unwrap(), 65_537);
     }
 }
