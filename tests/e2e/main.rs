@@ -15,6 +15,7 @@ mod files;
 mod harness;
 mod memory;
 mod quickstart;
+mod records;
 mod recovery;
 mod reload;
 mod rotation;
