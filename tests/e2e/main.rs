@@ -16,6 +16,7 @@ mod harness;
 mod memory;
 mod processing;
 mod quickstart;
+mod records;
 mod recovery;
 mod reload;
 mod rotation;

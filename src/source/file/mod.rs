@@ -41,6 +41,8 @@ const CHUNK_MIN: u64 = 64 << 10;
 const SCAN_PAUSE: Duration = Duration::from_millis(50);
 /// While there is something to do or to wait for, files are looked at so often.
 const TEND_INTERVAL: Duration = Duration::from_millis(100);
+/// Nobody waits for a last record for less.
+const QUIET_STEP: Duration = Duration::from_millis(10);
 
 /// One delivery stream's files.
 pub struct FileSource {
@@ -170,7 +172,8 @@ impl FileSource {
             return Duration::MAX;
         }
         let quiet = self.files.open.values().filter_map(|open| open.tail.quiet_at()).min();
-        quiet.map_or(Duration::MAX, |moment| moment.saturating_duration_since(Instant::now()))
+        // One that is over is that of a file that cannot be read at this moment.
+        quiet.map_or(Duration::MAX, |moment| moment.saturating_duration_since(Instant::now()).max(QUIET_STEP))
     }
 
     /// The next file with news: each in its turn, or the oldest one.

@@ -35,7 +35,7 @@ pub struct Preamble {
 enum Stage {
     Mark,
     /// NUL bytes that a writer without O_APPEND leaves behind when its file was truncated: it goes on at its old offset, in the
-    /// middle of what it wrote, so no header follows.
+    /// middle of what it wrote, so no header follows. A single one is data: it had written more than that.
     Hole,
     /// So many lines are still to come.
     Header(u32),
@@ -105,7 +105,7 @@ impl Tail {
         loop {
             let progress = match preamble.stage {
                 Stage::Mark => self.pass_mark(end)?,
-                Stage::Hole => self.pass_hole(preamble, turn_end)?,
+                Stage::Hole => self.pass_hole(preamble, turn_end, end)?,
                 Stage::Header(0) => Progress::Through,
                 Stage::Header(lines) => self.pass_header_line(&mut window, lines, turn_end)?,
             };
@@ -140,27 +140,33 @@ impl Tail {
     }
 
     /// A hole counts only when data follows: until then its end is not known.
-    fn pass_hole(&mut self, preamble: &mut Preamble, turn_end: u64) -> io::Result<Progress> {
+    fn pass_hole(&mut self, preamble: &mut Preamble, turn_end: u64, file_end: FileEnd) -> io::Result<Progress> {
         let mut window = Vec::new();
         while self.search.searched_to < turn_end {
             let from = self.search.searched_to;
             window.clear();
             self.fill(&mut window, from, self.size.saturating_sub(from).min(WINDOW))?;
-            if window.is_empty() {
+            let is_single = from <= self.cutting.unit();
+            if window.is_empty() && !(is_single && file_end == FileEnd::Final) {
                 return Ok(Progress::FileEnd);
             }
-            let Some(at) = window.iter().position(|&byte| byte != 0) else {
-                self.search.searched_to = from + window.len() as u64;
-                continue;
-            };
-            let end = from + at as u64;
-            // In UTF-16 a character may begin with a NUL byte.
-            preamble.hole = end - end % self.cutting.unit();
-            self.search = Search::at(preamble.hole);
-            let header = if preamble.hole == 0 { self.cutting.header_lines } else { 0 };
-            return Ok(Progress::NextStage(Stage::Header(header)));
+            match window.iter().position(|&byte| byte != 0) {
+                None if !window.is_empty() => self.search.searched_to = from + window.len() as u64,
+                at => return Ok(self.end_hole(preamble, from + at.unwrap_or(0) as u64)),
+            }
         }
         Ok(Progress::Turn)
+    }
+
+    /// The first byte that is no NUL is at `end`.
+    fn end_hole(&mut self, preamble: &mut Preamble, end: u64) -> Progress {
+        let unit = self.cutting.unit();
+        // In UTF-16 a character may begin with a NUL byte.
+        let whole = end - end % unit;
+        preamble.hole = if whole > unit { whole } else { 0 };
+        self.search = Search::at(preamble.hole);
+        let lines = if preamble.hole == 0 { self.cutting.header_lines } else { 0 };
+        Progress::NextStage(Stage::Header(lines))
     }
 
     fn pass_header_line(&mut self, window: &mut Window, lines: u32, turn_end: u64) -> io::Result<Progress> {

@@ -80,8 +80,13 @@ impl Naive<'_> {
             return self.header(self.mark.len());
         }
         let nuls = self.content.iter().take_while(|&&byte| byte == 0).count();
-        let nuls = if nuls == self.content.len() { nuls } else { nuls - nuls % self.unit };
-        if nuls > 0 { nuls } else { self.header(0) }
+        match nuls - nuls % self.unit {
+            // A single one is data.
+            _ if nuls <= self.unit => self.header(0),
+            _ if nuls == self.content.len() => nuls,
+            whole if whole <= self.unit => self.header(0),
+            whole => whole,
+        }
     }
 
     fn header(&self, from: usize) -> usize {
@@ -361,6 +366,14 @@ fn a_hole_waits_for_data_and_is_skipped() {
     assert_eq!(lines(&drain(&mut one, 1024, FileEnd::Open)), ["one", "\0two"]);
     let nul_lines = config("\0", 1000);
     assert_eq!(drain(&mut tail(&file, 0, Vec::new(), &nul_lines), 1 << 20, FileEnd::Open).len(), 300_001);
+}
+
+#[test]
+fn a_single_nul_is_data() {
+    let config = config("\n", 1000);
+    let two = file(b"\0one\n\0\n");
+    assert_eq!(lines(&drain(&mut tail(&two, 0, Vec::new(), &config), 1024, FileEnd::Open)), ["\0one", "\0"]);
+    assert_eq!(lines(&drain(&mut tail(&file(b"\0"), 0, Vec::new(), &config), 1024, FileEnd::Final)), ["\0"]);
 }
 
 #[test]
