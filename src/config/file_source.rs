@@ -3,16 +3,21 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use globset::GlobSet;
 
 use super::globs;
-use super::model::{FileSourceConfig, InitialPosition};
+use super::map::Map;
+use super::model::{FileSourceConfig, InitialPosition, OnDelivered};
 use super::reader::Value;
 use super::text::Text;
 
 const MAX_RECORD_KB_DEFAULT: i64 = 1000;
 const DELIMITER_BYTES_MAX: usize = 16;
+/// A writer that is only slow keeps its file for an hour.
+const DELETE_AFTER_DEFAULT: i64 = 3600;
+const DELETE_AFTER_MAX: i64 = 30 * 24 * 3600;
 
 /// The source, and its globs for the checks against what Hydrant itself writes.
 pub(super) struct FileSource<'a> {
@@ -42,7 +47,15 @@ impl Excluded {
 }
 
 pub(super) fn file_source<'a>(value: &Value<'a>) -> Option<FileSource<'a>> {
-    let source = value.map(&["paths", "exclude", "initial_position", "record_delimiter", "max_record_kb"])?;
+    let source = value.map(&[
+        "paths",
+        "exclude",
+        "initial_position",
+        "record_delimiter",
+        "max_record_kb",
+        "on_delivered",
+        "delete_after_seconds",
+    ])?;
     let watched = source.required("paths").and_then(|paths| paths_of(&paths));
     let exclude = source.get_or("exclude", <(Vec<String>, Excluded)>::default(), excluded);
     let initial_position = source.get_or("initial_position", InitialPosition::TrimHorizon, |value| {
@@ -50,6 +63,7 @@ pub(super) fn file_source<'a>(value: &Value<'a>) -> Option<FileSource<'a>> {
     });
     let record_delimiter = source.get_or("record_delimiter", b"\n".to_vec(), |value| delimiter(value, 1));
     let max_record_kb = source.get_or("max_record_kb", MAX_RECORD_KB_DEFAULT, |value| value.whole(1..=10_000, ""));
+    let on_delivered = on_delivered(&source);
     let (watched, (exclude, excluded)) = (watched?, exclude?);
     let config = FileSourceConfig {
         paths: watched.iter().map(|(path, _)| path.clone()).collect(),
@@ -57,8 +71,25 @@ pub(super) fn file_source<'a>(value: &Value<'a>) -> Option<FileSource<'a>> {
         initial_position: initial_position?,
         record_delimiter: record_delimiter?,
         max_record_bytes: max_record_kb?.unsigned_abs() * 1024,
+        on_delivered: on_delivered?,
     };
     Some(FileSource { config, watched: watched.into_iter().map(|(_, watched)| watched).collect(), excluded })
+}
+
+/// `on_delivered`, and `delete_after_seconds` that belongs to one of its choices.
+fn on_delivered(source: &Map<'_>) -> Option<OnDelivered> {
+    let deletes = source.get_or("on_delivered", false, |value| value.one_of(&[("keep", false), ("delete", true)]));
+    let after = source.get_or("delete_after_seconds", DELETE_AFTER_DEFAULT, |value| {
+        let seconds = value.whole(0..=DELETE_AFTER_MAX, " of seconds")?;
+        if deletes == Some(false) {
+            let help = "`on_delivered: delete` beside it, or take the key away".to_owned();
+            value.problem("`delete_after_seconds` means nothing while files are kept", Some(help));
+            return None;
+        }
+        Some(seconds)
+    });
+    let after = Duration::from_secs(after?.unsigned_abs());
+    Some(if deletes? { OnDelivered::Delete { after } } else { OnDelivered::Keep })
 }
 
 /// `record_delimiter` or `output_delimiter`.

@@ -58,6 +58,19 @@ pub struct FileSourceConfig {
     pub record_delimiter: Vec<u8>,
     /// Bytes; a longer record goes to the error output. `max_record_kb` × 1024. Default 1000 KB, 1 to 10,000.
     pub max_record_bytes: u64,
+    /// Changes no record, so it is no other configuration to the journal.
+    #[serde(skip)]
+    pub on_delivered: OnDelivered,
+}
+
+/// What becomes of a file that every delivery stream has delivered whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDelivered {
+    Keep,
+    /// Deleted once it was rotated away or has not changed for `after`. `delete_after_seconds`, default 3600, 0 to 30 days.
+    Delete {
+        after: Duration,
+    },
 }
 
 /// Where a file that was there at the delivery stream's first start is read from. Later files start at their beginning.

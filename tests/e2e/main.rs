@@ -8,6 +8,7 @@ mod backup;
 mod ceph;
 mod commands;
 mod crash;
+mod delivered;
 mod delivery;
 mod disk;
 mod faults;

@@ -36,6 +36,7 @@ fn the_least_configuration_has_firehoses_defaults() {
         initial_position: InitialPosition::TrimHorizon,
         record_delimiter: b"\n".to_vec(),
         max_record_bytes: 1000 * 1024,
+        on_delivered: OnDelivered::Keep,
     };
     assert_eq!(source, &expected);
     assert_eq!(stream.buffering, BufferingHints { size: 5 * MB, interval: Duration::from_secs(300) });

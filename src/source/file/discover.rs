@@ -98,6 +98,12 @@ impl Discovery {
         folders
     }
 
+    /// Whether the globs match a path, be there a file or not.
+    pub fn is_match(&self, path: &Path) -> bool {
+        let path = absolute(path);
+        self.patterns.iter().any(|pattern| pattern.matcher.is_match(&path)) && !self.is_excluded(&path)
+    }
+
     fn is_excluded(&self, path: &Path) -> bool {
         self.exclude.is_match(path) || path.file_name().is_some_and(|name| self.exclude_names.is_match(name))
     }
@@ -144,7 +150,7 @@ fn parent(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::InitialPosition;
+    use crate::config::model::{InitialPosition, OnDelivered};
 
     fn found(root: &Path, paths: &[&str], exclude: &[&str]) -> Vec<String> {
         let config = FileSourceConfig {
@@ -153,6 +159,7 @@ mod tests {
             initial_position: InitialPosition::TrimHorizon,
             record_delimiter: b"\n".to_vec(),
             max_record_bytes: 1000,
+            on_delivered: OnDelivered::Keep,
         };
         let (files, errors) = Discovery::new(&config).unwrap().scan();
         assert!(errors.is_empty(), "{errors:?}");

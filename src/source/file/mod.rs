@@ -4,12 +4,16 @@
 //! stream takes nothing and while memory is short, files are still found, opened and looked at. One thread per delivery
 //! stream: it waits for file system events, or for the poll interval, and gives each file with news one chunk in turn.
 
+mod counting;
 mod discover;
 mod files;
 mod identity;
 mod tail;
 mod watch;
 
+pub use counting::for_each_record;
+pub use discover::Discovery;
+pub use identity::{Evidence, FileKey};
 pub use watch::Waker;
 
 use std::collections::VecDeque;
@@ -28,7 +32,6 @@ use crate::memory::{Permit, guarded};
 use crate::record::{Chunk, OversizeRecord, PartitionId, Position, PositionRange, SourcePartition};
 
 use super::{SourceContext, SourceError, SourceEvent};
-use discover::Discovery;
 use files::Files;
 use tail::{Cutting, Read};
 use watch::Watches;
