@@ -8,6 +8,7 @@ mod backup;
 mod ceph;
 mod commands;
 mod crash;
+mod deletion;
 mod delivered;
 mod delivery;
 mod disk;
