@@ -3,14 +3,16 @@
 //! Always true: status 0 means that every delivery stream that reads a file has delivered all of it, as far as it reached
 //! when it was looked at; whatever is not known counts as not delivered.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
 
+use crate::config::model::Config;
 use crate::daemon::chain;
 use crate::delivered::{Progress, Readers, Records, Standing, State};
 use crate::journal::JournalView;
@@ -46,6 +48,19 @@ pub struct Arguments {
 const HEADER: &str = "file\tstream\tstate\tsize\tdelivered_bytes\tdelivered_records\tin_flight_bytes\tin_flight_records\t\
                       unread_bytes\tunread_records";
 
+/// Why a file does not count as delivered.
+#[derive(Debug, thiserror::Error)]
+enum Reason {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("this is not a file")]
+    NoFile,
+    #[error("no delivery stream reads it")]
+    NotRead,
+    #[error("{0}")]
+    NotDelivered(String),
+}
+
 /// One file in one delivery stream.
 #[derive(Serialize)]
 struct Line<'a> {
@@ -72,77 +87,86 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(config) => config,
         Err(status) => return status,
     };
-    let failed = |what: &str, error: &dyn std::error::Error| {
-        eprintln!("{what}: {}", chain(error));
-        ExitCode::from(super::FAILED)
-    };
-    let mut readers = match Readers::new(&config.delivery_streams) {
-        Ok(readers) => readers,
-        Err(error) => return failed("a glob cannot be used", &error),
-    };
-    let view = match JournalView::read(&config.state_dir) {
-        Ok(Some(view)) => view,
-        Ok(None) => {
-            eprintln!("there is no state database in {}: nothing was delivered yet", config.state_dir.display());
-            JournalView::default()
+    let (readers, view) = match look(&config) {
+        Ok(looked) => looked,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(super::FAILED);
         }
-        Err(error) => return failed("the state database cannot be read", &error),
     };
-    readers.scan();
     let mut is_all_delivered = true;
+    let mut say_no = |path: &Path, error: &dyn std::fmt::Display| {
+        eprintln!("{}: {error}", path.display());
+        is_all_delivered = false;
+    };
     let mut print = Printer { arguments, has_begun: false };
+    let mut delivered = Vec::new();
     for path in &arguments.files {
         match examine(path, &readers, &view, &mut print) {
-            Ok(is_delivered) => is_all_delivered &= is_delivered,
-            Err(error) => {
-                eprintln!("{}: {error}", path.display());
-                is_all_delivered = false;
-            }
+            Ok(before) => delivered.push((path, before)),
+            Err(reason) => say_no(path, &reason),
+        }
+    }
+    // Counting may have taken a while.
+    for (path, before) in delivered {
+        if !std::fs::metadata(path).is_ok_and(|now| is_unchanged(&before, &now)) {
+            say_no(path, &"it has changed while it was looked at");
         }
     }
     if is_all_delivered { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) }
 }
 
-/// Whether all of one file is delivered; prints what there is to say of it.
-fn examine(path: &Path, readers: &Readers, view: &JournalView, print: &mut Printer<'_>) -> io::Result<bool> {
+/// The journal first: what comes to a file behind it counts as unread.
+fn look(config: &Config) -> Result<(Readers, JournalView), String> {
+    let view = JournalView::read(&config.state_dir)
+        .map_err(|error| format!("the state database cannot be read: {}", chain(&error)))?;
+    let view = view.unwrap_or_else(|| {
+        eprintln!("there is no state database in {}: nothing was delivered yet", config.state_dir.display());
+        JournalView::default()
+    });
+    let mut readers =
+        Readers::new(&config.delivery_streams).map_err(|error| format!("a glob cannot be used: {error}"))?;
+    readers.scan();
+    Ok((readers, view))
+}
+
+/// Prints what there is to say of one file: the file as it was looked at if all of it is delivered, else why it is not.
+fn examine(path: &Path, readers: &Readers, view: &JournalView, print: &mut Printer<'_>) -> Result<Metadata, Reason> {
+    let before = std::fs::metadata(path)?;
     // What is no file (a pipe) might wait without end for somebody who writes to it.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("this is not a file"));
+    if !before.is_file() {
+        return Err(Reason::NoFile);
     }
     let file = File::open(path)?;
     let standings = readers.standings(&file, path, view)?;
     if standings.is_empty() {
-        eprintln!("{}: no delivery stream reads it", path.display());
-        let size = file.metadata()?.len();
-        print.line(&Line::unread(path, None, "not_read", size, None))?;
-        return Ok(false);
+        print.line(&Line::unread(path, None, "not_read", file.metadata()?.len(), None))?;
+        return Err(Reason::NotRead);
     }
-    let mut is_delivered = true;
     for standing in &standings {
-        is_delivered &= standing.is_complete();
-        explain(path, standing);
         let records = if print.arguments.quiet { Records::default() } else { standing.records(&file)? };
         print.line(&line(path, &file, standing, records)?)?;
     }
-    Ok(is_delivered)
+    let reasons: Vec<_> = standings.iter().filter(|standing| !standing.is_complete()).map(explain).collect();
+    if reasons.is_empty() { Ok(before) } else { Err(Reason::NotDelivered(reasons.join("; "))) }
 }
 
-/// Says to people why a file is not delivered.
-fn explain(path: &Path, standing: &Standing<'_>) {
-    let (path, stream) = (path.display(), &standing.reader.stream);
-    let Some(progress) = &standing.progress else {
-        eprintln!("{path}: delivery stream `{stream}` has never seen it");
-        return;
-    };
+/// For people: why one delivery stream has not delivered all of a file.
+fn explain(standing: &Standing<'_>) -> String {
+    let stream = &standing.reader.stream;
+    let Some(progress) = &standing.progress else { return format!("delivery stream `{stream}` has never seen it") };
     let (in_flight, unread) = (progress.bytes(State::InFlight), progress.bytes(State::Unread));
     if in_flight + unread > 0 {
-        eprintln!("{path}: delivery stream `{stream}`: {in_flight} bytes in flight, {unread} bytes unread");
-    } else if !progress.is_complete() {
-        let Progress { checkpoint, size, .. } = progress;
-        eprintln!(
-            "{path}: delivery stream `{stream}`: all is settled, but the checkpoint is at {checkpoint} of {size}"
-        );
+        return format!("delivery stream `{stream}` has {in_flight} bytes of it in flight, {unread} bytes are unread");
     }
+    let Progress { checkpoint, size, .. } = progress;
+    format!("in delivery stream `{stream}` all is settled, but the checkpoint is at {checkpoint} of {size}")
+}
+
+/// Whether a name still leads to the same file, and that is as it was.
+fn is_unchanged(before: &Metadata, now: &Metadata) -> bool {
+    let state = |m: &Metadata| (m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec());
+    state(before) == state(now)
 }
 
 fn line<'a>(path: &Path, file: &File, standing: &Standing<'a>, records: Records) -> io::Result<Line<'a>> {

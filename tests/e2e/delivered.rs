@@ -61,7 +61,7 @@ fn a_file_is_delivered_when_all_of_it_is_and_its_half_line_is_unread() {
     hydrant.terminate().expect_code(0);
     assert_eq!(told(&scratch, &log, 1), [json!(["s", "not_delivered", [14, 3], [0, 0], [2, 1]])]);
     let quiet = delivered(&scratch, &["--quiet"], &log).expect_code(1);
-    assert!(quiet.stdout.is_empty() && quiet.stderr.contains("2 bytes unread"), "{quiet}");
+    assert!(quiet.stdout.is_empty() && quiet.stderr.contains("2 bytes are unread"), "{quiet}");
 }
 
 #[test]
