@@ -27,9 +27,10 @@ use crate::journal::JournalView;
 #[command(after_help = "Example:
   hydrant delivered --quiet /var/log/app.log.1 && rm /var/log/app.log.1
 
-Standard output is tab separated, with a header: file, stream, state (delivered, not_delivered, never_seen, not_read), size,
-then bytes and records that are delivered, in flight and unread. Ask about files that nobody writes to any more: what comes
-to a file after the answer is not part of it.")]
+Standard output is tab separated, with a header: file, stream, state (delivered, not_delivered, \
+never_seen, not_read), size, then bytes and records that are delivered, in flight and unread.
+
+Ask about files that nobody writes to any more: what comes to a file after the answer is not part of it.")]
 pub struct Arguments {
     /// The files; a symbolic link stands for the file that it leads to.
     #[arg(required = true, value_name = "FILE")]

@@ -245,7 +245,7 @@ fn give_notice(state_dir: &Path, aside: Option<&Path>) -> io::Result<()> {
 }
 
 /// The file that SQLite keeps beside its database.
-fn beside(database: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}{suffix}", database.display()))
 }
 

@@ -4,12 +4,15 @@
 //! nobody waiting. What is settled in a view stays settled; everything else in it may have moved on since.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction};
 
-use super::open::{DATABASE, broken};
+use super::open::{DATABASE, beside, broken};
 use super::{JournalError, Kind, OpenError, schema};
 use crate::positions::decode_ranges;
 use crate::record::{PartitionId, Position, PositionRange};
@@ -51,12 +54,25 @@ impl JournalView {
             Ok(false) => return Ok(None),
             Err(source) => return Err(OpenError::Folder { path: state_dir.to_owned(), source }),
         }
-        let mut connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(broken)?;
+        match Self::read_with(&path, &path, OpenFlags::empty()) {
+            // Who may not write beside the database cannot share it, but can read one that nobody uses.
+            Err(OpenError::Journal(JournalError::Disk(_))) if is_at_rest(&path) => {
+                let view = Self::read_with(&path, &immutable(&path), OpenFlags::SQLITE_OPEN_URI)?;
+                // A daemon that has begun meanwhile may have changed it under our hands.
+                if is_at_rest(&path) { Ok(view) } else { Self::read_with(&path, &path, OpenFlags::empty()) }
+            }
+            read => read,
+        }
+    }
+
+    fn read_with(path: &Path, name: &Path, flags: OpenFlags) -> Result<Option<Self>, OpenError> {
+        let flags = flags | OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let mut connection = Connection::open_with_flags(name, flags).map_err(broken)?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(broken)?;
         let transaction = connection.transaction().map_err(broken)?;
         let found = schema::version(&transaction).map_err(broken)?;
         if found > schema::VERSION {
-            return Err(OpenError::FromTheFuture { path, found });
+            return Err(OpenError::FromTheFuture { path: path.to_owned(), found });
         }
         if found == 0 {
             return Ok(None);
@@ -90,6 +106,27 @@ impl JournalView {
         }
         Ok(view)
     }
+}
+
+/// Whether all there is stands in the database itself: no daemon uses it, and the last one has ended well.
+fn is_at_rest(database: &Path) -> bool {
+    match std::fs::metadata(beside(database, "-wal")) {
+        Ok(metadata) => metadata.len() == 0,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// The name by which SQLite reads a database without its lock and its log.
+fn immutable(database: &Path) -> PathBuf {
+    let mut uri = OsString::from("file:");
+    for &byte in database.as_os_str().as_bytes() {
+        match byte {
+            b'?' | b'#' | b'%' => uri.push(format!("%{byte:02x}")),
+            _ => uri.push(OsStr::from_bytes(&[byte])),
+        }
+    }
+    uri.push("?immutable=1");
+    uri.into()
 }
 
 fn held(transaction: &Transaction<'_>) -> Result<HashMap<PartitionId, Vec<Held>>, JournalError> {
@@ -149,6 +186,22 @@ mod tests {
         assert_eq!(row.held, [held(Kind::Fate, true, &[(0, 10), (20, 30)]), held(Kind::Copy, false, &[(0, 30)])]);
         assert_eq!(view.file("t", 1, 10).unwrap().held, []);
         assert!(view.file("t", 1, 11).is_none() && view.file("s", 2, 10).is_none() && view.file("u", 1, 10).is_none());
+    }
+
+    #[test]
+    fn a_database_that_nobody_uses_is_read_without_a_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let state_dir = folder.path().join("50%?#");
+        let Opened { journal, .. } = open(&state_dir);
+        let stream = journal.stream("s", "one").unwrap().id;
+        journal.register(stream, &[new_file("/a", 10)]).unwrap();
+        let path = state_dir.join(DATABASE);
+        assert!(!is_at_rest(&path), "the daemon runs");
+        drop(journal);
+        assert!(is_at_rest(&path));
+        let view = JournalView::read_with(&path, &immutable(&path), OpenFlags::SQLITE_OPEN_URI).unwrap().unwrap();
+        assert!(view.file("s", 1, 10).is_some());
+        assert!(!beside(&path, "-wal").exists() && !beside(&path, "-shm").exists());
     }
 
     #[test]

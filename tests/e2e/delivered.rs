@@ -80,6 +80,21 @@ fn what_waits_for_its_destination_is_in_flight_and_then_delivered_while_the_daem
 }
 
 #[test]
+fn what_was_on_its_way_when_the_daemon_was_killed_is_in_flight() {
+    let scratch = Scratch::new();
+    let log = scratch.log("a.log", "one\ntwo\n");
+    let config = one_stream(&scratch);
+    for failpoint in ["intent-committed:1", "object-complete:1"] {
+        let finished = Hydrant::run_with_env(&scratch, &config, &[("HYDRANT_FAILPOINT", failpoint)]).wait();
+        assert!(finished.killed(), "{failpoint}: {finished}");
+        let in_flight = [json!(["s", "not_delivered", [0, 0], [8, 2], [0, 0]])];
+        assert_eq!(told(&scratch, &log, 1), in_flight, "{failpoint}");
+    }
+    Hydrant::drain(&scratch, &config);
+    delivered(&scratch, &["--quiet"], &log).expect_code(0);
+}
+
+#[test]
 fn every_stream_that_matches_the_file_counts() {
     let scratch = Scratch::new();
     let (both, one) = (scratch.log("a.log", "one\n"), scratch.log("b.log", "two\n"));
