@@ -15,13 +15,15 @@
 //!
 //! Around them: [`config`] is what the operator writes, [`memory`] bounds what all streams hold, [`account`] and [`status`]
 //! count and show, [`daemon`] starts, supervises, reloads and stops, [`notify`] tells the service manager, and [`cli`] is
-//! the command line.
+//! the command line. [`delivered`] tells from outside how far a file has been delivered, and [`deletion`] acts on it.
 
 pub mod account;
 pub mod buffer;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod deletion;
+pub mod delivered;
 pub mod delivery;
 pub mod destination;
 pub mod encode;

@@ -3,11 +3,13 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use globset::GlobSet;
 
 use super::globs;
-use super::model::{FileSourceConfig, InitialPosition};
+use super::map::Map;
+use super::model::{FileSourceConfig, InitialPosition, OnDelivered};
 use super::reader::Value;
 use super::records;
 use super::text::Text;
@@ -29,7 +31,12 @@ const KEYS: &[&str] = &[
     "encoding",
     "skip_empty",
     "oldest_first",
+    "on_delivered",
+    "delete_after_seconds",
 ];
+/// A writer that is only slow keeps its file for an hour.
+const DELETE_AFTER_DEFAULT: i64 = 3600;
+const DELETE_AFTER_MAX: i64 = 30 * 24 * 3600;
 
 /// The source, and its globs for the checks against what Hydrant itself writes.
 pub(super) struct FileSource<'a> {
@@ -74,6 +81,7 @@ pub(super) fn file_source<'a>(value: &Value<'a>) -> Option<FileSource<'a>> {
     let on_oversize = records::on_oversize(&source, encoding.map(|(encoding, _)| encoding));
     let skip_empty = source.get_or("skip_empty", false, Value::boolean);
     let oldest_first = source.get_or("oldest_first", false, Value::boolean);
+    let on_delivered = on_delivered(&source);
     let (watched, (exclude, excluded), (encoding, is_order_by_mark)) = (watched?, exclude?, encoding?);
     let config = FileSourceConfig {
         paths: watched.iter().map(|(path, _)| path.clone()).collect(),
@@ -88,8 +96,25 @@ pub(super) fn file_source<'a>(value: &Value<'a>) -> Option<FileSource<'a>> {
         is_order_by_mark,
         skip_empty: skip_empty?,
         oldest_first: oldest_first?,
+        on_delivered: on_delivered?,
     };
     Some(FileSource { config, watched: watched.into_iter().map(|(_, watched)| watched).collect(), excluded })
+}
+
+/// `on_delivered`, and `delete_after_seconds` that belongs to one of its choices.
+fn on_delivered(source: &Map<'_>) -> Option<OnDelivered> {
+    let deletes = source.get_or("on_delivered", false, |value| value.one_of(&[("keep", false), ("delete", true)]));
+    let after = source.get_or("delete_after_seconds", DELETE_AFTER_DEFAULT, |value| {
+        let seconds = value.whole(0..=DELETE_AFTER_MAX, " of seconds")?;
+        if deletes == Some(false) {
+            let help = "`on_delivered: delete` beside it, or take the key away".to_owned();
+            value.problem("`delete_after_seconds` means nothing while files are kept", Some(help));
+            return None;
+        }
+        Some(seconds)
+    });
+    let after = Duration::from_secs(after?.unsigned_abs());
+    Some(if deletes? { OnDelivered::Delete { after } } else { OnDelivered::Keep })
 }
 
 /// `record_delimiter`, `output_delimiter` or another text put between or behind records.

@@ -81,6 +81,9 @@ pub struct FileSourceConfig {
     /// Of the files with something new the one with the oldest modification time is read to its present end first. Default
     /// false: each file gets its turn.
     pub oldest_first: bool,
+    /// Changes no record, so it is no other configuration to the journal.
+    #[serde(skip)]
+    pub on_delivered: OnDelivered,
 }
 
 /// What happens to a record that is longer than `max_record_kb`.
@@ -126,6 +129,16 @@ impl Serialize for LinePattern {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.0.as_str())
     }
+}
+
+/// What becomes of a file that every delivery stream has delivered whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDelivered {
+    Keep,
+    /// Deleted once it was rotated away or has not changed for `after`. `delete_after_seconds`, default 3600, 0 to 30 days.
+    Delete {
+        after: Duration,
+    },
 }
 
 /// Where a file that was there at the delivery stream's first start is read from. Later files start at their beginning.

@@ -13,12 +13,14 @@
 
 mod copy;
 mod open;
+mod read;
 mod schema;
 #[cfg(test)]
 mod tests;
 
 pub use copy::CheckpointCopy;
 pub use open::{OpenError, Opened, Start};
+pub use read::{FileRow, Held, JournalView};
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -8,6 +8,8 @@ mod backup;
 mod ceph;
 mod commands;
 mod crash;
+mod deletion;
+mod delivered;
 mod delivery;
 mod disk;
 mod faults;

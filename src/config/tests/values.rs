@@ -43,6 +43,7 @@ fn the_least_configuration_has_firehoses_defaults() {
         is_order_by_mark: false,
         skip_empty: false,
         oldest_first: false,
+        on_delivered: OnDelivered::Keep,
     };
     assert_eq!(source, &expected);
     assert_eq!(stream.buffering, BufferingHints { size: 5 * MB, interval: Duration::from_secs(300) });

@@ -217,7 +217,7 @@ fn begins_with(file: &File, mark: &[u8]) -> bool {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::config::model::{InitialPosition, Multiline, OnOversize};
+    use crate::config::model::{InitialPosition, Multiline, OnDelivered, OnOversize};
     use encoding_rs::UTF_16LE;
     use std::io::Write;
 
@@ -236,6 +236,7 @@ pub mod tests {
             is_order_by_mark: false,
             skip_empty: false,
             oldest_first: false,
+            on_delivered: OnDelivered::Keep,
         }
     }
 

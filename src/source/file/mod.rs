@@ -4,6 +4,7 @@
 //! stream takes nothing and while memory is short, files are still found, opened and looked at. One thread per delivery
 //! stream: it waits for file system events, or for the poll interval, and gives each file with news one chunk in turn.
 
+mod counting;
 mod cutting;
 mod discover;
 mod event;
@@ -13,6 +14,9 @@ mod tail;
 mod truncate;
 mod watch;
 
+pub use counting::for_each_record;
+pub use discover::Discovery;
+pub use identity::{Evidence, FileKey};
 pub use watch::Waker;
 
 use std::collections::VecDeque;
@@ -28,7 +32,6 @@ use crate::record::PartitionId;
 
 use super::{SourceContext, SourceError, SourceEvent};
 use cutting::Cutting;
-use discover::Discovery;
 use event::Memory;
 use files::{Files, OpenFile};
 use tail::{FileEnd, Read};
