@@ -14,6 +14,7 @@ mod faults;
 mod files;
 mod harness;
 mod memory;
+mod model;
 mod quickstart;
 mod recovery;
 mod reload;
