@@ -1,7 +1,9 @@
 //! Hydrant as the model sees it: up or down, killed here and there, and what it has delivered so far.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::crash::FAILPOINTS;
@@ -92,33 +94,33 @@ impl Life {
     pub fn terminate(&mut self) {
         if let Self::Up { hydrant, is_armed } = std::mem::replace(self, Self::Down) {
             let finished = hydrant.terminate();
-            if !(is_armed && finished.killed()) {
+            // Before it has done anything the signal still means what it means to every program.
+            let had_begun = !finished.stderr.is_empty();
+            let is_unheard = finished.status.signal() == Some(Signal::TERM.as_raw()) && !had_begun;
+            if !is_unheard && !(is_armed && finished.killed()) {
                 finished.expect_code(0);
             }
         }
     }
 }
 
-/// The sum of all `lost_bytes` that all lives have reported, and everything that must not be said at all.
+/// The sum of all `lost_bytes` that all lives have reported, and what none of them may ever say.
 pub fn reports(scratch: &Scratch) -> (u64, Vec<String>) {
     let (mut lost, mut complaints) = (0, Vec::new());
-    let mut totals: BTreeMap<String, u64> = BTreeMap::new();
     for entry in std::fs::read_dir(scratch.root()).expect("the scratch folder") {
         let path = entry.expect("an entry").path();
         if path.extension().is_none_or(|extension| extension != "stderr") {
             continue;
         }
-        let said = std::fs::read_to_string(&path).expect("what Hydrant said");
-        for line in said.lines() {
+        for line in std::fs::read_to_string(&path).expect("what Hydrant said").lines() {
             if let Some((_, rest)) = line.split_once("lost_bytes=") {
                 let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-                *totals.entry(path.display().to_string()).or_default() += digits.parse::<u64>().expect("a byte count");
+                lost += digits.parse::<u64>().expect("a byte count");
             }
             if ["panicked at", "BALANCE", "does not balance"].iter().any(|text| line.contains(text)) {
                 complaints.push(line.to_owned());
             }
         }
     }
-    lost += totals.values().sum::<u64>();
     (lost, complaints)
 }
