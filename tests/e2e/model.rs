@@ -41,6 +41,7 @@
 mod account;
 mod changes;
 mod file;
+mod held_back;
 mod life;
 mod operation;
 mod world;
@@ -76,7 +77,8 @@ const OPERATIONS: &[Operation] = &[
     Glimpse,
 ];
 
-const SEQUENCES_DEFAULT: u64 = 60;
+/// Some two minutes in a debug build on two cores.
+const SEQUENCES_DEFAULT: u64 = 240;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -92,7 +94,7 @@ fn random_sequences_lose_and_double_nothing() {
     let mut rng = Rng::new(seed("model"));
     let count = number("HYDRANT_MODEL_SEQUENCES").unwrap_or(SEQUENCES_DEFAULT);
     let seeds: Vec<u64> = (0..count).map(|_| rng.next()).collect();
-    let threads = number("HYDRANT_MODEL_THREADS").unwrap_or(3);
+    let threads = number("HYDRANT_MODEL_THREADS").unwrap_or(4);
     let (next, has_failed) = (AtomicU64::new(0), AtomicBool::new(false));
     let started = Instant::now();
     std::thread::scope(|scope| {

@@ -100,3 +100,50 @@ impl Account {
         missing.map(|(text, _)| format!("the head of a line, {text:?}, is missing")).collect()
     }
 }
+
+/// The instrument itself: an account that overlooks something would prove nothing.
+mod tests {
+    use super::{Account, LineId, Objects};
+    use crate::support::Scratch;
+
+    fn line(number: u64) -> LineId {
+        LineId { log: "app.log".to_owned(), generation: 0, number }
+    }
+
+    /// Four lines: certain, may be lost, may be doubled, certain; and the heads `ap` (demanded) and `x` (allowed).
+    fn judge(objects: &[&[&str]]) -> Result<(), String> {
+        let mut account = Account::default();
+        (0..4).for_each(|number| account.add(&line(number)));
+        account.may_be_lost(&line(1));
+        account.fate(&line(2)).may_be_doubled = true;
+        account.demand_fragment("ap");
+        account.allow_fragment("x");
+        let scratch = Scratch::new();
+        for (n, records) in objects.iter().enumerate() {
+            let text: String = records.iter().map(|record| format!("{record}\n")).collect();
+            std::fs::write(scratch.out().join(n.to_string()), text).expect("an object written");
+        }
+        account.verify(&Objects::read(&scratch.out()))
+    }
+
+    #[test]
+    fn the_account_of_the_model_sees_what_may_not_be() {
+        let [a, b, c, d] = &[0, 1, 2, 3].map(|number| line(number).text());
+        assert_eq!(judge(&[&[a, b, c], &[d, "ap", "x"]]), Ok(()));
+        assert_eq!(judge(&[&[a, c], &[c, d, "ap"]]), Ok(()), "one is lost and one doubled that may be");
+
+        let expect = |objects: &[&[&str]], problem: &str| {
+            let verdict = judge(objects).expect_err(problem);
+            assert!(verdict.contains(problem), "{problem}: {verdict}");
+        };
+        expect(&[&[c, d, "ap"]], "number: 0 } is missing");
+        expect(&[&[a, b, d, "ap"]], "number: 2 } is missing");
+        expect(&[&[a, b, c, d, "ap"], &[a]], "1 lines of app.log, file 0, numbers 0 to 0 are in");
+        expect(&[&[a, b, c, d, "ap"], &[b]], "numbers 1 to 1 are in");
+        expect(&[&[a, b, c, d]], "the head of a line, \"ap\", is missing");
+        expect(&[&[a, b, c, d, "ap", "ap"]], "holds what nobody wrote");
+        expect(&[&[a, b, c, d, "ap", "x", "x"]], "holds what nobody wrote");
+        expect(&[&[a, b, c, &d[..20], "ap"]], "holds what nobody wrote");
+        expect(&[&[a, b, c, d, "ap", &line(4).text()]], "was never written");
+    }
+}

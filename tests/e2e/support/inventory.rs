@@ -78,7 +78,8 @@ impl<'a> Inventory<'a> {
         if problems.is_empty() {
             return Ok(());
         }
-        let shown = problems.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
+        let short = |problem: &String| problem.chars().take(400).collect::<String>();
+        let shown = problems.iter().take(20).map(short).collect::<Vec<_>>().join("\n");
         Err(format!("{} problems, {} lines of {total} found:\n{shown}", problems.len(), self.lines.len()))
     }
 }
