@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tracing::trace;
 
 use crate::buffer::Buffer;
 use crate::encode::lane::{Lane, Piece};
@@ -68,6 +69,7 @@ impl Stream {
                 let range = chunk.range(from, from + fit);
                 let bytes = u64::from(chunk.ends[from + fit - 1] - base);
                 open.buffer.push(now_ms, chunk.partition.id(), range, fit as u64, bytes);
+                trace!(path = chunk.partition.name(), end = %range.end.0, "records entered a buffer");
                 let holder = open.holder;
                 open.lane.push(Piece::Records { chunk: chunk.clone(), from, to: from + fit }).await;
                 let is_full = open.buffer.is_full();

@@ -97,7 +97,8 @@ impl Life {
             // Before it has done anything the signal still means what it means to every program.
             let had_begun = !finished.stderr.is_empty();
             let is_unheard = finished.status.signal() == Some(Signal::TERM.as_raw()) && !had_begun;
-            if !is_unheard && !(is_armed && finished.killed()) {
+            let met_failpoint = is_armed && finished.killed();
+            if !is_unheard && !met_failpoint {
                 finished.expect_code(0);
             }
         }
