@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use tracing::trace;
 
 use crate::buffer::Buffer;
 use crate::encode::lane::{Lane, Piece};
@@ -220,6 +221,7 @@ impl Stream {
                 let until = from + fit;
                 let range = chunk.range(from, until);
                 open.buffer.push(now_ms, chunk.partition.id(), range, chunk.made(from, until), chunk.len(from, until));
+                trace!(path = chunk.partition.name(), end = %range.end.0, "records entered a buffer");
                 if chunk.is_cut(until) {
                     open.buffer.cut(chunk.partition.id());
                 }

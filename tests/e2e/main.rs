@@ -16,6 +16,7 @@ mod faults;
 mod files;
 mod harness;
 mod memory;
+mod model;
 mod processing;
 mod quickstart;
 mod records;
