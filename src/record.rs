@@ -46,6 +46,10 @@ pub trait SourcePartition: Send + Sync {
     /// What the source wants to find beside the checkpoint when it looks for this partition again; `None` leaves what is
     /// stored as it is. For a file: hashes of its first bytes and of those before `checkpoint`.
     fn evidence(&self, checkpoint: Position) -> Option<String>;
+    /// How much of it has been read by now, with the hash by which a copy of that is known; `None` where there is none.
+    fn read_so_far(&self) -> Option<(Position, String)> {
+        None
+    }
     /// Everything before `checkpoint` is settled: the source may let go of it.
     fn settled(&self, checkpoint: Position);
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use globset::GlobSet;
 
@@ -12,6 +13,7 @@ use super::reader::Value;
 use super::text::Text;
 
 const MAX_RECORD_KB_DEFAULT: i64 = 1000;
+const FORGET_AFTER_HOURS_DEFAULT: i64 = 168;
 const DELIMITER_BYTES_MAX: usize = 16;
 
 /// The source, and its globs for the checks against what Hydrant itself writes.
@@ -42,7 +44,14 @@ impl Excluded {
 }
 
 pub(super) fn file_source<'a>(value: &Value<'a>) -> Option<FileSource<'a>> {
-    let source = value.map(&["paths", "exclude", "initial_position", "record_delimiter", "max_record_kb"])?;
+    let source = value.map(&[
+        "paths",
+        "exclude",
+        "initial_position",
+        "record_delimiter",
+        "max_record_kb",
+        "forget_after_hours",
+    ])?;
     let watched = source.required("paths").and_then(|paths| paths_of(&paths));
     let exclude = source.get_or("exclude", <(Vec<String>, Excluded)>::default(), excluded);
     let initial_position = source.get_or("initial_position", InitialPosition::TrimHorizon, |value| {
@@ -50,6 +59,8 @@ pub(super) fn file_source<'a>(value: &Value<'a>) -> Option<FileSource<'a>> {
     });
     let record_delimiter = source.get_or("record_delimiter", b"\n".to_vec(), |value| delimiter(value, 1));
     let max_record_kb = source.get_or("max_record_kb", MAX_RECORD_KB_DEFAULT, |value| value.whole(1..=10_000, ""));
+    let forget_after_hours =
+        source.get_or("forget_after_hours", FORGET_AFTER_HOURS_DEFAULT, |value| value.whole(1..=8760, ""));
     let (watched, (exclude, excluded)) = (watched?, exclude?);
     let config = FileSourceConfig {
         paths: watched.iter().map(|(path, _)| path.clone()).collect(),
@@ -57,6 +68,7 @@ pub(super) fn file_source<'a>(value: &Value<'a>) -> Option<FileSource<'a>> {
         initial_position: initial_position?,
         record_delimiter: record_delimiter?,
         max_record_bytes: max_record_kb?.unsigned_abs() * 1024,
+        forget_after: Duration::from_secs(forget_after_hours?.unsigned_abs() * 3600),
     };
     Some(FileSource { config, watched: watched.into_iter().map(|(_, watched)| watched).collect(), excluded })
 }

@@ -13,6 +13,7 @@ mod disk;
 mod faults;
 mod files;
 mod harness;
+mod identity;
 mod memory;
 mod quickstart;
 mod recovery;

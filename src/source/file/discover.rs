@@ -153,6 +153,7 @@ mod tests {
             initial_position: InitialPosition::TrimHorizon,
             record_delimiter: b"\n".to_vec(),
             max_record_bytes: 1000,
+            forget_after: std::time::Duration::from_secs(3600),
         };
         let (files, errors) = Discovery::new(&config).unwrap().scan();
         assert!(errors.is_empty(), "{errors:?}");

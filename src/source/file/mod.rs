@@ -4,10 +4,17 @@
 //! stream takes nothing and while memory is short, files are still found, opened and looked at. One thread per delivery
 //! stream: it waits for file system events, or for the poll interval, and gives each file with news one chunk in turn.
 
+mod content;
+mod copies;
 mod discover;
 mod files;
 mod identity;
+mod let_go;
+mod names;
+mod prefix;
+mod recognise;
 mod tail;
+mod tailed;
 mod watch;
 
 pub use watch::Waker;
@@ -72,7 +79,7 @@ impl FileSource {
         let (discovery, watches) = (Discovery::new(&config)?, Watches::new(&waker));
         let delimiter = &config.record_delimiter;
         Ok(Self {
-            files: Files::new(context, discovery, watches, config.initial_position, delimiter),
+            files: Files::new(context, discovery, watches, config.initial_position, delimiter, config.forget_after),
             cutting: Cutting::new(delimiter, config.max_record_bytes),
             delimiter_len: delimiter.len() as u32,
             waker,
@@ -100,7 +107,8 @@ impl FileSource {
                 self.read_one(id)?;
                 continue;
             }
-            if self.files.context.drain && self.files.open.values().all(|open| open.is_done) {
+            let has_orphans = !self.files.orphans.is_empty();
+            if self.files.context.drain && !has_orphans && self.files.open.values().all(|open| open.is_done) {
                 self.files.events.push_back(SourceEvent::End);
                 return self.flush().map(|_| ());
             }
@@ -121,9 +129,10 @@ impl FileSource {
             self.files.look()?;
             self.last_look = Instant::now();
         }
-        self.files.give_up_missing();
+        self.files.give_up_missing()?;
         let is_due = self.is_scan_wanted || self.files.is_scan_due();
-        if is_due && !self.files.context.drain {
+        // A drain reads what it found; only the copy of a truncated file is looked for again.
+        if is_due && (!self.files.context.drain || self.files.is_scan_wanted) {
             std::thread::sleep(SCAN_PAUSE.saturating_sub(self.files.since_scan()));
             self.is_scan_wanted = false;
             self.files.scan()?;

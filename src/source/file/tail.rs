@@ -5,110 +5,18 @@
 //! first searched for its end in a small window, so a line of any length costs no more memory than its limit.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::ops::Deref;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::Arc;
 
 use memchr::memmem;
 
-use crate::record::{PartitionId, Position, SourcePartition};
-
-use super::identity::{Evidence, FileKey};
+use super::content::Seen;
+use super::tailed::TailedFile;
 
 /// Window in which the end of a long record is searched for.
 const WINDOW: usize = 128 << 10;
 /// Bytes searched for the end of a long record before other files get their turn.
 const SEARCH_STEP: u64 = 16 << 20;
-
-/// [`CountedFile`]s of all sources of the process.
-static OPEN: AtomicUsize = AtomicUsize::new(0);
-
-/// Whether another file may be opened: sockets, payloads and the journal need descriptors too.
-pub fn has_room_for_another() -> bool {
-    static MOST: LazyLock<usize> = LazyLock::new(|| {
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
-        limit - (limit / 2).min(256)
-    });
-    OPEN.load(Ordering::Relaxed) < *MOST
-}
-
-/// A file that counts against the limit of descriptors while it is open.
-pub struct CountedFile(File);
-
-impl CountedFile {
-    pub fn new(file: File) -> Self {
-        OPEN.fetch_add(1, Ordering::Relaxed);
-        Self(file)
-    }
-}
-
-impl Deref for CountedFile {
-    type Target = File;
-
-    fn deref(&self) -> &File {
-        &self.0
-    }
-}
-
-impl Drop for CountedFile {
-    fn drop(&mut self) {
-        OPEN.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// An open file; shared with whoever still needs its identity or its bytes.
-pub struct TailedFile {
-    pub id: PartitionId,
-    pub key: FileKey,
-    pub file: CountedFile,
-    path: Mutex<PathBuf>,
-    /// The journalled checkpoint, as far as the stream has told.
-    checkpoint: AtomicU64,
-}
-
-impl TailedFile {
-    pub fn new(id: PartitionId, key: FileKey, file: CountedFile, path: PathBuf, checkpoint: u64) -> Self {
-        Self { id, key, file, path: Mutex::new(path), checkpoint: AtomicU64::new(checkpoint) }
-    }
-
-    /// The path under which it was seen last.
-    pub fn path(&self) -> PathBuf {
-        self.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub fn set_path(&self, path: &Path) {
-        *self.path.lock().unwrap_or_else(PoisonError::into_inner) = path.to_owned();
-    }
-
-    /// Whether everything before `position` is settled.
-    pub fn is_settled(&self, position: u64) -> bool {
-        self.checkpoint.load(Ordering::Relaxed) >= position
-    }
-}
-
-impl SourcePartition for TailedFile {
-    fn id(&self) -> PartitionId {
-        self.id
-    }
-
-    fn name(&self) -> String {
-        self.path().display().to_string()
-    }
-
-    fn evidence(&self, checkpoint: Position) -> Option<String> {
-        // A file that was cut shorter meanwhile has no evidence for this place; the one before stays.
-        Evidence::take(&self.file, checkpoint.0).ok().map(|evidence| evidence.to_json())
-    }
-
-    fn settled(&self, checkpoint: Position) {
-        self.checkpoint.fetch_max(checkpoint.0, Ordering::Relaxed);
-    }
-}
 
 /// How records are cut out of the bytes.
 #[derive(Clone)]
@@ -172,6 +80,8 @@ pub struct Tail {
     cuts: VecDeque<u64>,
     /// Size at the last look.
     pub size: u64,
+    /// What the last look saw.
+    seen: Option<Seen>,
     /// Whether the file had no name any more at the last look.
     pub is_deleted: bool,
 }
@@ -193,18 +103,30 @@ impl Tail {
         cuts.retain(|&cut| cut > position);
         cuts.sort_unstable();
         cuts.dedup();
-        Self { file, position, searched_to: position, cuts: cuts.into(), size: position, is_deleted: false }
+        Self { file, position, searched_to: position, cuts: cuts.into(), size: position, seen: None, is_deleted: false }
     }
 
-    /// Looks at the file's size. `Ok(false)` when it is smaller than what was read: it was truncated.
+    /// Looks at the file. `Ok(false)` when what was read is not there any more: it was truncated, or written anew.
     pub fn look(&mut self) -> io::Result<bool> {
-        let metadata = self.file.file.metadata()?;
-        self.is_deleted = metadata.nlink() == 0;
-        if metadata.len() < self.position {
+        let seen = self.file.look()?;
+        self.is_deleted = !seen.is_named;
+        if seen.size < self.position {
             return Ok(false);
         }
-        self.size = metadata.len();
+        if self.seen != Some(seen) && !self.file.is_unchanged()? {
+            return Ok(false);
+        }
+        self.seen = Some(seen);
+        self.size = seen.size;
         Ok(true)
+    }
+
+    /// The file behind the partition is another one now, equal up to the position.
+    pub fn turn_to_other_file(&mut self) {
+        self.searched_to = self.position;
+        self.seen = None;
+        self.size = self.position;
+        self.is_deleted = false;
     }
 
     /// Whether the file has bytes that were not looked at yet.
@@ -254,6 +176,7 @@ impl Tail {
         }
         data.truncate(whole);
         let start = self.position;
+        self.file.passed(start, &data);
         self.advance(start + whole as u64);
         Ok(Read::Records { start, data, ends, last_is_bare })
     }
@@ -278,6 +201,7 @@ impl Tail {
         if data.len() as u64 != end - start {
             return Ok(Read::Nothing); // It has become shorter under our hands: the next look sees it.
         }
+        self.file.passed(start, &data);
         self.advance(end);
         let ends = vec![data.len() as u32];
         Ok(Read::Records { start, data, ends, last_is_bare: !has_delimiter })
@@ -313,6 +237,7 @@ impl Tail {
     }
 
     fn advance(&mut self, position: u64) {
+        self.file.passed_to(position);
         self.position = position;
         self.searched_to = position;
         while self.cuts.front().is_some_and(|&cut| cut <= position) {
@@ -323,20 +248,15 @@ impl Tail {
     /// Appends up to `length` bytes at `at`, fewer where the file ends.
     fn fill(&mut self, data: &mut Vec<u8>, at: u64, length: u64) -> io::Result<()> {
         let base = data.len();
-        let end = base + length as usize;
-        data.reserve_exact(length as usize);
-        while data.len() < end {
-            let offset = at + (data.len() - base) as u64;
-            let read = rustix::io::retry_on_intr(|| {
-                rustix::io::pread(&*self.file.file, rustix::buffer::spare_capacity(data), offset)
-            })?;
-            if read == 0 {
-                // It has become shorter since the last look; the next one says what that means.
-                self.size = self.size.min(offset);
-                break;
-            }
+        self.file.content()?.read(data, at, length)?;
+        if !self.file.is_unchanged()? {
+            // It was written anew since the last look, before these bytes were read: they are not this partition's.
+            data.truncate(base);
+            self.size = self.position;
+        } else if data.len() - base < length as usize {
+            // It has become shorter since the last look; the next one says what that means.
+            self.size = self.size.min(at + (data.len() - base) as u64);
         }
-        data.truncate(end);
         Ok(())
     }
 }
@@ -344,13 +264,16 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::PartitionId;
+    use crate::source::file::content::{Content, CountedFile};
     use proptest::prelude::*;
+    use std::fs::File;
     use std::os::unix::fs::FileExt;
+    use std::path::PathBuf;
 
     fn tail(file: &File, position: u64, cuts: Vec<u64>) -> Tail {
-        let key = FileKey { device: 0, inode: 0 };
-        let file =
-            TailedFile::new(PartitionId(1), key, CountedFile::new(file.try_clone().unwrap()), PathBuf::from("test"), 0);
+        let content = Content::plain(CountedFile::new(file.try_clone().unwrap())).unwrap();
+        let file = TailedFile::new(PartitionId(1), Arc::new(content), PathBuf::from("test"), 0, None);
         Tail::new(Arc::new(file), position, cuts)
     }
 
