@@ -120,11 +120,12 @@ impl Journal {
     }
 
     /// A copy is a file of its own from `checkpoint` on: everything before it is its original's.
-    pub fn stands_alone(&self, partition: PartitionId, checkpoint: Position, evidence: &str) -> Result<()> {
+    pub fn stands_alone(&self, copy: &KnownBy, checkpoint: Position) -> Result<()> {
         self.change_partitions(|transaction| {
             let statement = "UPDATE source_partition SET copy_of = NULL, checkpoint = ?2, evidence = ?3 WHERE id = ?1";
-            transaction.execute(statement, params![partition.0, checkpoint.0 as i64, evidence])?;
-            Ok(())
+            let evidence = copy.evidence.as_deref().unwrap_or_default();
+            transaction.execute(statement, params![copy.partition.0, checkpoint.0 as i64, evidence])?;
+            store_known(transaction, &[KnownBy { evidence: None, ..copy.clone() }])
         })
     }
 

@@ -313,7 +313,9 @@ fn gone_files_are_forgotten_in_time_and_living_ones_never() {
     assert_eq!(journal.forget_gone(stream, &[], 5_000, 100).unwrap(), [files[0]]);
     assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [], "its copy still needs the original");
     let rows = journal.partitions(stream).unwrap();
-    journal.stands_alone(rows.last().unwrap().id, Position(3), "e").unwrap();
+    let read_to = Some(ReadTo { position: Position(3), hash: String::from("three") });
+    let alone = KnownBy { partition: rows.last().unwrap().id, evidence: Some(String::from("e")), read_to };
+    journal.stands_alone(&alone, Position(3)).unwrap();
     assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [files[1]], "only so many are remembered");
     assert_eq!(left(), ["/new", "/back", "/living", "/copy"]);
 }

@@ -22,3 +22,4 @@ mod rotation;
 mod shutdown;
 mod streams;
 mod support;
+mod twins;

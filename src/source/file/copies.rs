@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::failpoint;
-use crate::journal::{NewPartition, PartitionRow};
+use crate::journal::{KnownBy, NewPartition, PartitionRow, ReadTo};
 use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::SourceError;
 
@@ -110,7 +110,7 @@ impl Files {
             missing <= recent.len()
                 && names::extends(&tail.file.path(), &file.path)
                 && prefix.at() <= size
-                && extend(&mut prefix, &file.content.file, size).is_ok()
+                && extend(&mut prefix, &file.content, size).is_ok()
                 && {
                     prefix.update(&recent[recent.len() - missing..]);
                     prefix.hash() == whole.hash()
@@ -247,6 +247,10 @@ impl Files {
             // An earlier life had not compared it yet.
             copy.needed = file.position().max(1);
         }
+        if copy.content.is_unpacked() {
+            // It was compared when it was examined, and is whole: nothing of it is its own.
+            return Ok(Ok(if file.is_settled(size) { Fate::Alone(size) } else { Fate::Copy }));
+        }
         let fate = copy.compare(open, &self.delimiter, self.context.drain)?;
         let is_settled = copy.equal_to == size && file.is_settled(size);
         if !matches!(fate, Fate::Copy) || !is_settled {
@@ -272,7 +276,7 @@ impl Files {
             return Fate::Copy;
         }
         if let Some(file) = &copy.file {
-            // It has ended in this life, and all of this copy was read of it; what is not settled can be read again here.
+            // It has ended in this life, and was read further than this copy goes; what is not settled can be read again here.
             let end = copy.size.min(file.position());
             return if file.is_settled(end) { Fate::Alone(end) } else { Fate::Copy };
         }
@@ -289,9 +293,16 @@ impl Files {
 
     fn stand_alone(&mut self, id: PartitionId, from: u64) -> Result<(), SourceError> {
         let Some(Copy { content, path, .. }) = self.copies.remove(&id) else { return Ok(()) };
-        let evidence = evidence_at(&content, from).unwrap_or_default();
-        self.journal(|journal, _| journal.stands_alone(id, Position(from), &evidence))?;
-        self.open_partition(id, content, path, Position(from), None);
+        let prefix = prefix_up_to(&content, from);
+        let evidence = prefix.clone().and_then(|mut prefix| {
+            Evidence::take(&content, from, prefix.link_before(from)).ok().map(|evidence| evidence.to_json())
+        });
+        // What it shares with its original counts as read: a later copy or twin of it is known by that as well.
+        let hash = prefix.as_ref().filter(|prefix| prefix.at() == from && from > 0).map(Prefix::to_text);
+        let read_to = hash.map(|hash| ReadTo { position: Position(from), hash });
+        let known = KnownBy { partition: id, evidence, read_to };
+        self.journal(|journal, _| journal.stands_alone(&known, Position(from)))?;
+        self.open_partition(id, content, path, Position(from), prefix);
         Ok(())
     }
 }
@@ -328,13 +339,13 @@ impl Copy {
 fn holds_all(file: &TailedFile, position: u64, copy: &Content) -> bool {
     let Some(whole) = file.prefix().filter(|prefix| prefix.at() == position) else { return false };
     let mut prefix = whole.again();
-    extend(&mut prefix, &copy.file, position).is_ok() && prefix.hash() == whole.hash()
+    extend(&mut prefix, copy, position).is_ok() && prefix.hash() == whole.hash()
 }
 
 /// Whether a file holds everything that the journal knows to have been read of a partition.
 fn holds_read(row: &PartitionRow, content: &Content) -> bool {
     row.read_to.as_ref().is_some_and(|read| has_hash(content, read.position.0, &read.hash))
-        && Evidence::from_json(&row.evidence).is_some_and(|evidence| evidence.has_head(&content.file))
+        && Evidence::from_json(&row.evidence).is_some_and(|evidence| evidence.has_head(content))
 }
 
 /// Whether a file holds everything before a partition's checkpoint, and more.
@@ -345,14 +356,14 @@ fn holds_settled(row: &PartitionRow, content: &Content) -> bool {
             && at > 0
             && content.look().is_ok_and(|seen| seen.size > at)
             && has_hash(content, at, hash)
-    }) && evidence.is_some_and(|evidence| evidence.has_head(&content.file))
+    }) && evidence.is_some_and(|evidence| evidence.has_head(content))
 }
 
 fn has_hash(content: &Content, length: u64, hash: &str) -> bool {
     let Some(mut prefix) = Prefix::like(hash).filter(|prefix| length > 0 && prefix.at() <= length) else {
         return false;
     };
-    extend(&mut prefix, &content.file, length).is_ok() && prefix.to_text() == hash
+    extend(&mut prefix, content, length).is_ok() && prefix.to_text() == hash
 }
 
 /// Whether a file may be a copy of one that is open: nothing in it differs from what was read of that, or it is still empty.
@@ -386,6 +397,14 @@ fn equal_up_to(one: &Content, other: &Content, mut from: u64, to: u64) -> io::Re
         }
     }
     Ok(from)
+}
+
+/// The hash of a copy's bytes before `position`. Of a compressed one, which would have to be decompressed again, the chain
+/// begins there.
+fn prefix_up_to(content: &Content, position: u64) -> Option<Prefix> {
+    let is_whole = !content.is_unpacked();
+    let mut prefix = Prefix::beginning_at(if is_whole { 0 } else { position });
+    (!is_whole || extend(&mut prefix, content, position).is_ok()).then_some(prefix)
 }
 
 fn evidence_at(content: &Content, position: u64) -> io::Result<String> {

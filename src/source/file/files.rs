@@ -3,7 +3,7 @@
 //! Always true: a file is in the journal before its first byte is read, all files of the first scan in one transaction; an
 //! open file has exactly one partition. Nothing here waits for the stream: what it has to know is queued as events.
 //!
-//! What a path is says `recognise`, which files hold the same `copies`, and when a file is done with `let_go`.
+//! What a path is says `recognise`, which files hold the same `copies` and `twins`, and when a file is done with `let_go`.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
@@ -28,6 +28,7 @@ use super::prefix::Prefix;
 use super::recognise::{Found, NewFile};
 use super::tail::Tail;
 use super::tailed::TailedFile;
+use super::twins::Twins;
 use super::watch::Watches;
 
 /// After an error of the file system, until the file is tried again.
@@ -52,6 +53,8 @@ pub struct Files {
     pub(super) copies: BTreeMap<PartitionId, Copy>,
     /// Partitions whose file was truncated and whose rest a copy may hold.
     pub orphans: Vec<Orphan>,
+    /// Compressed files of which it is not known yet what they are.
+    pub(super) twins: Twins,
     /// Journalled partitions whose file is not open.
     pub(super) dormant: Vec<PartitionRow>,
     /// Dormant partitions that the journal still needs positions of, until they are found or given up.
@@ -90,6 +93,7 @@ impl Files {
         initial_position: InitialPosition,
         delimiter: &[u8],
         forget_after: Duration,
+        twins: Twins,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -105,6 +109,7 @@ impl Files {
             by_key: HashMap::new(),
             copies: BTreeMap::new(),
             orphans: Vec::new(),
+            twins,
             dormant: Vec::new(),
             missing: HashSet::new(),
             unfound: HashSet::new(),

@@ -85,14 +85,15 @@ impl Evidence {
         let (head, tail) = (sample(file, 0, head)?, sample(file, checkpoint - tail, tail)?);
         let mut whole = chain.as_ref().and_then(Prefix::resume);
         if let Some(prefix) = &mut whole {
-            extend(prefix, file, checkpoint)?;
+            extend(prefix, content, checkpoint)?;
         }
         let whole = whole.map(|prefix| prefix.to_text());
         Ok(Self { head, tail, chain, at: Some(checkpoint), whole, packed: None })
     }
 
     /// Whether `file` is the one of this evidence at this checkpoint, of which `read_to` was read.
-    pub fn matches(&self, file: &File, checkpoint: u64, read_to: Option<&ReadTo>) -> io::Result<bool> {
+    pub fn matches(&self, content: &Content, checkpoint: u64, read_to: Option<&ReadTo>) -> io::Result<bool> {
+        let file = &content.file;
         let size = file.metadata()?.len();
         if let Some(packed) = self.packed {
             return Ok(packed.size == size
@@ -106,17 +107,17 @@ impl Evidence {
         }
         Ok(sample(file, 0, self.head.length)? == self.head
             && sample(file, at - self.tail.length, self.tail.length)? == self.tail
-            && read_to.is_none_or(|read| self.may_have_been_read(file, size, read)))
+            && read_to.is_none_or(|read| self.may_have_been_read(content, size, read)))
     }
 
     /// Whether the bytes behind the chain's link are those that were read, as far as they are there and not too many.
-    fn may_have_been_read(&self, file: &File, size: u64, read_to: &ReadTo) -> bool {
+    fn may_have_been_read(&self, content: &Content, size: u64, read_to: &ReadTo) -> bool {
         let Some(mut prefix) = self.prefix() else { return true };
         let end = read_to.position.0;
         if end > size || end < prefix.at() || end - prefix.at() > COMPARED_MAX {
             return true;
         }
-        extend(&mut prefix, file, end).is_ok() && prefix.to_text() == read_to.hash
+        extend(&mut prefix, content, end).is_ok() && prefix.to_text() == read_to.hash
     }
 
     /// The chain over what was read, at the start of the block in which the checkpoint lies.
@@ -124,9 +125,12 @@ impl Evidence {
         self.chain.as_ref().and_then(Prefix::resume)
     }
 
-    /// Whether a file begins as this one did.
-    pub fn has_head(&self, file: &File) -> bool {
-        sample(file, 0, self.head.length).is_ok_and(|head| head == self.head)
+    /// Whether a file begins as this one did; of a compressed one its hash has to say so.
+    pub fn has_head(&self, content: &Content) -> bool {
+        let file = &content.file;
+        content.is_unpacked()
+            || self.packed.is_some()
+            || sample(file, 0, self.head.length).is_ok_and(|head| head == self.head)
     }
 
     /// Where [`Evidence::whole`] ends, and the hash of everything that was read before.
@@ -148,13 +152,16 @@ impl Evidence {
     }
 }
 
-/// Hashes a file's bytes up to `end`.
-pub fn extend(prefix: &mut Prefix, file: &File, end: u64) -> io::Result<()> {
-    let mut bytes = vec![0; BLOCK as usize];
+/// Hashes a content's bytes up to `end`.
+pub fn extend(prefix: &mut Prefix, content: &Content, end: u64) -> io::Result<()> {
+    let mut bytes = Vec::new();
     while prefix.at() < end {
-        let length = (end - prefix.at()).min(BLOCK) as usize;
-        file.read_exact_at(&mut bytes[..length], prefix.at())?;
-        prefix.update(&bytes[..length]);
+        bytes.clear();
+        content.read(&mut bytes, prefix.at(), (end - prefix.at()).min(BLOCK))?;
+        if bytes.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        prefix.update(&bytes);
     }
     Ok(())
 }
@@ -183,7 +190,7 @@ mod tests {
     }
 
     fn matches(evidence: &Evidence, bytes: &[u8], checkpoint: u64) -> bool {
-        evidence.matches(&content(bytes).file, checkpoint, None).unwrap()
+        evidence.matches(&content(bytes), checkpoint, None).unwrap()
     }
 
     #[test]
@@ -213,7 +220,7 @@ mod tests {
         read.update(b"header\nfirst\n");
         let read_to = ReadTo { position: Position(13), hash: read.to_text() };
         let evidence = Evidence::take(&content(b"header\nfirst\n"), 7, link).unwrap();
-        let is_it = |bytes: &[u8]| evidence.matches(&content(bytes).file, 7, Some(&read_to)).unwrap();
+        let is_it = |bytes: &[u8]| evidence.matches(&content(bytes), 7, Some(&read_to)).unwrap();
         assert!(is_it(b"header\nfirst\nsecond\n"));
         assert!(!is_it(b"header\nother\nsecond\n"));
         assert!(is_it(b"header\n"), "what is left of it may be all that is left");

@@ -77,6 +77,7 @@ impl Files {
         for id in with_nuls {
             self.skip_nuls(id)?;
         }
+        self.look_at_twins()?;
         self.look_at_copies()
     }
 
@@ -114,6 +115,11 @@ impl Files {
     /// No copy of a truncated file has been found: what was not read of it is lost.
     pub fn give_up_orphans(&mut self) {
         for Orphan { open } in std::mem::take(&mut self.orphans) {
+            if self.may_have_twin(&open.tail.file.path()) {
+                self.orphans.push(Orphan { open });
+                self.is_scan_wanted = true;
+                continue;
+            }
             let (file, tail) = (&open.tail.file, &open.tail);
             let (id, lost) = (file.id, tail.behind());
             self.context.counters.lost_bytes.fetch_add(lost, Ordering::Relaxed);
@@ -212,7 +218,10 @@ impl Files {
     /// Files that did not come back count as gone from then on.
     pub fn give_up_missing(&mut self) -> Result<(), SourceError> {
         let is_over = self.context.drain || self.started.elapsed() >= failpoint::wait(MISSING_GRACE);
-        if !is_over || self.last_forgetting.is_some_and(|last| last.elapsed() < FORGET_INTERVAL) {
+        if !is_over
+            || self.has_twins_to_examine()
+            || self.last_forgetting.is_some_and(|last| last.elapsed() < FORGET_INTERVAL)
+        {
             return Ok(());
         }
         let missing = std::mem::take(&mut self.missing);
@@ -255,6 +264,9 @@ impl Files {
 impl OpenFile {
     /// Whether nobody is expected to write to the file any more, so that its last line is complete as it stands.
     pub fn is_left(&self, now: Instant) -> bool {
+        if self.tail.file.content().is_ok_and(|content| content.is_unpacked()) {
+            return true; // It was whole when it was examined.
+        }
         let linger = match (self.is_matched, self.tail.is_deleted) {
             (_, true) => LINGER_DELETED,
             (false, false) => LINGER,
@@ -264,7 +276,8 @@ impl OpenFile {
     }
 
     fn is_finished(&self, now: Instant) -> bool {
-        self.is_left(now) && self.tail.behind() == 0 && self.tail.file.is_settled(self.tail.position)
+        let is_here = self.is_matched && !self.tail.is_deleted;
+        !is_here && self.is_left(now) && self.tail.behind() == 0 && self.tail.file.is_settled(self.tail.position)
     }
 }
 

@@ -7,6 +7,7 @@
 mod content;
 mod copies;
 mod discover;
+mod examine;
 mod files;
 mod identity;
 mod let_go;
@@ -15,6 +16,7 @@ mod prefix;
 mod recognise;
 mod tail;
 mod tailed;
+mod twins;
 mod watch;
 
 pub use watch::Waker;
@@ -38,6 +40,7 @@ use super::{SourceContext, SourceError, SourceEvent};
 use discover::Discovery;
 use files::Files;
 use tail::{Cutting, Read};
+use twins::Twins;
 use watch::Watches;
 
 /// Largest chunk, and the smallest that a small `memory_limit_mb` leads to.
@@ -79,7 +82,15 @@ impl FileSource {
         let (discovery, watches) = (Discovery::new(&config)?, Watches::new(&waker));
         let delimiter = &config.record_delimiter;
         Ok(Self {
-            files: Files::new(context, discovery, watches, config.initial_position, delimiter, config.forget_after),
+            files: Files::new(
+                context,
+                discovery,
+                watches,
+                config.initial_position,
+                delimiter,
+                config.forget_after,
+                Twins::new(waker.clone()),
+            ),
             cutting: Cutting::new(delimiter, config.max_record_bytes),
             delimiter_len: delimiter.len() as u32,
             waker,
@@ -107,8 +118,8 @@ impl FileSource {
                 self.read_one(id)?;
                 continue;
             }
-            let has_orphans = !self.files.orphans.is_empty();
-            if self.files.context.drain && !has_orphans && self.files.open.values().all(|open| open.is_done) {
+            let waits_for_copies = !self.files.orphans.is_empty() || self.files.has_twins_to_examine();
+            if self.files.context.drain && !waits_for_copies && self.files.open.values().all(|open| open.is_done) {
                 self.files.events.push_back(SourceEvent::End);
                 return self.flush().map(|_| ());
             }

@@ -16,7 +16,7 @@ use crate::journal::{NewPartition, PartitionRow};
 use crate::record::{PartitionId, Position};
 use crate::source::SourceError;
 
-use super::content::{Content, CountedFile, has_room_for_another};
+use super::content::{Content, CountedFile, Packing, has_room_for_another};
 use super::files::Files;
 use super::identity::{Evidence, FileKey};
 use super::prefix::Prefix;
@@ -65,7 +65,20 @@ impl Files {
             return Err(io::Error::other("as many files are open as the limit of descriptors allows"));
         }
         let Some(file) = if_there(File::open(path))?.map(CountedFile::new) else { return Ok(None) };
-        let content = Arc::new(Content::plain(file)?);
+        let content = match Packing::of(path, &file)? {
+            None if Packing::is_named(path) && file.metadata()?.len() < 4 => return Ok(None), // It has just been begun.
+            None => Arc::new(Content::plain(file)?),
+            Some(packing) => match self.known_packed(&file, packing) {
+                Some((row, unpacked)) => {
+                    let content = Content::unpacked(Arc::new(file), packing, unpacked)?;
+                    return Ok(Some(Found::Dormant(row, Arc::new(content))));
+                }
+                None if self.context.scanned || self.initial_position == InitialPosition::TrimHorizon => {
+                    return self.await_twin(file, path, packing).map(|()| None);
+                }
+                None => Arc::new(self.unpacked_now(file, path, packing)?),
+            },
+        };
         if let Some(&id) = self.by_key.get(&content.key) {
             return Ok(Some(Found::Known(id)));
         }
@@ -84,12 +97,29 @@ impl Files {
             row.device == content.key.device
                 && row.inode == content.key.inode
                 && match Evidence::from_json(&row.evidence) {
-                    Some(evidence) => evidence.matches(file, row.checkpoint.0, row.read_to.as_ref()).unwrap_or(false),
+                    Some(evidence) => {
+                        evidence.packed().is_none()
+                            && evidence.matches(content, row.checkpoint.0, row.read_to.as_ref()).unwrap_or(false)
+                    }
                     None => file.metadata().is_ok_and(|metadata| metadata.len() >= row.checkpoint.0),
                 }
         };
         let index = self.dormant.iter().rposition(is_it)?;
         Some(self.dormant.remove(index))
+    }
+
+    /// The journalled partition that a compressed file is, and to how many bytes it decompresses.
+    fn known_packed(&mut self, file: &CountedFile, packing: Packing) -> Option<(PartitionRow, u64)> {
+        let key = FileKey::of(&file.metadata().ok()?);
+        let content = Content::unpacked(Arc::new(CountedFile::new(file.try_clone().ok()?)), packing, 0).ok()?;
+        let is_it = |row: &PartitionRow| {
+            let evidence =
+                Evidence::from_json(&row.evidence).filter(|_| row.device == key.device && row.inode == key.inode)?;
+            let packed = evidence.packed()?;
+            evidence.matches(&content, row.checkpoint.0, None).ok()?.then_some(packed.unpacked)
+        };
+        let (index, unpacked) = self.dormant.iter().enumerate().rev().find_map(|(n, row)| Some((n, is_it(row)?)))?;
+        Some((self.dormant.remove(index), unpacked))
     }
 
     /// Where a file that is seen for the first time is read from.
