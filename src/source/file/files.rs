@@ -78,6 +78,8 @@ pub struct OpenFile {
     pub is_done: bool,
     /// Whether it is known that no run of NULs lies before its first record.
     pub(super) is_begun: bool,
+    /// NULs that are known to lie there, in bytes.
+    pub(super) nuls: u64,
     /// Whether the globs matched it at the last scan.
     pub(super) is_matched: bool,
     pub(super) last_growth: Instant,
@@ -179,6 +181,9 @@ impl Files {
 
     /// New files go on for a partition they are a copy of, wait beside it, or are partitions of their own.
     fn take_up(&mut self, found: Vec<NewFile>) -> Result<(), SourceError> {
+        if !found.is_empty() {
+            self.look_for_truncated()?; // Their copies may be among these.
+        }
         let mut new = Vec::new();
         for mut file in found {
             match self.origin(&file) {
@@ -276,7 +281,7 @@ impl Files {
             self.events.push_back(SourceEvent::Unreadable { partition: id, name, from, is_cut: true });
         }
         // What an earlier life took for the beginning of a record stays one.
-        let is_begun = at.0 > 0 || !cuts.is_empty() || leading_nuls(&begun, size).is_ok_and(|nuls| nuls == Some(0));
+        let is_begun = at.0 > 0 || !cuts.is_empty() || leading_nuls(&begun, 0, size).is_ok_and(|nuls| nuls == Some(0));
         let mut tail = Tail::new(file, at.0, cuts.into_iter().map(|cut| cut.0).collect());
         // With NULs at its beginning the next look has to find out what they are.
         tail.size = if is_begun { size } else { 0 };
@@ -324,7 +329,16 @@ impl Files {
 impl OpenFile {
     pub(super) fn new(tail: Tail) -> Self {
         let last_growth = Instant::now();
-        Self { tail, target: u64::MAX, is_done: false, is_begun: true, is_matched: true, last_growth, not_before: None }
+        Self {
+            tail,
+            target: u64::MAX,
+            is_done: false,
+            is_begun: true,
+            nuls: 0,
+            is_matched: true,
+            last_growth,
+            not_before: None,
+        }
     }
 
     /// Whether a read would bring something.

@@ -52,11 +52,11 @@ impl Files {
                 Ok(true) => {
                     if open.tail.size != before {
                         open.last_growth = now;
-                        if !open.is_begun {
-                            with_nuls.push(id);
-                        }
                     } else if now.duration_since(open.last_growth) > QUIET {
                         open.tail.file.rest();
+                    }
+                    if !open.is_begun && open.tail.size > open.nuls {
+                        with_nuls.push(id);
                     }
                     behind += open.tail.behind();
                     if open.is_finished(now) {
@@ -79,6 +79,21 @@ impl Files {
         }
         self.look_at_twins()?;
         self.look_at_copies()
+    }
+
+    /// Sees truncation before new files are compared with what there was.
+    pub(super) fn look_for_truncated(&mut self) -> Result<(), SourceError> {
+        let is_truncated = |open: &mut OpenFile| {
+            let before = open.tail.size;
+            let seen = open.tail.look();
+            if open.tail.size != before {
+                open.last_growth = Instant::now();
+            }
+            matches!(seen, Ok(false))
+        };
+        let truncated: Vec<_> =
+            self.open.iter_mut().filter_map(|(&id, open)| is_truncated(open).then_some(id)).collect();
+        truncated.into_iter().try_for_each(|id| self.begin_truncated(id))
     }
 
     /// A file that became shorter or other is a new partition from its beginning. The old one goes on in a copy that is
@@ -141,12 +156,13 @@ impl Files {
     fn skip_nuls(&mut self, id: PartitionId) -> Result<(), SourceError> {
         let Some(open) = self.open.get_mut(&id) else { return Ok(()) };
         let Ok(content) = open.tail.file.content() else { return Ok(()) };
-        let nuls = match leading_nuls(&content, open.tail.size) {
+        let nuls = match leading_nuls(&content, open.nuls, open.tail.size) {
             Ok(Some(0)) => {
                 open.is_begun = true;
                 return Ok(());
             }
             Ok(None) => {
+                open.nuls = open.tail.size;
                 open.is_done = self.context.drain;
                 return Ok(());
             }
@@ -300,9 +316,9 @@ fn row_of(open: &OpenFile) -> PartitionRow {
     }
 }
 
-/// How many NULs a file begins with; `None` while nothing else follows them, as more may come.
-pub fn leading_nuls(content: &Content, size: u64) -> io::Result<Option<u64>> {
-    let (mut window, mut at, mut length) = (Vec::new(), 0, NULS_MIN);
+/// How many NULs a file begins with, at least `at`; `None` while nothing else follows them, as more may come.
+pub fn leading_nuls(content: &Content, mut at: u64, size: u64) -> io::Result<Option<u64>> {
+    let (mut window, mut length) = (Vec::new(), NULS_MIN);
     while at < size {
         window.clear();
         content.read(&mut window, at, (size - at).min(length))?;

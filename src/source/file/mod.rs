@@ -4,6 +4,7 @@
 //! stream takes nothing and while memory is short, files are still found, opened and looked at. One thread per delivery
 //! stream: it waits for file system events, or for the poll interval, and gives each file with news one chunk in turn.
 
+mod alike;
 mod content;
 mod copies;
 mod discover;

@@ -48,18 +48,18 @@ impl TailedFile {
     /// `prefix` is the chain that the journal has for this partition; without one, it begins here.
     pub fn new(id: PartitionId, content: Arc<Content>, path: PathBuf, checkpoint: u64, prefix: Option<Prefix>) -> Self {
         let prefix = prefix.filter(|p| p.at() <= checkpoint).unwrap_or_else(|| Prefix::beginning_at(checkpoint));
-        let mut recent = Vec::new();
-        let sampled = checkpoint.min(CHECKED as u64);
-        // Without the sample a file that is rewritten before the first read passes for the old one; no worse than before.
-        if content.is_unpacked() || content.read(&mut recent, checkpoint - sampled, sampled).is_err() {
-            recent.clear();
-        }
-        Self {
+        let is_plain = !content.is_unpacked();
+        let file = Self {
             id,
             place: Mutex::new(Place { path, key: content.key, content: Some(content) }),
             checkpoint: AtomicU64::new(checkpoint),
-            read: Mutex::new(ReadSoFar { position: checkpoint, prefix: Some(prefix), recent }),
+            read: Mutex::new(ReadSoFar { position: checkpoint, prefix: Some(prefix), recent: Vec::new() }),
+        };
+        if is_plain {
+            // At most one block, while it is surely there: it may be truncated before more is read.
+            file.passed_to(checkpoint);
         }
+        file
     }
 
     /// The path under which it was seen last.
