@@ -217,7 +217,12 @@ fn the_nuls_of_a_writer_without_append_are_skipped() {
     writer.write_all_at(b"4\n", 100_000).expect("a line far behind");
     hydrant.signal(rustix::process::Signal::CONT);
     scene.arrive(&["1", "2", "3", "4"]);
-    scene.ends_with(hydrant, &["1", "2", "3", "4"]);
+    scene.settled("app.log", 100_002);
+    hydrant.kill_9();
+    scene.truncate("app.log");
+    writer.write_all_at(b"5\n", 200_000).expect("a line far behind");
+    Hydrant::drain(&scene.scratch, &scene.config);
+    scene.arrive(&["1", "2", "3", "4", "5"]);
 }
 
 #[test]
@@ -232,6 +237,30 @@ fn bytes_that_nobody_could_read_are_reported() {
     scene.truncate("app.log");
     wait_until("the loss is in the log", || hydrant.said("lost_bytes=22") == 1);
     scene.ends_with(hydrant, &["1"]);
+}
+
+/// `gone_since` is set back by more than the configured hours, as if the time had passed.
+#[test]
+fn a_file_that_is_gone_is_remembered_for_a_while_and_then_forgotten() {
+    let scene = Scene::new();
+    scene.scratch.log("app.log.gone", "1\n");
+    scene.scratch.log("app.log", "2\n");
+    let hydrant = scene.run();
+    scene.arrive(&["1", "2"]);
+    fs::remove_file(scene.path("app.log.gone")).expect("a log removed");
+    let count = |condition: &str| journal::partitions(&scene.scratch, condition);
+    wait_until("it is known to be gone", || count("gone_since IS NOT NULL") == 1);
+    hydrant.terminate().expect_code(0);
+    Hydrant::drain(&scene.scratch, &scene.config);
+    assert_eq!(count("1"), 2);
+    let set_back = "UPDATE source_partition SET gone_since = gone_since - 169 * 3600 * 1000, checkpoint = checkpoint";
+    rusqlite::Connection::open(journal::journal_path(&scene.scratch))
+        .expect("the journal")
+        .execute(set_back, [])
+        .expect("set back");
+    Hydrant::drain(&scene.scratch, &scene.config);
+    assert_eq!((count("1"), count("gone_since IS NULL")), (1, 1), "the living one is kept");
+    scene.arrive(&["1", "2"]);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use super::content::Content;
 use super::copies::{Copy, Origin};
 use super::discover::Discovery;
 use super::identity::{Evidence, FileKey};
-use super::let_go::{Orphan, leading_nuls};
+use super::let_go::Orphan;
 use super::prefix::Prefix;
 use super::recognise::{Found, NewFile};
 use super::tail::Tail;
@@ -76,7 +76,7 @@ pub struct OpenFile {
     /// With `--drain`: where the present end was, and whether it has been reached.
     pub target: u64,
     pub is_done: bool,
-    /// Whether it is known that no run of NULs lies before its first record.
+    /// Whether it is known that no run of NULs lies before its first record, as truncation may leave there.
     pub(super) is_begun: bool,
     /// NULs that are known to lie there, in bytes.
     pub(super) nuls: u64,
@@ -210,6 +210,9 @@ impl Files {
             }
             info!(%path, position = file.checkpoint, "a file is read that was not seen before");
             self.open_partition(id, file.content, file.path, Position(file.checkpoint), None);
+            if file.is_rewritten {
+                self.expect_nuls(id)?;
+            }
         }
         Ok(())
     }
@@ -266,7 +269,6 @@ impl Files {
                 return;
             }
         };
-        let begun = content.clone();
         let file = Arc::new(TailedFile::new(id, content, path, at.0, prefix));
         self.missing.remove(&id);
         self.unfound.remove(&id);
@@ -280,12 +282,9 @@ impl Files {
             let from = Position(size.max(at.0));
             self.events.push_back(SourceEvent::Unreadable { partition: id, name, from, is_cut: true });
         }
-        // What an earlier life took for the beginning of a record stays one.
-        let is_begun = at.0 > 0 || !cuts.is_empty() || leading_nuls(&begun, 0, size).is_ok_and(|nuls| nuls == Some(0));
         let mut tail = Tail::new(file, at.0, cuts.into_iter().map(|cut| cut.0).collect());
-        // With NULs at its beginning the next look has to find out what they are.
-        tail.size = if is_begun { size } else { 0 };
-        self.open.insert(id, OpenFile { is_begun, ..OpenFile::new(tail) });
+        tail.size = size;
+        self.open.insert(id, OpenFile::new(tail));
         self.by_key.insert(key, id);
     }
 

@@ -122,7 +122,7 @@ impl Files {
         let ids = self.journal(|journal, stream| journal.register(stream, std::slice::from_ref(&row)))?;
         if let Some(&id) = ids.first() {
             self.open_partition(id, content, path, Position(0), None);
-            self.skip_nuls(id)?;
+            self.expect_nuls(id)?;
         }
         Ok(())
     }
@@ -152,9 +152,17 @@ impl Files {
         }
     }
 
+    /// A file that was truncated may begin with NULs, now or later.
+    pub(super) fn expect_nuls(&mut self, id: PartitionId) -> Result<(), SourceError> {
+        if let Some(open) = self.open.get_mut(&id).filter(|open| open.tail.position == 0) {
+            open.is_begun = false;
+        }
+        self.skip_nuls(id)
+    }
+
     /// A writer that was at a later place when its file was truncated leaves a run of NULs before what it writes next.
     fn skip_nuls(&mut self, id: PartitionId) -> Result<(), SourceError> {
-        let Some(open) = self.open.get_mut(&id) else { return Ok(()) };
+        let Some(open) = self.open.get_mut(&id).filter(|open| !open.is_begun) else { return Ok(()) };
         let Ok(content) = open.tail.file.content() else { return Ok(()) };
         let nuls = match leading_nuls(&content, open.nuls, open.tail.size) {
             Ok(Some(0)) => {
@@ -317,7 +325,7 @@ fn row_of(open: &OpenFile) -> PartitionRow {
 }
 
 /// How many NULs a file begins with, at least `at`; `None` while nothing else follows them, as more may come.
-pub fn leading_nuls(content: &Content, mut at: u64, size: u64) -> io::Result<Option<u64>> {
+fn leading_nuls(content: &Content, mut at: u64, size: u64) -> io::Result<Option<u64>> {
     let (mut window, mut length) = (Vec::new(), NULS_MIN);
     while at < size {
         window.clear();

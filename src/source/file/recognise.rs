@@ -39,6 +39,8 @@ pub struct NewFile {
     pub checkpoint: u64,
     pub evidence: Evidence,
     pub copy_of: Option<PartitionId>,
+    /// Whether the journal knows another content of the same file.
+    pub is_rewritten: bool,
 }
 
 impl NewFile {
@@ -87,7 +89,10 @@ impl Files {
         }
         let checkpoint = self.first_checkpoint(&content)?;
         let evidence = Evidence::take(&content, checkpoint, Prefix::beginning_at(checkpoint).link_before(checkpoint))?;
-        Ok(Some(Found::New(NewFile { content, path: path.to_owned(), checkpoint, evidence, copy_of: None })))
+        let FileKey { device, inode } = content.key;
+        let is_rewritten = self.dormant.iter().any(|row| row.device == device && row.inode == inode);
+        let path = path.to_owned();
+        Ok(Some(Found::New(NewFile { content, path, checkpoint, evidence, copy_of: None, is_rewritten })))
     }
 
     /// The journalled partition that the file is, the one seen last first.
