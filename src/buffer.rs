@@ -66,6 +66,11 @@ impl Buffer {
         self.set.add(partition, range);
     }
 
+    /// Says that nothing in the source shows where the last record of `partition` ends: the set keeps the place.
+    pub fn cut(&mut self, partition: PartitionId) {
+        self.set.cut(partition);
+    }
+
     /// Whether the size hint is reached.
     pub fn is_full(&self) -> bool {
         !self.is_empty() && self.bytes >= self.hints.size

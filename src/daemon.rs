@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::config::model::{Config, DeliveryStreamConfig};
 use crate::config::{self};
+use crate::deletion::{self, Deletion};
 use crate::destination::retry::RetryLimits;
 use crate::journal::{Journal, JournalError, OpenError, Opened, Start};
 use crate::memory::MemoryBudget;
@@ -72,6 +74,10 @@ struct Daemon {
     failed: CancellationToken,
     fatal: Arc<Mutex<Option<DaemonError>>>,
     manager: ServiceManager,
+    /// What decides over the deletion of delivered files.
+    configured: watch::Sender<Vec<DeliveryStreamConfig>>,
+    /// Cancelled before streams stop: without their sources nobody reads a deleted file on.
+    keep_files: CancellationToken,
 }
 
 struct Running {
@@ -120,14 +126,18 @@ pub async fn run(config: Config, options: Options) -> Result<End, DaemonError> {
         failed: CancellationToken::new(),
         fatal: Arc::default(),
         manager: ServiceManager::new(),
+        configured: watch::Sender::new(config.delivery_streams.clone()),
+        keep_files: CancellationToken::new(),
     };
     for stream in config.delivery_streams {
         daemon.start(stream, None);
     }
     daemon.manager.ready();
     let keeper = tokio::spawn(keep_copy(journal.clone()));
+    let deletion = daemon.begin_deletion();
     let result = daemon.supervise(signals).await;
     keeper.abort();
+    daemon.end_deletion(deletion, &result).await;
     let copied = tokio::task::spawn_blocking(move || journal.write_copy());
     if let Err(error) = crate::pool::join(copied).await {
         warn!(%error, "the checkpoint copy could not be written");
@@ -184,6 +194,7 @@ impl Daemon {
             }
         }
         info!("stopping: delivering what is buffered");
+        self.keep_files.cancel();
         self.manager.stopping();
         let timeout = self.config.shutdown_timeout;
         let names = self.streams.keys().cloned().collect();
@@ -201,6 +212,33 @@ impl Daemon {
             Some(running) => Err(DaemonError::GivenUp { stream: running.config.name.clone() }),
             None => Ok(End::Drained),
         }
+    }
+
+    /// Deletes delivered files from time to time. A drain does so once, at its end.
+    fn begin_deletion(&self) -> Option<JoinHandle<()>> {
+        let configured = self.configured.subscribe();
+        let task = || deletion::run(self.deletion(), configured, self.keep_files.clone());
+        (!self.options.drain).then(|| tokio::spawn(task()))
+    }
+
+    /// Ends the deletion before the process ends, and does not wait for a file system that hangs. What a drain does not
+    /// manage in time the next one does.
+    async fn end_deletion(&self, task: Option<JoinHandle<()>>, result: &Result<End, DaemonError>) {
+        if self.options.drain && matches!(result, Ok(End::Drained)) {
+            let (mut deletion, keep_files) = (self.deletion(), self.keep_files.clone());
+            let look = tokio::task::spawn_blocking(move || deletion.look(|| !keep_files.is_cancelled()));
+            let _ = tokio::time::timeout(self.config.shutdown_timeout.max(ABANDON), look).await;
+        }
+        self.keep_files.cancel();
+        if let Some(task) = task
+            && let Ok(Err(error)) = tokio::time::timeout(ABANDON, task).await
+        {
+            error!(%error, "the deletion of delivered files failed");
+        }
+    }
+
+    fn deletion(&self) -> Deletion {
+        Deletion::new(self.environment.journal.state_dir().to_owned(), &self.config.delivery_streams)
     }
 
     /// Starts a stream, once a predecessor of the same name has ended.
@@ -261,6 +299,7 @@ impl Daemon {
                 if (&new.state_dir, new.memory_limit) != (&self.config.state_dir, self.config.memory_limit) {
                     warn!("`state_dir` and `memory_limit_mb` take effect at the next start");
                 }
+                self.configured.send_replace(new.delivery_streams.clone());
                 let is_same = |running: &Running| new.delivery_streams.contains(&running.config);
                 let changed: Vec<_> = self
                     .streams

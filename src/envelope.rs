@@ -8,10 +8,12 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::record::OversizeRecord;
+use crate::record::{Chunk, OversizeRecord};
 
 /// Code for a record that is longer than `max_record_kb`.
 pub const RECORD_TOO_LARGE: &str = "Hydrant.RecordTooLarge";
+/// Code for a record that a processor has refused.
+pub const PROCESSING_FAILED: &str = "Hydrant.ProcessingFailed";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -41,10 +43,47 @@ pub fn record_too_large(record: &OversizeRecord, now: Timestamp) -> Bytes {
         arrival_timestamp: record.arrival.as_millisecond(),
         attempt_ending_timestamp: now.as_millisecond(),
     };
-    // Strings and numbers always serialize.
-    let mut line = serde_json::to_vec(&envelope).unwrap_or_default();
-    line.push(b'\n');
-    Bytes::from(line)
+    envelope.line()
+}
+
+/// The line for a record that processing has refused for `reason`.
+pub fn processing_failed(raw: &[u8], reason: &str, place: &str, arrival: Timestamp, now: Timestamp) -> Bytes {
+    let envelope = ProcessingFailed {
+        raw_data: STANDARD.encode(raw),
+        error_code: PROCESSING_FAILED,
+        error_message: format!("{reason}; {place}"),
+        attempts_made: 1,
+        arrival_timestamp: arrival.as_millisecond(),
+        attempt_ending_timestamp: now.as_millisecond(),
+    };
+    envelope.line()
+}
+
+/// The line for a record that failed under an earlier configuration and passes under this one.
+pub fn failed_before(chunk: &Chunk, index: usize, now: Timestamp) -> Bytes {
+    let place = place(chunk, index);
+    processing_failed(
+        &chunk.bytes(index, index + 1),
+        "the record failed under an earlier configuration",
+        &place,
+        chunk.arrival,
+        now,
+    )
+}
+
+/// Where record `index` of a chunk stands, for people.
+pub fn place(chunk: &Chunk, index: usize) -> String {
+    let range = chunk.range(index, index + 1);
+    format!("position {} to {} of {}", range.start, range.end, chunk.partition.name())
+}
+
+impl ProcessingFailed<'_> {
+    fn line(&self) -> Bytes {
+        // Strings and numbers always serialize.
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        Bytes::from(line)
+    }
 }
 
 #[cfg(test)]

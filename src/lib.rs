@@ -4,23 +4,26 @@
 //! its positions. [`stream`] is the whole data path of one delivery stream on one page; start there.
 //!
 //! 1. [`source`] tails files and cuts them into chunks of records.
-//! 2. [`partition`] evaluates prefixes and makes object keys.
-//! 3. [`buffer`] (pure) collects records until a buffering hint is reached; [`positions`] says exactly which.
-//! 4. [`encode`] forms and compresses the payload while records arrive, on the compute [`pool`].
-//! 5. [`delivery`] takes a sealed buffer to its [`destination`], through the journal first; [`output`] knows which there are,
+//! 2. [`processing`] makes of each record what the configuration says, a chunk at a time on the compute pool.
+//! 3. [`partition`] evaluates prefixes and makes object keys.
+//! 4. [`buffer`] (pure) collects records until a buffering hint is reached; [`positions`] says exactly which.
+//! 5. [`encode`] forms and compresses the payload while records arrive, on the compute [`pool`].
+//! 6. [`delivery`] takes a sealed buffer to its [`destination`], through the journal first; [`output`] knows which there are,
 //!    [`envelope`] how failed records look.
-//! 6. [`ledger`] (pure) says where the checkpoints are, and [`journal`] makes them durable. After a crash [`recovery`] asks
+//! 7. [`ledger`] (pure) says where the checkpoints are, and [`journal`] makes them durable. After a crash [`recovery`] asks
 //!    it where each record went.
 //!
 //! Around them: [`config`] is what the operator writes, [`memory`] bounds what all streams hold, [`account`] and [`status`]
 //! count and show, [`daemon`] starts, supervises, reloads and stops, [`notify`] tells the service manager, and [`cli`] is
-//! the command line.
+//! the command line. [`delivered`] tells from outside how far a file has been delivered, and [`deletion`] acts on it.
 
 pub mod account;
 pub mod buffer;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod deletion;
+pub mod delivered;
 pub mod delivery;
 pub mod destination;
 pub mod encode;
@@ -34,6 +37,7 @@ pub mod output;
 pub mod partition;
 pub mod pool;
 pub mod positions;
+pub mod processing;
 pub mod record;
 pub mod recovery;
 pub mod source;

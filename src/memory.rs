@@ -164,6 +164,15 @@ impl StreamBudget {
         }
     }
 
+    /// Takes `bytes` whether they are there or not: for what processing has made of records beyond the memory that was
+    /// granted for it. Reading waits until what is too much has been given back.
+    pub fn overdraw(&self, bytes: u64) -> Permit {
+        if let Some(member) = self.budget.members().by_id.get_mut(&self.id) {
+            member.used += bytes;
+        }
+        Permit { id: self.id, budget: self.budget.clone(), bytes: AtomicU64::new(bytes) }
+    }
+
     /// Says how many bytes sealing this stream's largest buffers would set free.
     pub fn set_sealable(&self, bytes: u64) {
         self.sealable.store(bytes, Ordering::Relaxed);

@@ -20,6 +20,8 @@ use crate::journal::Kind;
 use crate::partition::{object_key, random_string};
 use place::Places;
 
+/// The name of the output for records that succeed.
+pub const DESTINATION: &str = "destination";
 /// Error output type of records that could not be processed.
 pub const PROCESSING_FAILED: &str = "processing-failed";
 
@@ -56,7 +58,8 @@ impl Outputs {
         let mut places = Places { room, opened: Vec::new() };
         let delimiter = config.output_delimiter.as_slice();
         let SourceConfig::File(file) = &config.source;
-        let is_same_delimiter = file.record_delimiter == delimiter;
+        // What ends a record in the source must be those very bytes: in UTF-16 they are others.
+        let is_same_delimiter = file.delimiter_in(file.encoding) == delimiter;
         let output = |name, kind, place, to: &DestinationConfig, hints: &BufferingHints, compression| {
             Arc::new(Output {
                 name,
@@ -71,7 +74,7 @@ impl Outputs {
         };
         let to = &config.destination;
         let place = places.open(to).await?;
-        let destination = output("destination", Kind::Fate, place, to, &config.buffering, config.compression);
+        let destination = output(DESTINATION, Kind::Fate, place, to, &config.buffering, config.compression);
         let error = &config.error_output;
         let processing_failed = Arc::new(Output {
             name: PROCESSING_FAILED,

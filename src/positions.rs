@@ -1,9 +1,10 @@
 //! Sets of records, by the positions that they cover in their source partitions.
 //!
-//! Always true: the ranges of one partition are ascending, do not touch and are not empty. Records are added in the order
-//! of their positions, which is the order in which a source is read.
+//! Always true: the ranges of one partition are ascending and not empty, and they touch only at a cut: a place where records
+//! end though nothing in the source says so. Records are added in the order of their positions, which is the order in which a
+//! source is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::{PartitionId, Position, PositionRange};
 
@@ -11,15 +12,33 @@ use crate::record::{PartitionId, Position, PositionRange};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecordSet {
     by_partition: BTreeMap<PartitionId, Vec<PositionRange>>,
+    /// Partitions whose last range ends at a cut.
+    cut: BTreeSet<PartitionId>,
 }
 
 impl RecordSet {
     /// Adds records behind those that are there. What overlaps is kept once.
     pub fn add(&mut self, partition: PartitionId, range: PositionRange) {
         let ranges = self.by_partition.entry(partition).or_default();
+        let is_cut = self.cut.remove(&partition);
         match ranges.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            Some(last) if range.start < last.end || (range.start == last.end && !is_cut) => {
+                last.end = last.end.max(range.end);
+            }
             _ => ranges.push(range),
+        }
+    }
+
+    /// Keeps the end of what `partition` has by now: what is added behind it becomes a range of its own.
+    pub fn cut(&mut self, partition: PartitionId) {
+        self.cut.insert(partition);
+    }
+
+    /// Adds ranges as they were kept: where two of them touch, there is a cut.
+    pub fn add_kept(&mut self, partition: PartitionId, ranges: impl IntoIterator<Item = PositionRange>) {
+        for range in ranges {
+            self.cut(partition);
+            self.add(partition, range);
         }
     }
 
@@ -48,6 +67,7 @@ impl RecordSet {
 
     /// Takes out everything of `partition`, and says how many positions (bytes, for a file) that were.
     pub fn remove(&mut self, partition: PartitionId) -> u64 {
+        self.cut.remove(&partition);
         let ranges = self.by_partition.remove(&partition).unwrap_or_default();
         ranges.iter().map(|range| range.end.0 - range.start.0).sum()
     }
@@ -143,6 +163,25 @@ mod tests {
         fn any_bytes_decode_or_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let _ = decode_ranges(&bytes);
         }
+    }
+
+    #[test]
+    fn a_cut_is_kept_and_survives_the_encoding() {
+        let (mut set, mut again) = (RecordSet::default(), RecordSet::default());
+        let (file, other) = (PartitionId(7), PartitionId(8));
+        set.add(file, PositionRange::new(0, 10));
+        set.cut(file);
+        set.add(other, PositionRange::new(0, 5));
+        set.add(file, PositionRange::new(10, 20));
+        set.add(file, PositionRange::new(20, 30));
+        assert_eq!(set.ranges(file), [PositionRange::new(0, 10), PositionRange::new(10, 30)]);
+        for (partition, ranges) in set.iter() {
+            again.add_kept(partition, decode_ranges(&encode_ranges(ranges)).unwrap());
+        }
+        assert_eq!(again, set);
+        again.add(file, PositionRange::new(30, 40));
+        assert_eq!(again.end(file), Some(Position(40)));
+        assert_eq!(again.ranges(file).len(), 2);
     }
 
     #[test]

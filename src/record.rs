@@ -50,6 +50,15 @@ pub trait SourcePartition: Send + Sync {
     fn read_so_far(&self) -> Option<(Position, String)> {
         None
     }
+    /// The last header line that was skipped, as it stands in the source and without its line end: at most 64 KB of it. For
+    /// the names of columns.
+    fn header(&self) -> Option<Bytes> {
+        None
+    }
+    /// How the source's text is encoded, where the source itself says so (a byte order mark); else the configuration does.
+    fn encoding(&self) -> Option<&'static encoding_rs::Encoding> {
+        None
+    }
     /// Everything before `checkpoint` is settled: the source may let go of it.
     fn settled(&self, checkpoint: Position);
 }
@@ -64,10 +73,16 @@ pub struct Chunk {
     pub data: Bytes,
     /// For each record the offset in `data` just behind its delimiter; the last one is `data.len()`. Never empty.
     pub ends: Arc<Vec<u32>>,
-    /// Length of the delimiter at the end of each record.
+    /// Length of the delimiter at the end of each record, in bytes of the source's encoding.
     pub delimiter_len: u32,
-    /// Whether the last record ends without a delimiter, as the last line of a file may.
+    /// Whether the last record ends without a delimiter, as the last line of a file may. Reading again, nothing in the source
+    /// may say that a record ends there: the journal keeps the place.
     pub last_is_bare: bool,
+    /// Where each record ends in the source, counted from `start`, if that is not where it ends in `data`.
+    pub source_ends: Option<Arc<Vec<u64>>>,
+    /// What processing has left: `data` holds for each record of the source so many records, none or several too, and
+    /// their bytes as they leave, delimiters included.
+    pub made: Option<Arc<Vec<u32>>>,
     /// When the records were read: Firehose's approximate arrival time.
     pub arrival: Timestamp,
     /// Memory that this chunk holds; given back when the last clone is dropped.
@@ -84,15 +99,92 @@ impl Chunk {
         if index == 0 { 0 } else { self.ends[index - 1] }
     }
 
+    /// Bytes of the records `from..to` in `data`.
+    pub fn len(&self, from: usize, to: usize) -> u64 {
+        u64::from(self.ends[to - 1] - self.record_start(from))
+    }
+
+    /// How many records leave for the source's records `from..to`.
+    pub fn made(&self, from: usize, to: usize) -> u64 {
+        match &self.made {
+            Some(made) => made[from..to].iter().map(|&made| u64::from(made)).sum(),
+            None => (to - from) as u64,
+        }
+    }
+
+    /// The position at which the source's record `index` begins.
+    pub fn position(&self, index: usize) -> Position {
+        if index == 0 { self.start } else { self.end_position(index - 1) }
+    }
+
+    /// The position behind the source's record `index`.
+    pub fn end_position(&self, index: usize) -> Position {
+        let end = self.source_ends.as_ref().map_or_else(|| u64::from(self.ends[index]), |ends| ends[index]);
+        Position(self.start.0 + end)
+    }
+
+    /// How many records, from the record `from` on, end at `until` or before it; at least one.
+    pub fn records_until(&self, from: usize, until: Position) -> usize {
+        let until = until.0.saturating_sub(self.start.0);
+        let whole = match &self.source_ends {
+            Some(ends) => ends[from..].partition_point(|&end| end <= until),
+            None => self.ends[from..].partition_point(|&end| u64::from(end) <= until),
+        };
+        whole.max(1)
+    }
+
+    /// Whether nothing in the source says that the record before `index` ends there.
+    pub fn is_cut(&self, index: usize) -> bool {
+        self.last_is_bare && index == self.records()
+    }
+
     /// The positions that the records `from..to` cover.
     pub fn range(&self, from: usize, to: usize) -> PositionRange {
-        let base = self.start.0;
-        PositionRange::new(base + u64::from(self.record_start(from)), base + u64::from(self.ends[to - 1]))
+        PositionRange { start: self.position(from), end: self.end_position(to - 1) }
     }
 
     /// The records `from..to` with their delimiters.
     pub fn bytes(&self, from: usize, to: usize) -> Bytes {
         self.data.slice(self.record_start(from) as usize..self.ends[to - 1] as usize)
+    }
+
+    /// The records before `index`; at least one.
+    pub fn until(&self, index: usize) -> Self {
+        if index == self.records() {
+            return self.clone();
+        }
+        Self {
+            data: self.data.slice(..self.ends[index - 1] as usize),
+            ends: Arc::new(self.ends[..index].to_vec()),
+            last_is_bare: false,
+            source_ends: self.source_ends.as_ref().map(|ends| Arc::new(ends[..index].to_vec())),
+            made: self.made.as_ref().map(|made| Arc::new(made[..index].to_vec())),
+            ..self.clone()
+        }
+    }
+
+    /// The records from `index` on; at least one.
+    pub fn from(&self, index: usize) -> Self {
+        let (start, base) = (self.position(index), self.record_start(index));
+        let moved = start.0 - self.start.0;
+        Self {
+            start,
+            data: self.data.slice(base as usize..),
+            ends: Arc::new(self.ends[index..].iter().map(|end| end - base).collect()),
+            source_ends: self
+                .source_ends
+                .as_ref()
+                .map(|ends| Arc::new(ends[index..].iter().map(|end| end - moved).collect())),
+            made: self.made.as_ref().map(|made| Arc::new(made[index..].to_vec())),
+            ..self.clone()
+        }
+    }
+
+    /// Record `index` without its delimiter. Not for what processing has made.
+    pub fn record(&self, index: usize) -> &[u8] {
+        let is_bare = self.last_is_bare && index + 1 == self.records();
+        let end = self.ends[index] - if is_bare { 0 } else { self.delimiter_len };
+        &self.data[self.record_start(index) as usize..end as usize]
     }
 }
 

@@ -12,8 +12,8 @@ use tracing::{error, info, warn};
 
 use crate::destination::retry::{AttemptObserver, RetryLimits, exists_until_answered};
 use crate::destination::{AttemptError, Existence, Put};
-use crate::journal::{DeliveryRow, DeliveryRowId, JournalError, Kind, StreamRow};
-use crate::output::{Locator, Outputs, Place, Room};
+use crate::journal::{DeliveryRow, DeliveryRowId, Intent, JournalError, Kind, StreamRow};
+use crate::output::{DESTINATION, Locator, Outputs, Place, Room};
 use crate::positions::RecordSet;
 use crate::record::{PartitionId, Position, PositionRange};
 use crate::status::StreamStatus;
@@ -30,25 +30,46 @@ pub enum Owner {
     Pending(DeliveryRowId),
 }
 
+/// What of a record a delivery holds. A record that processing made several of may have gone to both the destination and
+/// the error output, and each asks on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    Delivered,
+    Failed,
+    Copied,
+}
+
+impl Part {
+    const ALL: [Self; 3] = [Self::Delivered, Self::Failed, Self::Copied];
+
+    fn of(intent: &Intent) -> Self {
+        match intent.kind {
+            Kind::Copy => Self::Copied,
+            Kind::Fate if intent.output == DESTINATION => Self::Delivered,
+            Kind::Fate => Self::Failed,
+        }
+    }
+}
+
 /// The owners of all records above the checkpoints. Pure.
 #[derive(Debug, Default)]
 pub struct Owners {
     /// For each partition, by the first position of a range: its end and its owner. Ranges do not overlap.
-    ranges: HashMap<(Kind, PartitionId), BTreeMap<u64, (u64, Owner)>>,
+    ranges: HashMap<(Part, PartitionId), BTreeMap<u64, (u64, Owner)>>,
 }
 
 impl Owners {
-    pub fn add(&mut self, kind: Kind, set: &RecordSet, owner: Owner) {
+    pub fn add(&mut self, part: Part, set: &RecordSet, owner: Owner) {
         for (partition, ranges) in set.iter() {
-            let known = self.ranges.entry((kind, partition)).or_default();
+            let known = self.ranges.entry((part, partition)).or_default();
             known.extend(ranges.iter().map(|range| (range.start.0, (range.end.0, owner))));
         }
     }
 
     /// The owner of the record at `position`, and the position up to which that holds.
-    pub fn at(&self, kind: Kind, partition: PartitionId, position: Position) -> (Option<Owner>, Position) {
+    pub fn at(&self, part: Part, partition: PartitionId, position: Position) -> (Option<Owner>, Position) {
         let never = Position(u64::MAX);
-        let Some(known) = self.ranges.get(&(kind, partition)) else { return (None, never) };
+        let Some(known) = self.ranges.get(&(part, partition)) else { return (None, never) };
         if let Some((_, &(end, owner))) = known.range(..=position.0).next_back()
             && position.0 < end
         {
@@ -60,21 +81,21 @@ impl Owners {
 
     /// Nothing before `position` is asked for any more.
     pub fn forget_before(&mut self, partition: PartitionId, position: Position) {
-        for kind in [Kind::Fate, Kind::Copy] {
-            let Some(known) = self.ranges.get_mut(&(kind, partition)) else { continue };
+        for part in Part::ALL {
+            let Some(known) = self.ranges.get_mut(&(part, partition)) else { continue };
             while known.first_key_value().is_some_and(|(_, (end, _))| *end <= position.0) {
                 known.pop_first();
             }
             if known.is_empty() {
-                self.ranges.remove(&(kind, partition));
+                self.ranges.remove(&(part, partition));
             }
         }
     }
 
     /// What lay at `from` and behind it is gone; what comes there now is new.
     pub fn truncate(&mut self, partition: PartitionId, from: Position) {
-        for kind in [Kind::Fate, Kind::Copy] {
-            let Some(known) = self.ranges.get_mut(&(kind, partition)) else { continue };
+        for part in Part::ALL {
+            let Some(known) = self.ranges.get_mut(&(part, partition)) else { continue };
             known.retain(|&start, (end, _)| {
                 *end = (*end).min(from.0);
                 start < *end
@@ -84,8 +105,8 @@ impl Owners {
 
     /// What pending deliveries held of `partition` is new, should it come back.
     pub fn forget_pending(&mut self, partition: PartitionId) {
-        for kind in [Kind::Fate, Kind::Copy] {
-            if let Some(known) = self.ranges.get_mut(&(kind, partition)) {
+        for part in Part::ALL {
+            if let Some(known) = self.ranges.get_mut(&(part, partition)) {
                 known.retain(|_, (_, owner)| *owner == Owner::Settled);
             }
         }
@@ -257,7 +278,7 @@ impl AttemptObserver for AskingObserver<'_> {
 
 impl Recovered {
     fn note(&mut self, row: &DeliveryRow, owner: Owner) {
-        self.owners.add(row.intent.kind, &row.intent.set, owner);
+        self.owners.add(Part::of(&row.intent), &row.intent.set, owner);
         for (partition, ranges) in row.intent.set.iter() {
             let ends = |range: &PositionRange| [range.start, range.end];
             self.cuts.entry(partition).or_default().extend(ranges.iter().flat_map(ends));
@@ -287,7 +308,7 @@ mod tests {
                 let owner = if is_settled { Owner::Settled } else { Owner::Pending(DeliveryRowId(index as i64)) };
                 let mut set = RecordSet::default();
                 set.add(file, range);
-                owners.add(Kind::Fate, &set, owner);
+                owners.add(Part::Delivered, &set, owner);
                 naive[range.start.0 as usize..range.end.0 as usize].fill(Some(owner));
             }
             owners.forget_before(file, Position(forget));
@@ -295,14 +316,14 @@ mod tests {
             naive[truncate as usize..].fill(None);
             let mut position = forget;
             while position < 150 {
-                let (owner, until) = owners.at(Kind::Fate, file, Position(position));
+                let (owner, until) = owners.at(Part::Delivered, file, Position(position));
                 prop_assert!(until.0 > position);
                 for p in position..until.0.min(150) {
                     prop_assert_eq!(owner, naive[p as usize], "at {}", p);
                 }
                 position = until.0;
             }
-            prop_assert_eq!(owners.at(Kind::Copy, file, Position(0)).0, None);
+            prop_assert_eq!(owners.at(Part::Copied, file, Position(0)).0, None);
         }
     }
 }

@@ -38,9 +38,10 @@ use crate::failpoint;
 use crate::journal::{DeliveryRowId, Intent, Journal, JournalError, Kind, StreamRow};
 use crate::ledger::{HolderId, Ledger, OutOfOrder};
 use crate::memory::{MemoryBudget, StreamBudget};
-use crate::output::{Output, Outputs, Room};
+use crate::output::{DESTINATION, Output, Outputs, Room};
 use crate::pool::ComputePool;
 use crate::positions::RecordSet;
+use crate::processing::{self, Arrival, Processed, Processing, Stage};
 use crate::record::{PartitionId, Position, SourcePartition};
 use crate::recovery::{Asking, Owners, RecoveryError, recover};
 use crate::source::file::FileSource;
@@ -91,6 +92,8 @@ pub enum StreamError {
     Thread(#[source] std::io::Error),
     #[error("a glob of the source cannot be used")]
     Glob(#[from] globset::Error),
+    #[error("a processor cannot be used")]
+    Processing(#[from] processing::ConfigError),
     #[error("a destination cannot be opened")]
     Destination(#[from] AttemptError),
     #[error(transparent)]
@@ -115,6 +118,9 @@ pub async fn run(
     let asking = Asking { limits: *limits, cancel: &life.abandon, status: &status };
     let Some(recovered) = recover(&row, &outputs, room, &asking).await? else { return Ok(()) };
 
+    let SourceConfig::File(file) = &config.source;
+    let steps = file.encodings().into_iter().map(|encoding| (encoding, config.steps(encoding))).collect();
+    let processing = Processing::open(steps, &config.output_delimiter).await?.map(Arc::new);
     let (events, receiver) = mpsc::channel(CHANNEL);
     let context = SourceContext {
         stream_name: config.name.clone(),
@@ -122,16 +128,16 @@ pub async fn run(
         scanned: row.scanned,
         journal: journal.clone(),
         budget: budget.clone(),
-        copies: outputs.copies(),
+        copies: outputs.copies() + u64::from(processing.is_some()),
         cuts: recovered.cuts.clone(),
         events,
         stop: life.stop.clone(),
         drain: environment.drain,
         counters: status.source.clone(),
     };
+    let arrivals = Stage::new(receiver, processing, environment.pool.clone(), budget.clone());
     let mut stream = Stream::new(config, environment, life, row, outputs, budget, status);
     stream.resume(recovered);
-    let SourceConfig::File(file) = &config.source;
     let source = FileSource::new(file.clone(), context)?;
     let waker = source.waker();
     let stop = life.stop.clone();
@@ -140,7 +146,7 @@ pub async fn run(
         waker.call();
     });
     let ended = spawn_source(source, life)?;
-    let result = stream.run(receiver).await;
+    let result = stream.run(arrivals).await;
     life.stop.cancel();
     // Its end is waited for by whoever began this life; here its own error counts only if there is no other.
     result?;
@@ -274,16 +280,16 @@ impl Stream {
     }
 
     /// The stream from its first event to its end. When it is abandoned, whatever it waits for is dropped.
-    async fn run(&mut self, events: mpsc::Receiver<SourceEvent>) -> Result<(), StreamError> {
+    async fn run(&mut self, arrivals: Stage) -> Result<(), StreamError> {
         let cancel = self.shipping.cancel.clone();
         tokio::select! {
             biased;
             () = cancel.cancelled() => Ok(()),
-            result = self.drive(events) => result,
+            result = self.drive(arrivals) => result,
         }
     }
 
-    async fn drive(&mut self, mut events: mpsc::Receiver<SourceEvent>) -> Result<(), StreamError> {
+    async fn drive(&mut self, mut arrivals: Stage) -> Result<(), StreamError> {
         let mut is_source_done = false;
         let mut tick = tokio::time::interval(TICK);
         loop {
@@ -306,8 +312,9 @@ impl Stream {
                     self.compare();
                     self.store_checkpoints().await?;
                 }
-                event = events.recv(), if may_read => match event {
-                    Some(event) => self.take(event).await?,
+                arrival = arrivals.next(), if may_read => match arrival {
+                    Some(Arrival::Event(event)) => self.take(event).await?,
+                    Some(Arrival::Processed(processed)) => self.take_processed(processed).await?,
                     None if self.drain && !self.has_read_all && !self.stop.is_cancelled() => {
                         return Err(StreamError::SourceEnded);
                     }
@@ -336,19 +343,14 @@ impl Stream {
                 self.partitions.insert(partition.id(), partition);
             }
             SourceEvent::Chunk(chunk) => {
-                failpoint::panic_in(&self.name);
-                self.route(Kind::Fate, &chunk).await;
-                if self.makes_copies {
-                    self.route(Kind::Copy, &chunk).await;
-                }
-                let range = chunk.range(0, chunk.records());
-                self.read(chunk.partition.id(), range)?;
+                self.take_processed(Processed { source: chunk.clone(), chunk, failed: Vec::new() }).await?;
             }
             SourceEvent::Oversize(record) => {
                 let (partition, range) = (record.partition.id(), record.range);
                 self.route_oversize(record).await;
                 self.read(partition, range)?;
             }
+            SourceEvent::Skipped { partition, range } => self.read(partition, range)?,
             SourceEvent::Unreadable { partition, name, from, is_cut } => {
                 self.lose(partition, &name, from, is_cut).await?;
             }
@@ -362,6 +364,16 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    async fn take_processed(&mut self, processed: Processed) -> Result<(), StreamError> {
+        failpoint::panic_in(&self.name);
+        let Processed { source, chunk, failed } = processed;
+        self.route(&chunk, &failed).await;
+        if self.makes_copies {
+            self.route_copies(&source).await;
+        }
+        self.read(source.partition.id(), source.range(0, source.records()))
     }
 
     /// Says what sealing would set free: nothing while no more deliveries may be under way.
@@ -392,7 +404,7 @@ impl Stream {
         let shipment = Shipment {
             holder: open.holder,
             kind: output.kind,
-            is_error_output: output.name != "destination" && output.kind == Kind::Fate,
+            is_error_output: output.name != DESTINATION && output.kind == Kind::Fate,
             destination: output.place.destination.clone(),
             content_encoding: Codec::new(output.format().compression).content_encoding(),
             lane: open.lane,
@@ -459,13 +471,6 @@ impl Stream {
         };
         let copy = if self.makes_copies { with_waiting(self.copy) } else { self.copy };
         self.status.set_accounts(with_waiting(self.fate), copy);
-    }
-
-    fn account(&mut self, kind: Kind) -> &mut Account {
-        match kind {
-            Kind::Fate => &mut self.fate,
-            Kind::Copy => &mut self.copy,
-        }
     }
 
     /// The output of that name; one that this configuration does not have is taken for the destination.

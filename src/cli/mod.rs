@@ -4,6 +4,7 @@
 //! error, data to standard output.
 
 mod check;
+mod delivered;
 mod progress;
 mod run;
 
@@ -31,6 +32,7 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
+    Delivered(delivered::Arguments),
 }
 
 const ABOUT: &str = "\
@@ -43,6 +45,7 @@ Examples:
   hydrant check --config hydrant.yaml          is the configuration right?
   hydrant run --config hydrant.yaml            the daemon, until SIGTERM
   hydrant run --drain --config hydrant.yaml    everything there is now, then exit
+  hydrant delivered /var/log/app.log.1         may the file be deleted?
 
 The log goes to standard error; HYDRANT_LOG sets its level (error, warn, info, debug, trace, or per module).
 Exit status: 0 done, 1 failed at run time, 2 a wrong command line or configuration.";
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Delivered(arguments) => delivered::run(&arguments),
     }
 }
 

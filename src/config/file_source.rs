@@ -8,13 +8,37 @@ use std::time::Duration;
 use globset::GlobSet;
 
 use super::globs;
-use super::model::{FileSourceConfig, InitialPosition};
+use super::map::Map;
+use super::model::{FileSourceConfig, InitialPosition, OnDelivered};
 use super::reader::Value;
+use super::records;
 use super::text::Text;
 
 const MAX_RECORD_KB_DEFAULT: i64 = 1000;
 const FORGET_AFTER_HOURS_DEFAULT: i64 = 168;
 const DELIMITER_BYTES_MAX: usize = 16;
+const KEYS: &[&str] = &[
+    "paths",
+    "exclude",
+    "initial_position",
+    "record_delimiter",
+    "multiline_start",
+    "multiline_continue",
+    "multiline_timeout_ms",
+    "skip_header_lines",
+    "max_record_kb",
+    "on_oversize",
+    "truncated_record_terminator",
+    "encoding",
+    "skip_empty",
+    "oldest_first",
+    "on_delivered",
+    "delete_after_seconds",
+    "forget_after_hours",
+];
+/// A writer that is only slow keeps its file for an hour.
+const DELETE_AFTER_DEFAULT: i64 = 3600;
+const DELETE_AFTER_MAX: i64 = 30 * 24 * 3600;
 
 /// The source, and its globs for the checks against what Hydrant itself writes.
 pub(super) struct FileSource<'a> {
@@ -44,24 +68,25 @@ impl Excluded {
 }
 
 pub(super) fn file_source<'a>(value: &Value<'a>) -> Option<FileSource<'a>> {
-    let source = value.map(&[
-        "paths",
-        "exclude",
-        "initial_position",
-        "record_delimiter",
-        "max_record_kb",
-        "forget_after_hours",
-    ])?;
+    let source = value.map(KEYS)?;
     let watched = source.required("paths").and_then(|paths| paths_of(&paths));
     let exclude = source.get_or("exclude", <(Vec<String>, Excluded)>::default(), excluded);
     let initial_position = source.get_or("initial_position", InitialPosition::TrimHorizon, |value| {
         value.one_of(&[("trim_horizon", InitialPosition::TrimHorizon), ("latest", InitialPosition::Latest)])
     });
-    let record_delimiter = source.get_or("record_delimiter", b"\n".to_vec(), |value| delimiter(value, 1));
+    let encoding = records::encoding(&source);
+    let record_delimiter = records::record_delimiter(&source, encoding.map(|(encoding, _)| encoding));
+    let multiline = records::multiline(&source);
+    let skip_header_lines =
+        source.get_or("skip_header_lines", 0, |value| u32::try_from(value.whole(0..=1000, "")?).ok());
     let max_record_kb = source.get_or("max_record_kb", MAX_RECORD_KB_DEFAULT, |value| value.whole(1..=10_000, ""));
     let forget_after_hours =
         source.get_or("forget_after_hours", FORGET_AFTER_HOURS_DEFAULT, |value| value.whole(1..=8760, ""));
-    let (watched, (exclude, excluded)) = (watched?, exclude?);
+    let on_oversize = records::on_oversize(&source, encoding.map(|(encoding, _)| encoding));
+    let skip_empty = source.get_or("skip_empty", false, Value::boolean);
+    let oldest_first = source.get_or("oldest_first", false, Value::boolean);
+    let on_delivered = on_delivered(&source);
+    let (watched, (exclude, excluded), (encoding, is_order_by_mark)) = (watched?, exclude?, encoding?);
     let config = FileSourceConfig {
         paths: watched.iter().map(|(path, _)| path.clone()).collect(),
         exclude,
@@ -69,12 +94,36 @@ pub(super) fn file_source<'a>(value: &Value<'a>) -> Option<FileSource<'a>> {
         record_delimiter: record_delimiter?,
         max_record_bytes: max_record_kb?.unsigned_abs() * 1024,
         forget_after: Duration::from_secs(forget_after_hours?.unsigned_abs() * 3600),
+        on_oversize: on_oversize?,
+        multiline: multiline?,
+        skip_header_lines: skip_header_lines?,
+        encoding,
+        is_order_by_mark,
+        skip_empty: skip_empty?,
+        oldest_first: oldest_first?,
+        on_delivered: on_delivered?,
     };
     Some(FileSource { config, watched: watched.into_iter().map(|(_, watched)| watched).collect(), excluded })
 }
 
-/// `record_delimiter` or `output_delimiter`.
-pub(super) fn delimiter(value: &Value<'_>, bytes_min: usize) -> Option<Vec<u8>> {
+/// `on_delivered`, and `delete_after_seconds` that belongs to one of its choices.
+fn on_delivered(source: &Map<'_>) -> Option<OnDelivered> {
+    let deletes = source.get_or("on_delivered", false, |value| value.one_of(&[("keep", false), ("delete", true)]));
+    let after = source.get_or("delete_after_seconds", DELETE_AFTER_DEFAULT, |value| {
+        let seconds = value.whole(0..=DELETE_AFTER_MAX, " of seconds")?;
+        if deletes == Some(false) {
+            let help = "`on_delivered: delete` beside it, or take the key away".to_owned();
+            value.problem("`delete_after_seconds` means nothing while files are kept", Some(help));
+            return None;
+        }
+        Some(seconds)
+    });
+    let after = Duration::from_secs(after?.unsigned_abs());
+    Some(if deletes? { OnDelivered::Delete { after } } else { OnDelivered::Keep })
+}
+
+/// `record_delimiter`, `output_delimiter` or another text put between or behind records.
+pub(super) fn delimiter(value: &Value<'_>, bytes_min: usize) -> Option<String> {
     let allowed = format!("a string of {bytes_min} to {DELIMITER_BYTES_MAX} bytes");
     let text = value.string(&allowed)?;
     if text.is_unescaped() {
@@ -83,7 +132,7 @@ pub(super) fn delimiter(value: &Value<'_>, bytes_min: usize) -> Option<Vec<u8>> 
         return None;
     }
     let text = text.check(&allowed, |text| (bytes_min..=DELIMITER_BYTES_MAX).contains(&text.len()))?;
-    Some(text.text.into_bytes())
+    Some(text.text)
 }
 
 /// Each path absolute, with its matcher.

@@ -26,6 +26,16 @@ impl<'a> Value<'a> {
         Some(map)
     }
 
+    /// Keys that the operator chooses, with their values, in the order of the file.
+    pub fn named(&self, allowed: &str) -> Option<Vec<(&'a str, Value<'a>)>> {
+        let Kind::Map(entries) = &self.node.kind else {
+            self.wrong_kind(allowed);
+            return None;
+        };
+        let map = Map { value: self.clone(), entries, known: &[] };
+        Some(entries.iter().map(|entry| (entry.key.as_str(), map.value_of(entry))).collect())
+    }
+
     /// The value of one key, of whatever else there is.
     pub fn key(&self, key: &'static str) -> Option<Value<'a>> {
         let Kind::Map(entries) = &self.node.kind else { return None };

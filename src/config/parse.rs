@@ -13,6 +13,7 @@ use super::hints;
 use super::include;
 use super::map::Map;
 use super::model::{Config, DeliveryStreamConfig, SourceConfig};
+use super::processing;
 use super::reader::{Reader, Value};
 use super::scalar;
 use super::tree::Node;
@@ -88,7 +89,8 @@ pub(super) fn config<'a>(reader: &'a Reader<'a>, main: &'a Node, included: &'a [
 
 fn delivery_stream<'a>(value: &Value<'a>, aws: &Connection) -> StreamRead<'a> {
     let mut read = StreamRead::default();
-    let known = &["name", "source", "buffering", "compression", "output_delimiter", "destination", "backup"];
+    let known =
+        &["name", "source", "processing", "buffering", "compression", "output_delimiter", "destination", "backup"];
     if let Some(map) = value.map(known) {
         read.config = stream_config(&map, aws, &mut read);
     }
@@ -110,9 +112,14 @@ fn stream_config<'a>(map: &Map<'a>, aws: &Connection, read: &mut StreamRead<'a>)
         read.max_record_bytes = source.config.max_record_bytes;
         SourceConfig::File(source.config)
     });
+    let processing = processing::processing(map);
+    if let (Some(SourceConfig::File(file)), Some(processing)) = (&source, &processing) {
+        processing::check_header(map, processing, file.skip_header_lines);
+    }
     let buffering = hints::buffering(map);
     let compression = hints::compression(map);
-    let output_delimiter = map.get_or("output_delimiter", b"\n".to_vec(), |value| file_source::delimiter(value, 0));
+    let output_delimiter = map
+        .get_or("output_delimiter", b"\n".to_vec(), |value| file_source::delimiter(value, 0).map(String::into_bytes));
     let destination = map.required("destination").and_then(|value| destination::output(&value.map(OUTPUTS)?, aws));
     let backup = map.optional("backup", |value| backup::backup(value, aws));
     let error_output = match (&destination, &backup, buffering) {
@@ -125,6 +132,7 @@ fn stream_config<'a>(map: &Map<'a>, aws: &Connection, read: &mut StreamRead<'a>)
     let config = DeliveryStreamConfig {
         name: name?.text,
         source: source?,
+        processing: processing?,
         buffering: buffering?,
         compression: compression?,
         output_delimiter: output_delimiter?,

@@ -50,8 +50,8 @@ pub struct Forming {
 pub enum Piece {
     /// The records `from..to` of a chunk.
     Records { chunk: Chunk, from: usize, to: usize },
-    /// One record that is complete as it stands, its delimiter included.
-    Ready { bytes: Bytes, permit: Arc<Permit> },
+    /// So many records that are complete as they stand, delimiters included.
+    Ready { bytes: Bytes, records: u64, permit: Arc<Permit> },
 }
 
 /// A finished payload and what it holds, counted where it was written.
@@ -109,15 +109,15 @@ impl Lane {
 impl Piece {
     fn len(&self) -> u64 {
         match self {
-            Self::Records { chunk, from, to } => u64::from(chunk.ends[*to - 1] - chunk.record_start(*from)),
+            Self::Records { chunk, from, to } => chunk.len(*from, *to),
             Self::Ready { bytes, .. } => bytes.len() as u64,
         }
     }
 
-    fn records(&self) -> u64 {
+    pub fn records(&self) -> u64 {
         match self {
-            Self::Records { from, to, .. } => (to - from) as u64,
-            Self::Ready { .. } => 1,
+            Self::Records { chunk, from, to } => chunk.made(*from, *to),
+            Self::Ready { records, .. } => *records,
         }
     }
 
@@ -134,7 +134,8 @@ impl Piece {
             Self::Ready { bytes, .. } => Some(bytes.clone()),
             Self::Records { chunk, from, to } => {
                 let has_bare = chunk.last_is_bare && *to == chunk.records();
-                (forming.is_same_delimiter && !has_bare).then(|| chunk.bytes(*from, *to))
+                let is_as_it_leaves = chunk.made.is_some() || (forming.is_same_delimiter && !has_bare);
+                is_as_it_leaves.then(|| chunk.bytes(*from, *to))
             }
         }
     }
@@ -148,9 +149,7 @@ impl Piece {
         let Self::Records { chunk, from, to } = self else { return };
         let delimiter = &forming.output_delimiter;
         for index in *from..*to {
-            let is_bare = chunk.last_is_bare && index + 1 == chunk.records();
-            let end = chunk.ends[index] - if is_bare { 0 } else { chunk.delimiter_len };
-            let record = &chunk.data[chunk.record_start(index) as usize..end as usize];
+            let record = chunk.record(index);
             out.extend_from_slice(record);
             if !record.ends_with(delimiter) {
                 out.extend_from_slice(delimiter);
@@ -402,6 +401,8 @@ mod tests {
             ends: Arc::new(ends),
             delimiter_len: 1,
             last_is_bare: is_bare,
+            source_ends: None,
+            made: None,
             arrival: Timestamp::UNIX_EPOCH,
             permit,
         }

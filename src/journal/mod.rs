@@ -14,6 +14,7 @@
 mod copy;
 mod open;
 mod partitions;
+mod read;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ mod tests;
 pub use copy::CheckpointCopy;
 pub use open::{OpenError, Opened, Start};
 pub use partitions::{KnownBy, NewPartition, PartitionRow, ReadTo};
+pub use read::{FileRow, Held, JournalView};
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -219,9 +221,7 @@ impl Journal {
             };
             let unreadable = || JournalError::Content { what: format!("the records of delivery {delivery}") };
             let set = sets.entry(delivery).or_default();
-            for range in ranges.ok_or_else(unreadable)? {
-                set.add(partition, range);
-            }
+            set.add_kept(partition, ranges.ok_or_else(unreadable)?);
         }
         let mut statement = connection.prepare_cached(
             "SELECT id, settled, uuid, kind, output, destination, format, key, version, arrival_ms, records

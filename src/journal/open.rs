@@ -18,7 +18,7 @@ use super::copy::{self, CheckpointCopy};
 use super::{Inner, Journal, JournalError, schema};
 
 /// Name of the database in `state_dir`.
-const DATABASE: &str = "hydrant.db";
+pub(super) const DATABASE: &str = "hydrant.db";
 /// What is appended to it for the files that SQLite keeps.
 const FILES: [&str; 3] = ["", "-wal", "-shm"];
 const LOCK: &str = "lock";
@@ -186,7 +186,7 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     schema::prepare(connection).map_err(broken)?.map_err(future)
 }
 
-fn broken(error: rusqlite::Error) -> OpenError {
+pub(super) fn broken(error: rusqlite::Error) -> OpenError {
     OpenError::Journal(error.into())
 }
 
@@ -245,7 +245,7 @@ fn give_notice(state_dir: &Path, aside: Option<&Path>) -> io::Result<()> {
 }
 
 /// The file that SQLite keeps beside its database.
-fn beside(database: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}{suffix}", database.display()))
 }
 

@@ -4,11 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn open(folder: &Path) -> Opened {
+pub(super) fn open(folder: &Path) -> Opened {
     Journal::open(folder).unwrap()
 }
 
-fn new_file(name: &str, inode: u64) -> NewPartition {
+pub(super) fn new_file(name: &str, inode: u64) -> NewPartition {
     NewPartition {
         place: name.into(),
         device: 1,
@@ -19,7 +19,7 @@ fn new_file(name: &str, inode: u64) -> NewPartition {
     }
 }
 
-fn set(ranges: &[(PartitionId, u64, u64)]) -> RecordSet {
+pub(super) fn set(ranges: &[(PartitionId, u64, u64)]) -> RecordSet {
     let mut set = RecordSet::default();
     for &(partition, start, end) in ranges {
         set.add(partition, PositionRange::new(start, end));
@@ -27,7 +27,7 @@ fn set(ranges: &[(PartitionId, u64, u64)]) -> RecordSet {
     set
 }
 
-fn intent(uuid: &str, set: RecordSet) -> Intent {
+pub(super) fn intent(uuid: &str, set: RecordSet) -> Intent {
     Intent {
         uuid: uuid.into(),
         kind: Kind::Fate,

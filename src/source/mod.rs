@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::journal::{Journal, JournalError};
 use crate::memory::StreamBudget;
-use crate::record::{Chunk, OversizeRecord, PartitionId, Position, SourcePartition};
+use crate::record::{Chunk, OversizeRecord, PartitionId, Position, PositionRange, SourcePartition};
 
 /// What a source tells its delivery stream, in order.
 pub enum SourceEvent {
@@ -26,6 +26,11 @@ pub enum SourceEvent {
     },
     Chunk(Chunk),
     Oversize(OversizeRecord),
+    /// These positions hold no record: header lines, a byte order mark.
+    Skipped {
+        partition: PartitionId,
+        range: PositionRange,
+    },
     /// What a pending delivery still needs at `from` or behind it cannot be read again.
     Unreadable {
         partition: PartitionId,

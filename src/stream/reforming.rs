@@ -10,7 +10,7 @@ use crate::encode::codec::Codec;
 use crate::encode::lane::Lane;
 use crate::journal::Kind;
 use crate::ledger::HolderId;
-use crate::output::Format;
+use crate::output::{DESTINATION, Format};
 use crate::recovery::{Pending, Recovered};
 
 use super::Stream;
@@ -71,7 +71,7 @@ impl Stream {
             let shipment = Shipment {
                 holder: reforming.holder,
                 kind: intent.kind,
-                is_error_output: intent.output != "destination" && intent.kind == Kind::Fate,
+                is_error_output: intent.output != DESTINATION && intent.kind == Kind::Fate,
                 destination: reforming.pending.place.destination.clone(),
                 content_encoding: Codec::new(format.compression).content_encoding(),
                 lane: reforming.lane,

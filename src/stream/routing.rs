@@ -2,18 +2,41 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Timestamp;
+use tracing::trace;
 
 use crate::buffer::Buffer;
 use crate::encode::lane::{Lane, Piece};
 use crate::envelope;
-use crate::journal::Kind;
+use crate::journal::DeliveryRowId;
 use crate::ledger::HolderId;
+use crate::memory::Permit;
 use crate::output::Output;
+use crate::processing::FailedRecord;
 use crate::record::{Chunk, OversizeRecord, PartitionId, Position, PositionRange};
-use crate::recovery::Owner;
+use crate::recovery::{Owner, Part};
 
 use super::{OpenBuffer, Stream, StreamError};
+
+/// Who holds the records of a run. A record that has become several may be held twice.
+#[derive(Clone, Copy)]
+struct Held {
+    delivered: Option<Owner>,
+    failed: Option<Owner>,
+}
+
+/// Lines for the error output, made of one source record.
+struct Failed {
+    partition: PartitionId,
+    range: PositionRange,
+    lines: Bytes,
+    records: u64,
+    /// Nothing in the source may say that the record ends there.
+    is_cut: bool,
+    arrival: Timestamp,
+    permit: Arc<Permit>,
+}
 
 impl Stream {
     /// Positions have been read and handed on; deliveries of earlier lives may be complete again.
@@ -26,97 +49,191 @@ impl Stream {
         Ok(())
     }
 
-    /// Hands each record of a chunk to whoever holds it, and those that nobody holds to their buffer.
-    pub(super) async fn route(&mut self, kind: Kind, chunk: &Chunk) {
-        let account = self.account(kind);
-        account.read += chunk.records() as u64;
-        let partition = chunk.partition.id();
+    /// Hands each record of a chunk to whoever holds it, and those that nobody holds to their buffer. `failed` are the
+    /// records that processing has refused, ascending.
+    pub(super) async fn route(&mut self, chunk: &Chunk, failed: &[FailedRecord]) {
+        self.count_read(chunk, failed);
+        let mut failed = failed.iter().peekable();
         let mut from = 0;
         while from < chunk.records() {
-            let position = Position(chunk.start.0 + u64::from(chunk.record_start(from)));
-            let (owner, until) = self.owners.at(kind, partition, position);
-            let until = until.0 - chunk.start.0;
-            let same = chunk.ends[from..].partition_point(|&end| u64::from(end) <= until).max(1);
-            let to = from + same;
-            match owner {
-                None if kind == Kind::Copy && self.outputs.backup.is_none() => self.copy.skipped += same as u64,
-                None => self.buffer(kind, chunk, from, to).await,
-                Some(Owner::Settled) => self.account(kind).skipped += same as u64,
-                Some(Owner::Pending(row)) => {
-                    if let Some(reforming) = self.reforming.get_mut(&row) {
-                        reforming.records += same as u64;
-                        reforming.lane.push(Piece::Records { chunk: chunk.clone(), from, to }).await;
-                    }
-                }
+            let (held, until) = self.held(chunk.partition.id(), chunk.position(from));
+            let run_end = from + chunk.records_until(from, until);
+            let next_failed = failed.peek().map_or(usize::MAX, |failed| failed.index);
+            let to = run_end.min(next_failed);
+            if to > from {
+                self.route_run(held, chunk, from, to).await;
+                from = to;
+            } else if let Some(failed) = failed.next() {
+                self.route_failed(held, chunk, failed).await;
+                from += 1;
             }
-            from = to;
         }
     }
 
-    /// Puts new records into the open buffer of their output, sealing it whenever it is full.
-    async fn buffer(&mut self, kind: Kind, chunk: &Chunk, mut from: usize, to: usize) {
-        let output = match (kind, &self.outputs.backup) {
-            (Kind::Copy, Some(backup)) => backup.clone(),
-            _ => self.outputs.destination.clone(),
-        };
-        while from < to {
-            let now_ms = self.now_ms();
-            let open = self.open_buffer(&output, chunk.arrival);
-            let base = chunk.record_start(from);
-            let fit = open.buffer.room(base, &chunk.ends[from..to]);
-            if fit > 0 {
-                let range = chunk.range(from, from + fit);
-                let bytes = u64::from(chunk.ends[from + fit - 1] - base);
-                open.buffer.push(now_ms, chunk.partition.id(), range, fit as u64, bytes);
-                let holder = open.holder;
-                open.lane.push(Piece::Records { chunk: chunk.clone(), from, to: from + fit }).await;
-                let is_full = open.buffer.is_full();
-                self.ledger.hold(holder, chunk.partition.id(), range);
-                from += fit;
-                if !is_full {
-                    continue;
-                }
+    /// Hands the copies of all records of a chunk to whoever holds them, and the others to the backup's buffer.
+    pub(super) async fn route_copies(&mut self, chunk: &Chunk) {
+        self.copy.read += chunk.records() as u64;
+        let mut from = 0;
+        while from < chunk.records() {
+            let (owner, until) = self.owners.at(Part::Copied, chunk.partition.id(), chunk.position(from));
+            let to = from + chunk.records_until(from, until);
+            match (owner, self.outputs.backup.clone()) {
+                (None, Some(backup)) => self.buffer(&backup, chunk, from, to).await,
+                (Some(Owner::Pending(row)), _) => self.reform(row, records(chunk, from, to)).await,
+                (None, None) | (Some(Owner::Settled), _) => self.copy.skipped += (to - from) as u64,
             }
-            self.seal(output.name);
+            from = to;
         }
     }
 
     /// A record over the limit goes to the error output in Firehose's envelope; it has no copy in the backup.
     pub(super) async fn route_oversize(&mut self, record: OversizeRecord) {
         self.fate.read += 1;
-        let partition = record.partition.id();
         if self.makes_copies {
             self.copy.read += 1;
             self.copy.failed += 1;
         }
-        let (owner, _) = self.owners.at(Kind::Fate, partition, record.range.start);
+        let (partition, range) = (record.partition.id(), record.range);
+        let (held, _) = self.held(partition, range.start);
+        let owner = held.failed.or(held.delivered);
         if owner == Some(Owner::Settled) {
             self.fate.skipped += 1;
             return;
         }
-        let (range, arrival, permit) = (record.range, record.arrival, record.permit.clone());
+        let (arrival, permit) = (record.arrival, record.permit.clone());
         let line = self.pool.spawn(move || envelope::record_too_large(&record, Timestamp::now()));
-        let line = crate::pool::join(line).await;
-        let bytes = line.len() as u64;
-        let piece = Piece::Ready { bytes: line, permit };
-        if let Some(Owner::Pending(row)) = owner {
-            if let Some(reforming) = self.reforming.get_mut(&row) {
-                reforming.records += 1;
-                reforming.lane.push(piece).await;
+        let lines = crate::pool::join(line).await;
+        self.fail(owner, Failed { partition, range, lines, records: 1, is_cut: true, arrival, permit }).await;
+    }
+
+    /// What was read, and what processing has added and taken away.
+    fn count_read(&mut self, chunk: &Chunk, failed: &[FailedRecord]) {
+        let read = chunk.records() as u64;
+        self.fate.read += read;
+        let Some(made) = &chunk.made else { return };
+        let leaving = chunk.made(0, chunk.records()) + failed.iter().map(|failed| failed.records).sum::<u64>();
+        let without = made.iter().filter(|&&made| made == 0).count();
+        let failed_whole = failed.iter().filter(|failed| made[failed.index] == 0).count();
+        let dropped = (without - failed_whole) as u64;
+        self.fate.dropped += dropped;
+        self.fate.created += leaving + dropped - read;
+    }
+
+    fn held(&self, partition: PartitionId, position: Position) -> (Held, Position) {
+        let (delivered, until) = self.owners.at(Part::Delivered, partition, position);
+        let (failed, failed_until) = self.owners.at(Part::Failed, partition, position);
+        (Held { delivered, failed }, until.min(failed_until))
+    }
+
+    /// Records that processing has let through.
+    async fn route_run(&mut self, held: Held, chunk: &Chunk, from: usize, to: usize) {
+        match (held.delivered, held.failed) {
+            (Some(Owner::Settled), _) | (None, Some(Owner::Settled)) => self.fate.skipped += chunk.made(from, to),
+            (Some(Owner::Pending(row)), _) => self.reform(row, records(chunk, from, to)).await,
+            (None, Some(Owner::Pending(row))) => self.reform_as_failed(row, chunk, from, to).await,
+            (None, None) => {
+                let destination = self.outputs.destination.clone();
+                self.buffer(&destination, chunk, from, to).await;
             }
-            return;
         }
-        let output = self.outputs.processing_failed.clone();
-        let now_ms = self.now_ms();
-        if self.open.get(output.name).is_some_and(|open| open.buffer.room(0, &[bytes as u32]) == 0) {
-            self.seal(output.name);
+    }
+
+    /// A record that processing has refused, or of several that it became some.
+    async fn route_failed(&mut self, held: Held, chunk: &Chunk, failed: &FailedRecord) {
+        let (index, after) = (failed.index, failed.index + 1);
+        let is_whole = chunk.made(index, after) == 0;
+        if !is_whole {
+            self.route_run(Held { failed: None, ..held }, chunk, index, after).await;
         }
-        let open = self.open_buffer(&output, arrival);
-        open.buffer.push(now_ms, partition, range, 1, bytes);
-        open.lane.push(piece).await;
-        let (holder, is_full) = (open.holder, open.buffer.is_full());
-        self.ledger.hold(holder, partition, range);
-        if is_full {
+        let failed = Failed {
+            partition: chunk.partition.id(),
+            range: chunk.range(index, after),
+            lines: failed.lines.clone(),
+            records: failed.records,
+            is_cut: chunk.is_cut(after),
+            arrival: chunk.arrival,
+            permit: chunk.permit.clone(),
+        };
+        // A record that went to the destination as a whole in an earlier life has had its fate.
+        let owner = held.failed.or(held.delivered.filter(|_| is_whole));
+        self.fail(owner, failed).await;
+    }
+
+    /// Puts lines for the error output to their owner, or into its buffer when they are new.
+    async fn fail(&mut self, owner: Option<Owner>, failed: Failed) {
+        let Failed { partition, range, lines, records, is_cut, arrival, permit } = failed;
+        let bytes = lines.len() as u64;
+        let piece = Piece::Ready { bytes: lines, records, permit };
+        match owner {
+            Some(Owner::Settled) => self.fate.skipped += records,
+            Some(Owner::Pending(row)) => self.reform(row, piece).await,
+            None => {
+                let output = self.outputs.processing_failed.clone();
+                let now_ms = self.now_ms();
+                if self.open.get(output.name).is_some_and(|open| open.buffer.room(0, &[bytes as u32]) == 0) {
+                    self.seal(output.name);
+                }
+                let open = self.open_buffer(&output, arrival);
+                open.buffer.push(now_ms, partition, range, records, bytes);
+                if is_cut {
+                    open.buffer.cut(partition);
+                }
+                open.lane.push(piece).await;
+                let (holder, is_full) = (open.holder, open.buffer.is_full());
+                self.ledger.hold(holder, partition, range);
+                if is_full {
+                    self.seal(output.name);
+                }
+            }
+        }
+    }
+
+    /// Puts records into the delivery of an earlier life that holds them.
+    async fn reform(&mut self, row: DeliveryRowId, piece: Piece) {
+        if let Some(reforming) = self.reforming.get_mut(&row) {
+            reforming.records += piece.records();
+            reforming.lane.push(piece).await;
+        }
+    }
+
+    /// Records that failed under an earlier configuration and whose error object may or may not be there.
+    async fn reform_as_failed(&mut self, row: DeliveryRowId, chunk: &Chunk, from: usize, to: usize) {
+        for index in from..to {
+            let records = chunk.made(index, index + 1);
+            if records > 0 {
+                let bytes = envelope::failed_before(chunk, index, Timestamp::now());
+                self.reform(row, Piece::Ready { bytes, records, permit: chunk.permit.clone() }).await;
+            }
+        }
+    }
+
+    /// Puts new records into the open buffer of their output, sealing it whenever it is full.
+    async fn buffer(&mut self, output: &Arc<Output>, chunk: &Chunk, mut from: usize, to: usize) {
+        while from < to {
+            if chunk.made(from, from + 1) == 0 {
+                from += 1; // Processing has dropped it: nobody needs its position.
+                continue;
+            }
+            let now_ms = self.now_ms();
+            let open = self.open_buffer(output, chunk.arrival);
+            let fit = open.buffer.room(chunk.record_start(from), &chunk.ends[from..to]);
+            if fit > 0 {
+                let until = from + fit;
+                let range = chunk.range(from, until);
+                open.buffer.push(now_ms, chunk.partition.id(), range, chunk.made(from, until), chunk.len(from, until));
+                trace!(path = chunk.partition.name(), end = %range.end.0, "records entered a buffer");
+                if chunk.is_cut(until) {
+                    open.buffer.cut(chunk.partition.id());
+                }
+                let holder = open.holder;
+                open.lane.push(records(chunk, from, until)).await;
+                let is_full = open.buffer.is_full();
+                self.ledger.hold(holder, chunk.partition.id(), range);
+                from = until;
+                if !is_full {
+                    continue;
+                }
+            }
             self.seal(output.name);
         }
     }
@@ -132,4 +249,8 @@ impl Stream {
             OpenBuffer { holder, uuid, buffer: Buffer::new(output.hints), lane, arrival, output: output.clone() }
         })
     }
+}
+
+fn records(chunk: &Chunk, from: usize, to: usize) -> Piece {
+    Piece::Records { chunk: chunk.clone(), from, to }
 }

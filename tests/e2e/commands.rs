@@ -12,7 +12,7 @@ fn hydrant(scratch: &Scratch, args: &[&str]) -> Finished {
 #[test]
 fn help_and_version_are_data() {
     let scratch = Scratch::new();
-    for command in [&["--help"][..], &["run", "--help"], &["check", "--help"]] {
+    for command in [&["--help"][..], &["run", "--help"], &["check", "--help"], &["delivered", "--help"]] {
         let finished = hydrant(&scratch, command).expect_code(0);
         assert!(
             finished.stdout.contains("hydrant ") && finished.stdout.to_lowercase().contains("example"),
@@ -36,8 +36,8 @@ fn a_wrong_command_line_is_2() {
 #[test]
 fn a_missing_configuration_is_2_and_named() {
     let scratch = Scratch::new();
-    for command in ["run", "check"] {
-        let finished = hydrant(&scratch, &[command, "--config", "not-there.yaml"]).expect_code(2);
+    for command in [&["run"][..], &["check"], &["delivered", "a.log"]] {
+        let finished = hydrant(&scratch, &[command, &["--config", "not-there.yaml"]].concat()).expect_code(2);
         assert!(finished.stdout.is_empty() && finished.stderr.contains("not-there.yaml"), "{finished}");
     }
 }

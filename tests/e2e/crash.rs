@@ -21,7 +21,7 @@ use crate::support::{
 };
 
 /// Where a debug build kills itself when `HYDRANT_FAILPOINT` names one of them and a count.
-const FAILPOINTS: [&str; 7] = [
+pub const FAILPOINTS: [&str; 7] = [
     "read",
     "sealed",
     "intent-committed",

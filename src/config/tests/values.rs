@@ -37,6 +37,14 @@ fn the_least_configuration_has_firehoses_defaults() {
         record_delimiter: b"\n".to_vec(),
         max_record_bytes: 1000 * 1024,
         forget_after: Duration::from_secs(168 * 3600),
+        on_oversize: OnOversize::ErrorOutput,
+        multiline: None,
+        skip_header_lines: 0,
+        encoding: encoding_rs::UTF_8,
+        is_order_by_mark: false,
+        skip_empty: false,
+        oldest_first: false,
+        on_delivered: OnDelivered::Keep,
     };
     assert_eq!(source, &expected);
     assert_eq!(stream.buffering, BufferingHints { size: 5 * MB, interval: Duration::from_secs(300) });
@@ -136,6 +144,31 @@ delivery_streams:
     assert_eq!(layout.prefix.text(), "failed/!{firehose:error-output-type}/");
     assert_eq!((layout.file_extension.as_deref(), layout.time_zone.name()), (None, "Europe/Paris"));
     assert_eq!(stream.error_output.buffering, backup.buffering);
+}
+
+#[test]
+fn every_key_of_records_is_read() {
+    let source = |keys: &str| {
+        let config = config(&STREAM.replace("/nowhere/*.log", &format!("/nowhere/*.log, {keys}")));
+        let SourceConfig::File(source) = config.delivery_streams[0].source.clone();
+        source
+    };
+    let start = source("multiline_start: '^\\d', skip_header_lines: 2, oldest_first: true");
+    let multiline = start.multiline.unwrap();
+    assert_eq!(multiline.rule, MultilineRule::Start(LinePattern(regex::bytes::Regex::new("^\\d").unwrap())));
+    assert_eq!(multiline.timeout, Duration::from_millis(1000));
+    assert_eq!((start.skip_header_lines, start.oldest_first), (2, true));
+    let multiline = source("multiline_continue: '^ ', multiline_timeout_ms: 50").multiline.unwrap();
+    assert!(matches!(multiline.rule, MultilineRule::Continue(_)));
+    assert_eq!(multiline.timeout, Duration::from_millis(50));
+    let truncate = source("on_oversize: truncate, encoding: UTF-16");
+    assert_eq!(truncate.on_oversize, OnOversize::Truncate { terminator: Vec::new() });
+    assert_eq!((truncate.encoding, truncate.is_order_by_mark), (encoding_rs::UTF_16LE, true));
+    assert_eq!(truncate.delimiter_in(truncate.encoding), b"\n\0");
+    let truncate = source(r#"on_oversize: truncate, truncated_record_terminator: "…", encoding: cp1252"#);
+    assert_eq!(truncate.on_oversize.terminator_in(truncate.encoding), b"\x85");
+    let japanese = source(r#"encoding: shift_jis, record_delimiter: "\r\n""#);
+    assert_eq!((japanese.encoding, japanese.is_order_by_mark), (encoding_rs::SHIFT_JIS, false));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use super::identity::FileKey;
 
@@ -70,13 +71,18 @@ impl Packing {
             Some("zst" | "zstd") => Self::Zstd,
             _ => return Ok(None),
         };
-        let magic: &[u8] = match packing {
-            Self::Gzip => &[0x1f, 0x8b],
-            Self::Zstd => &[0x28, 0xb5, 0x2f, 0xfd],
-        };
+        Ok(Self::by_magic(file)?.filter(|found| *found == packing))
+    }
+
+    /// By the first bytes alone.
+    pub fn by_magic(file: &File) -> io::Result<Option<Self>> {
         let mut first = [0; 4];
         let read = file.read_at(&mut first, 0)?;
-        Ok(first[..read].starts_with(magic).then_some(packing))
+        Ok(match &first[..read] {
+            [0x1f, 0x8b, ..] => Some(Self::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd] => Some(Self::Zstd),
+            _ => None,
+        })
     }
 
     /// Whether a file of this name is to be compressed, whatever it holds by now.
@@ -134,6 +140,8 @@ pub struct Seen {
     pub size: u64,
     /// Whether it still has a name.
     pub is_named: bool,
+    /// When it was written to last, by its own account.
+    pub modified: Option<SystemTime>,
     /// Change time, in seconds and nanoseconds: another one where the file was written to.
     changed: (i64, i64),
 }
@@ -161,7 +169,8 @@ impl Content {
             Some(unpacked) => unpacked.lock().unwrap_or_else(PoisonError::into_inner).length,
             None => metadata.len(),
         };
-        Ok(Seen { size, is_named: metadata.nlink() > 0, changed: (metadata.ctime(), metadata.ctime_nsec()) })
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Ok(Seen { size, is_named: metadata.nlink() > 0, modified: metadata.modified().ok(), changed })
     }
 
     /// Appends up to `length` bytes at `at`, fewer where the content ends.

@@ -27,12 +27,13 @@ use super::alike::{
     begins_like, equal_up_to, evidence_at, holds_all, holds_read, holds_settled, prefix_up_to, was_like,
 };
 use super::content::Content;
+use super::cutting::Cutting;
 use super::files::{Files, OpenFile};
 use super::identity::{Evidence, extend};
 use super::let_go::Orphan;
 use super::names;
 use super::prefix::Prefix;
-use super::recognise::{NewFile, last_record_end};
+use super::recognise::NewFile;
 use super::tailed::TailedFile;
 
 /// Bytes compared in one look, so that a large copy holds up nothing.
@@ -253,7 +254,7 @@ impl Files {
             // It was compared when it was examined, and is whole: nothing of it is its own.
             return Ok(Ok(if file.is_settled(size) { Fate::Alone(size) } else { Fate::Copy }));
         }
-        let fate = copy.compare(open, &self.delimiter, self.context.drain)?;
+        let fate = copy.compare(open, &self.cutting, self.context.drain)?;
         let is_settled = copy.equal_to == size && file.is_settled(size);
         if !matches!(fate, Fate::Copy) || !is_settled {
             return Ok(Ok(fate));
@@ -312,7 +313,7 @@ impl Files {
 impl Copy {
     /// Compares on from where it is equal. The copy's size was taken before that of the original, so a copy that is longer
     /// has got bytes of its own.
-    fn compare(&mut self, original: &OpenFile, delimiter: &[u8], is_whole: bool) -> io::Result<Fate> {
+    fn compare(&mut self, original: &OpenFile, cutting: &Cutting, is_whole: bool) -> io::Result<Fate> {
         let other = original.tail.file.content()?;
         let end = other.look()?.size;
         let bound = self.size.min(end);
@@ -333,7 +334,7 @@ impl Copy {
             info!(path = %self.path.display(), "a file is not the copy that it seemed to be; it is read");
             return Ok(Fate::Alone(0));
         }
-        last_record_end(&self.content, delimiter, self.equal_to).map(Fate::Alone)
+        cutting.last_line_end(&self.content, self.equal_to).map(Fate::Alone)
     }
 }
 

@@ -98,6 +98,12 @@ impl Discovery {
         folders
     }
 
+    /// Whether the globs match a path, be there a file or not.
+    pub fn is_match(&self, path: &Path) -> bool {
+        let path = absolute(path);
+        self.patterns.iter().any(|pattern| pattern.matcher.is_match(&path)) && !self.is_excluded(&path)
+    }
+
     fn is_excluded(&self, path: &Path) -> bool {
         self.exclude.is_match(path) || path.file_name().is_some_and(|name| self.exclude_names.is_match(name))
     }
@@ -143,17 +149,14 @@ fn parent(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cutting::tests::config;
     use super::*;
-    use crate::config::model::InitialPosition;
 
     fn found(root: &Path, paths: &[&str], exclude: &[&str]) -> Vec<String> {
         let config = FileSourceConfig {
             paths: paths.iter().map(|path| format!("{}/{path}", root.display())).collect(),
             exclude: exclude.iter().map(|path| path.replace("ROOT", &root.display().to_string())).collect(),
-            initial_position: InitialPosition::TrimHorizon,
-            record_delimiter: b"\n".to_vec(),
-            max_record_bytes: 1000,
-            forget_after: std::time::Duration::from_secs(3600),
+            ..config("\n", 1000)
         };
         let (files, errors) = Discovery::new(&config).unwrap().scan();
         assert!(errors.is_empty(), "{errors:?}");

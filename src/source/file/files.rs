@@ -21,6 +21,7 @@ use crate::source::{SourceContext, SourceError, SourceEvent};
 
 use super::content::Content;
 use super::copies::{Copy, Origin};
+use super::cutting::Cutting;
 use super::discover::Discovery;
 use super::identity::{Evidence, FileKey};
 use super::let_go::Orphan;
@@ -43,7 +44,7 @@ pub struct Files {
     pub(super) discovery: Discovery,
     pub(super) watches: Watches,
     pub(super) initial_position: InitialPosition,
-    pub(super) delimiter: Vec<u8>,
+    pub(super) cutting: Arc<Cutting>,
     /// How long files that are gone are remembered.
     pub(super) forget_after: Duration,
     /// Read from the beginning whatever `initial_position` says: the journal was lost.
@@ -76,10 +77,6 @@ pub struct OpenFile {
     /// With `--drain`: where the present end was, and whether it has been reached.
     pub target: u64,
     pub is_done: bool,
-    /// Whether it is known that no run of NULs lies before its first record, as truncation may leave there.
-    pub(super) is_begun: bool,
-    /// NULs that are known to lie there, in bytes.
-    pub(super) nuls: u64,
     /// Whether the globs matched it at the last scan.
     pub(super) is_matched: bool,
     pub(super) last_growth: Instant,
@@ -93,7 +90,7 @@ impl Files {
         discovery: Discovery,
         watches: Watches,
         initial_position: InitialPosition,
-        delimiter: &[u8],
+        cutting: Arc<Cutting>,
         forget_after: Duration,
         twins: Twins,
     ) -> Self {
@@ -105,7 +102,7 @@ impl Files {
             discovery,
             watches,
             initial_position,
-            delimiter: delimiter.to_vec(),
+            cutting,
             forget_after,
             is_from_beginning: false,
             by_key: HashMap::new(),
@@ -210,9 +207,6 @@ impl Files {
             }
             info!(%path, position = file.checkpoint, "a file is read that was not seen before");
             self.open_partition(id, file.content, file.path, Position(file.checkpoint), None);
-            if file.is_rewritten {
-                self.expect_nuls(id)?;
-            }
         }
         Ok(())
     }
@@ -282,7 +276,7 @@ impl Files {
             let from = Position(size.max(at.0));
             self.events.push_back(SourceEvent::Unreadable { partition: id, name, from, is_cut: true });
         }
-        let mut tail = Tail::new(file, at.0, cuts.into_iter().map(|cut| cut.0).collect());
+        let mut tail = Tail::new(file, at.0, cuts.into_iter().map(|cut| cut.0).collect(), self.cutting.clone());
         tail.size = size;
         self.open.insert(id, OpenFile::new(tail));
         self.by_key.insert(key, id);
@@ -328,16 +322,7 @@ impl Files {
 impl OpenFile {
     pub(super) fn new(tail: Tail) -> Self {
         let last_growth = Instant::now();
-        Self {
-            tail,
-            target: u64::MAX,
-            is_done: false,
-            is_begun: true,
-            nuls: 0,
-            is_matched: true,
-            last_growth,
-            not_before: None,
-        }
+        Self { tail, target: u64::MAX, is_done: false, is_matched: true, last_growth, not_before: None }
     }
 
     /// Whether a read would bring something.
@@ -345,10 +330,8 @@ impl OpenFile {
         if self.not_before.is_some_and(|moment| now < moment) {
             return false;
         }
-        if !self.is_begun && !drain {
-            return false;
-        }
-        if drain { !self.is_done } else { self.tail.has_news() || (self.tail.behind() > 0 && self.is_left(now)) }
+        let is_complete = || self.is_left(now) || self.tail.quiet_at().is_some_and(|moment| now >= moment);
+        if drain { !self.is_done } else { self.tail.has_news() || (self.tail.behind() > 0 && is_complete()) }
     }
 
     /// After an error of the file system: the file is left alone for a moment.

@@ -3,7 +3,6 @@
 //! Always true: what was not read of a file is read from a copy if there is one; if not, its loss is reported with the number
 //! of bytes, never silent. A file that is still being written to is never let go.
 
-use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,6 @@ use crate::journal::{NewPartition, PartitionRow, ReadTo};
 use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::{SourceError, SourceEvent};
 
-use super::content::Content;
 use super::files::{Files, OpenFile};
 use super::identity::{Evidence, FileKey};
 use super::prefix::Prefix;
@@ -31,9 +29,6 @@ const FORGET_INTERVAL: Duration = Duration::from_secs(600);
 const REMEMBERED_MAX: u32 = 10_000;
 /// A file that has not grown for so long is quiet.
 const QUIET: Duration = Duration::from_secs(60);
-/// Bytes of a leading run of NULs that are looked at in one go, first and then.
-const NULS_MIN: u64 = 64;
-const NULS_MAX: u64 = 1 << 20;
 
 /// A partition whose file was truncated: its rest is in a copy that the next scan finds, or lost.
 pub struct Orphan {
@@ -44,7 +39,7 @@ impl Files {
     /// Looks at all open files: have they grown, were they truncated, are they still needed?
     pub fn look(&mut self) -> Result<(), SourceError> {
         let now = Instant::now();
-        let (mut truncated, mut finished, mut with_nuls) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut truncated, mut finished) = (Vec::new(), Vec::new());
         let mut behind = 0;
         for (&id, open) in &mut self.open {
             let before = open.tail.size;
@@ -54,9 +49,6 @@ impl Files {
                         open.last_growth = now;
                     } else if now.duration_since(open.last_growth) > QUIET {
                         open.tail.file.rest();
-                    }
-                    if !open.is_begun && open.tail.size > open.nuls {
-                        with_nuls.push(id);
                     }
                     behind += open.tail.behind();
                     if open.is_finished(now) {
@@ -73,9 +65,6 @@ impl Files {
         }
         for id in finished {
             self.close(id)?;
-        }
-        for id in with_nuls {
-            self.skip_nuls(id)?;
         }
         self.look_at_twins()?;
         self.look_at_copies()
@@ -122,7 +111,6 @@ impl Files {
         let ids = self.journal(|journal, stream| journal.register(stream, std::slice::from_ref(&row)))?;
         if let Some(&id) = ids.first() {
             self.open_partition(id, content, path, Position(0), None);
-            self.expect_nuls(id)?;
         }
         Ok(())
     }
@@ -150,57 +138,6 @@ impl Files {
             self.events.push_back(SourceEvent::Unreadable { partition: id, name, from, is_cut: true });
             self.end(&open);
         }
-    }
-
-    /// A file that was truncated may begin with NULs, now or later.
-    pub(super) fn expect_nuls(&mut self, id: PartitionId) -> Result<(), SourceError> {
-        if let Some(open) = self.open.get_mut(&id).filter(|open| open.tail.position == 0) {
-            open.is_begun = false;
-        }
-        self.skip_nuls(id)
-    }
-
-    /// A writer that was at a later place when its file was truncated leaves a run of NULs before what it writes next.
-    fn skip_nuls(&mut self, id: PartitionId) -> Result<(), SourceError> {
-        let Some(open) = self.open.get_mut(&id).filter(|open| !open.is_begun) else { return Ok(()) };
-        let Ok(content) = open.tail.file.content() else { return Ok(()) };
-        let nuls = match leading_nuls(&content, open.nuls, open.tail.size) {
-            Ok(Some(0)) => {
-                open.is_begun = true;
-                return Ok(());
-            }
-            Ok(None) => {
-                open.nuls = open.tail.size;
-                open.is_done = self.context.drain;
-                return Ok(());
-            }
-            Ok(Some(nuls)) => nuls,
-            Err(error) => {
-                open.postpone(&error);
-                return Ok(());
-            }
-        };
-        let path = open.tail.file.path();
-        let Some(open) = self.open.remove(&id) else { return Ok(()) };
-        info!(path = %path.display(), nuls, "a file begins with NULs: they are skipped");
-        self.by_key.remove(&content.key);
-        self.end(&open);
-        open.tail.file.detach();
-        let chain = Prefix::beginning_at(nuls).link_before(nuls);
-        let evidence = Evidence::take(&content, nuls, chain).map_or(String::new(), |evidence| evidence.to_json());
-        let FileKey { device, inode } = content.key;
-        let place = path.display().to_string();
-        let row = NewPartition { place, device, inode, checkpoint: Position(nuls), evidence, copy_of: None };
-        let ids = self.journal(|journal, stream| journal.register(stream, std::slice::from_ref(&row)))?;
-        if let Some(&id) = ids.first() {
-            self.open_partition(id, content, path, Position(nuls), None);
-            if self.context.drain
-                && let Some(new) = self.open.get_mut(&id)
-            {
-                new.target = open.target.min(new.tail.size);
-            }
-        }
-        Ok(())
     }
 
     /// Lets go of a file that nobody writes to or needs any more.
@@ -322,24 +259,6 @@ fn row_of(open: &OpenFile) -> PartitionRow {
         copy_of: None,
         gone_since: None,
     }
-}
-
-/// How many NULs a file begins with, at least `at`; `None` while nothing else follows them, as more may come.
-fn leading_nuls(content: &Content, mut at: u64, size: u64) -> io::Result<Option<u64>> {
-    let (mut window, mut length) = (Vec::new(), NULS_MIN);
-    while at < size {
-        window.clear();
-        content.read(&mut window, at, (size - at).min(length))?;
-        if let Some(nuls) = window.iter().position(|&byte| byte != 0) {
-            return Ok(Some(at + nuls as u64));
-        }
-        if window.is_empty() {
-            break;
-        }
-        at += window.len() as u64;
-        length = NULS_MAX;
-    }
-    Ok(None)
 }
 
 pub fn now_ms() -> i64 {

@@ -7,7 +7,10 @@
 mod alike;
 mod content;
 mod copies;
+mod counting;
+mod cutting;
 mod discover;
+mod event;
 mod examine;
 mod files;
 mod identity;
@@ -17,52 +20,58 @@ mod prefix;
 mod recognise;
 mod tail;
 mod tailed;
+mod truncate;
 mod twins;
 mod watch;
 
+pub use content::{Content, CountedFile, Packing};
+pub use counting::for_each_record;
+pub use discover::Discovery;
+pub use identity::{Evidence, FileKey};
 pub use watch::Waker;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
-use tracing::warn;
 
-use crate::config::model::FileSourceConfig;
+use crate::config::model::{FileSourceConfig, OnOversize};
 use crate::failpoint;
-use crate::memory::{Permit, guarded};
-use crate::record::{Chunk, OversizeRecord, PartitionId, Position, PositionRange, SourcePartition};
+use crate::record::PartitionId;
 
 use super::{SourceContext, SourceError, SourceEvent};
-use discover::Discovery;
-use files::Files;
-use tail::{Cutting, Read};
+use cutting::Cutting;
+use event::Memory;
+use files::{Files, OpenFile};
+use tail::{FileEnd, Read};
 use twins::Twins;
 use watch::Watches;
 
 /// Largest chunk, and the smallest that a small `memory_limit_mb` leads to.
 const CHUNK_MAX: u64 = 1 << 20;
 const CHUNK_MIN: u64 = 64 << 10;
-/// What a chunk costs beside its bytes.
-const CHUNK_OVERHEAD: u64 = 1024;
 /// Events of one file come in bursts: after a scan of the globs, at least so long until the next one.
 const SCAN_PAUSE: Duration = Duration::from_millis(50);
 /// While there is something to do or to wait for, files are looked at so often.
 const TEND_INTERVAL: Duration = Duration::from_millis(100);
+/// Nobody waits for a last record for less.
+const QUIET_STEP: Duration = Duration::from_millis(10);
 
 /// One delivery stream's files.
 pub struct FileSource {
     files: Files,
-    cutting: Cutting,
-    delimiter_len: u32,
+    on_oversize: OnOversize,
     waker: Waker,
     chunk: u64,
     /// Files with news that have not had their turn in this round.
     due: VecDeque<PartitionId>,
+    oldest_first: bool,
+    /// With `oldest_first` the file whose turn it is, and where its present end was when that began.
+    turn: Option<(PartitionId, u64)>,
+    /// Files may wait for more lines of their last record.
+    is_multiline: bool,
     last_look: Instant,
     /// Names have changed since the last scan.
     is_scan_wanted: bool,
@@ -81,22 +90,24 @@ impl FileSource {
         // A chunk and what comes of it must fit the guaranteed share several times.
         let chunk = (context.budget.share() / 16 / context.copies).clamp(CHUNK_MIN, CHUNK_MAX);
         let (discovery, watches) = (Discovery::new(&config)?, Watches::new(&waker));
-        let delimiter = &config.record_delimiter;
+        let cutting = Arc::new(Cutting::new(&config));
         Ok(Self {
             files: Files::new(
                 context,
                 discovery,
                 watches,
                 config.initial_position,
-                delimiter,
+                cutting,
                 config.forget_after,
                 Twins::new(waker.clone()),
             ),
-            cutting: Cutting::new(delimiter, config.max_record_bytes),
-            delimiter_len: delimiter.len() as u32,
+            on_oversize: config.on_oversize,
             waker,
             chunk,
             due: VecDeque::new(),
+            oldest_first: config.oldest_first,
+            turn: None,
+            is_multiline: config.multiline.is_some(),
             last_look: Instant::now(),
             is_scan_wanted: false,
             runtime: Handle::current(),
@@ -124,7 +135,7 @@ impl FileSource {
                 self.files.events.push_back(SourceEvent::End);
                 return self.flush().map(|_| ());
             }
-            let reasons = self.waker.wait(self.files.look_interval());
+            let reasons = self.waker.wait(self.files.look_interval().min(self.until_quiet()));
             self.is_scan_wanted |= reasons.names;
             self.files.look()?;
             self.last_look = Instant::now();
@@ -180,26 +191,52 @@ impl FileSource {
         Ok(GO_ON)
     }
 
-    /// The next file with news, each in its turn.
+    /// How long until some file's last record is complete because no more lines have come.
+    fn until_quiet(&self) -> Duration {
+        if !self.is_multiline {
+            return Duration::MAX;
+        }
+        let quiet = self.files.open.values().filter_map(|open| open.tail.quiet_at()).min();
+        // One that is over is that of a file that cannot be read at this moment.
+        quiet.map_or(Duration::MAX, |moment| moment.saturating_duration_since(Instant::now()).max(QUIET_STEP))
+    }
+
+    /// The next file with news: each in its turn, or the oldest one.
     fn next_due(&mut self) -> Option<PartitionId> {
         let (now, drain) = (Instant::now(), self.files.context.drain);
+        if self.oldest_first {
+            return self.next_oldest(now);
+        }
         if self.due.is_empty() {
             self.due = self.files.open.iter().filter(|(_, open)| open.is_due(now, drain)).map(|(&id, _)| id).collect();
         }
         self.due.pop_front()
     }
 
+    /// The file whose turn it is, until it has been read to where its end was then; after it the one written to longest ago.
+    fn next_oldest(&mut self, now: Instant) -> Option<PartitionId> {
+        let drain = self.files.context.drain;
+        let goes_on = |&(id, target): &(PartitionId, u64)| {
+            self.files.open.get(&id).is_some_and(|open| open.tail.position < target && open.is_due(now, drain))
+        };
+        self.turn = self.turn.filter(goes_on).or_else(|| {
+            let due = self.files.open.iter().filter(|(_, open)| open.is_due(now, drain));
+            let (&id, open) = due.min_by_key(|(_, open)| open.tail.modified)?;
+            Some((id, open.tail.size))
+        });
+        self.turn.map(|(id, _)| id)
+    }
+
     /// Reads one chunk of a file and queues it.
     fn read_one(&mut self, id: PartitionId) -> Result<(), SourceError> {
-        let Some((permit, wanted)) = self.memory_for(id)? else { return Ok(()) };
+        let Some(memory) = self.memory_for(id)? else { return Ok(()) };
         let (context, now) = (&self.files.context, Instant::now());
         let Some(open) = self.files.open.get_mut(&id) else { return Ok(()) };
         if context.drain && open.tail.position >= open.target {
             open.is_done = true;
             return Ok(());
         }
-        let is_final = context.drain || open.is_left(now);
-        let read = match open.tail.read(self.chunk, &self.cutting, is_final) {
+        let read = match file_end(open, now, context.drain).and_then(|end| open.tail.read(self.chunk, end)) {
             Ok(read) => read,
             Err(error) => {
                 open.postpone(&error);
@@ -209,8 +246,8 @@ impl FileSource {
         if context.drain && (open.tail.behind() == 0 || matches!(read, Read::Nothing)) {
             open.is_done = true;
         }
-        let partition: Arc<dyn SourcePartition> = open.tail.file.clone();
-        let Some(event) = self.event(partition, read, permit, wanted)? else { return Ok(()) };
+        let (partition, cutting) = (open.tail.file.clone(), open.tail.cutting().clone());
+        let Some(event) = self.event(partition, &cutting, read, memory) else { return Ok(()) };
         failpoint::pass("read");
         self.files.events.push_back(event);
         Ok(())
@@ -218,62 +255,32 @@ impl FileSource {
 
     /// Memory for the next read of a file: its bytes, at most half as much again for the ends of the records, and that for
     /// each buffer they go to. Files are tended while there is none; `None` when the file is gone or the source stops.
-    fn memory_for(&mut self, id: PartitionId) -> Result<Option<(Arc<Permit>, u64)>, SourceError> {
+    fn memory_for(&mut self, id: PartitionId) -> Result<Option<Memory>, SourceError> {
         loop {
             let context = &self.files.context;
             let Some(open) = self.files.open.get(&id) else { return Ok(None) };
-            let size = open.tail.next_size(self.chunk, &self.cutting);
-            let wanted = (size + size / 2 + CHUNK_OVERHEAD) * context.copies;
+            let size = open.tail.next_size(self.chunk);
+            let wanted = (size + size / 2 + event::CHUNK_OVERHEAD) * context.copies;
             if let Some(permit) = context.budget.acquire(wanted, &context.stop, TEND_INTERVAL) {
-                return Ok(Some((permit, wanted)));
+                return Ok(Some(Memory { permit, wanted }));
             }
             if self.tend()?.is_break() {
                 return Ok(None);
             }
         }
     }
+}
 
-    /// What was read, counted, as an event for the stream.
-    fn event(
-        &mut self,
-        partition: Arc<dyn SourcePartition>,
-        read: Read,
-        permit: Arc<Permit>,
-        wanted: u64,
-    ) -> Result<Option<SourceEvent>, SourceError> {
-        let counters = self.files.context.counters.clone();
-        let arrival = jiff::Timestamp::now();
-        let event = match read {
-            Read::Searching | Read::Nothing => return Ok(None),
-            Read::Records { start, data, ends, last_is_bare } => {
-                let kept = (data.capacity() + 4 * ends.capacity()) as u64 + CHUNK_OVERHEAD;
-                drop(permit.split(wanted.saturating_sub(kept * self.files.context.copies)));
-                let bytes = data.len() as u64;
-                counters.records.fetch_add(ends.len() as u64, Ordering::Relaxed);
-                counters.bytes.fetch_add(bytes, Ordering::Relaxed);
-                counters.behind.store(counters.behind.load(Ordering::Relaxed).saturating_sub(bytes), Ordering::Relaxed);
-                SourceEvent::Chunk(Chunk {
-                    partition,
-                    start: Position(start),
-                    data: guarded(data, permit.clone()),
-                    ends: Arc::new(ends),
-                    delimiter_len: self.delimiter_len,
-                    last_is_bare,
-                    arrival,
-                    permit,
-                })
-            }
-            Read::Oversize { start, end, head, length } => {
-                let cut = length - head.len() as u64;
-                counters.records.fetch_add(1, Ordering::Relaxed);
-                counters.bytes.fetch_add(end - start, Ordering::Relaxed);
-                counters.cut_bytes.fetch_add(cut, Ordering::Relaxed);
-                warn!(path = partition.name(), position = start, length, cut_bytes = cut, "a record is over the limit");
-                let range = PositionRange::new(start, end);
-                let head = Bytes::from(head);
-                SourceEvent::Oversize(OversizeRecord { partition, range, head, length, arrival, permit })
-            }
-        };
-        Ok(Some(event))
+/// What the file's present end means for its last record.
+fn file_end(open: &mut OpenFile, now: Instant, drain: bool) -> std::io::Result<FileEnd> {
+    if drain || open.is_left(now) {
+        return Ok(FileEnd::Final);
     }
+    if open.tail.quiet_at().is_none_or(|moment| now < moment) {
+        return Ok(FileEnd::Open);
+    }
+    // Another line may have come since the last look. A truncated file is left to the next one.
+    let is_whole = open.tail.look()?;
+    let is_quiet = is_whole && open.tail.quiet_at().is_some_and(|moment| now >= moment);
+    Ok(if is_quiet { FileEnd::Quiet } else { FileEnd::Open })
 }

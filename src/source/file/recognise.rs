@@ -39,8 +39,6 @@ pub struct NewFile {
     pub checkpoint: u64,
     pub evidence: Evidence,
     pub copy_of: Option<PartitionId>,
-    /// Whether the journal knows another content of the same file.
-    pub is_rewritten: bool,
 }
 
 impl NewFile {
@@ -89,10 +87,8 @@ impl Files {
         }
         let checkpoint = self.first_checkpoint(&content)?;
         let evidence = Evidence::take(&content, checkpoint, Prefix::beginning_at(checkpoint).link_before(checkpoint))?;
-        let FileKey { device, inode } = content.key;
-        let is_rewritten = self.dormant.iter().any(|row| row.device == device && row.inode == inode);
         let path = path.to_owned();
-        Ok(Some(Found::New(NewFile { content, path, checkpoint, evidence, copy_of: None, is_rewritten })))
+        Ok(Some(Found::New(NewFile { content, path, checkpoint, evidence, copy_of: None })))
     }
 
     /// The journalled partition that the file is, the one seen last first.
@@ -133,7 +129,7 @@ impl Files {
         if is_later || self.initial_position == InitialPosition::TrimHorizon {
             return Ok(0);
         }
-        last_record_end(content, &self.delimiter, content.look()?.size)
+        self.cutting.last_line_end(content, content.look()?.size)
     }
 
     /// Files of the journal that the globs do not match any more are searched for by their inode numbers.
@@ -168,51 +164,5 @@ pub fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         result => result.map(Some),
-    }
-}
-
-/// The position behind the last delimiter that lies before `end`: 0 where there is none.
-pub fn last_record_end(content: &Content, delimiter: &[u8], mut end: u64) -> io::Result<u64> {
-    const WINDOW: u64 = 64 << 10;
-    let finder = memchr::memmem::FinderRev::new(delimiter);
-    let mut window = Vec::new();
-    while end > 0 {
-        let start = end.saturating_sub(WINDOW);
-        window.clear();
-        content.read(&mut window, start, end - start)?;
-        if let Some(at) = finder.rfind(&window) {
-            return Ok(start + (at + delimiter.len()) as u64);
-        }
-        // A delimiter may lie across the border of two windows.
-        end = if start == 0 { 0 } else { start + delimiter.len() as u64 - 1 };
-        if end >= start + window.len() as u64 {
-            break;
-        }
-    }
-    Ok(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-
-    fn end_of(bytes: &[u8], delimiter: &[u8], before: usize) -> u64 {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(bytes).unwrap();
-        let content = Content::plain(CountedFile::new(file)).unwrap();
-        last_record_end(&content, delimiter, before as u64).unwrap()
-    }
-
-    #[test]
-    fn the_last_record_ends_behind_the_last_delimiter() {
-        assert_eq!(end_of(b"", b"\n", 0), 0);
-        assert_eq!(end_of(b"no delimiter", b"\n", 12), 0);
-        assert_eq!(end_of(b"no delimiter\nand a rest", b"\n", 23), 13);
-        assert_eq!(end_of(b"one\ntwo\nthree\n", b"\n", 7), 4);
-        let mut long = vec![b'x'; 200_000];
-        long[65_535] = b'\r';
-        long[65_536] = b'\n';
-        assert_eq!(end_of(&long, b"\r\n", long.len()), 65_537);
     }
 }

@@ -6,7 +6,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use encoding_rs::Encoding;
 
 use crate::record::{PartitionId, Position, SourcePartition};
 
@@ -28,6 +31,10 @@ pub struct TailedFile {
     /// The journalled checkpoint, as far as the stream has told.
     checkpoint: AtomicU64,
     read: Mutex<ReadSoFar>,
+    /// The last header line, once it has been read.
+    pub(super) header: OnceLock<Bytes>,
+    /// What the byte order mark says, where it decides.
+    pub(super) encoding: OnceLock<&'static Encoding>,
 }
 
 struct Place {
@@ -54,6 +61,8 @@ impl TailedFile {
             place: Mutex::new(Place { path, key: content.key, content: Some(content) }),
             checkpoint: AtomicU64::new(checkpoint),
             read: Mutex::new(ReadSoFar { position: checkpoint, prefix: Some(prefix), recent: Vec::new() }),
+            header: OnceLock::new(),
+            encoding: OnceLock::new(),
         };
         if is_plain {
             // At most one block, while it is surely there: it may be truncated before more is read.
@@ -225,5 +234,13 @@ impl SourcePartition for TailedFile {
 
     fn settled(&self, checkpoint: Position) {
         self.checkpoint.fetch_max(checkpoint.0, Ordering::Relaxed);
+    }
+
+    fn header(&self) -> Option<Bytes> {
+        self.header.get().cloned()
+    }
+
+    fn encoding(&self) -> Option<&'static Encoding> {
+        self.encoding.get().copied()
     }
 }

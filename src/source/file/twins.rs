@@ -198,7 +198,7 @@ impl Files {
             return self.go_on(id, content, path, None);
         }
         let Ok(evidence) = Evidence::take(&content, 0, Prefix::beginning_at(0).link_before(0)) else { return Ok(()) };
-        let new = NewFile { content, path, checkpoint: 0, evidence, copy_of: original, is_rewritten: false };
+        let new = NewFile { content, path, checkpoint: 0, evidence, copy_of: original };
         info!(path = %new.path.display(), is_twin = original.is_some(), "a compressed file is taken up");
         let row = new.row();
         let ids = self.journal(|journal, stream| journal.register(stream, std::slice::from_ref(&row)))?;

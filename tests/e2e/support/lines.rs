@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::inventory::Inventory;
 use super::objects::Objects;
 use super::rng::Rng;
 
@@ -16,19 +17,16 @@ pub struct LineId {
     pub number: u64,
 }
 
-/// A log and which of its files.
-type LogFile = (String, u32);
-
 impl LineId {
     /// The line's text follows from its id, so that a cut or mixed line is told from a whole one.
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let noise = Rng::new(self.number).next();
         let padding = "abcdefghijklmnopqrstuvwxyz0123456789".repeat(8);
         let length = (noise % 200) as usize;
         format!("{} {} {} {noise:x} {}", self.log, self.generation, self.number, &padding[..length])
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let (log, generation, number) = (words.next()?, words.next()?, words.next()?);
         let id = Self { log: log.to_owned(), generation: generation.parse().ok()?, number: number.parse().ok()? };
@@ -59,43 +57,11 @@ impl Ledger {
 
     /// Every line in exactly one object, whole, in order within its file; nothing else anywhere.
     pub fn verify(&self, objects: &Objects) -> Result<(), String> {
-        let mut problems = Vec::new();
-        let mut found: BTreeMap<LineId, &str> = BTreeMap::new();
-        let mut doubled: BTreeMap<(LogFile, &str, &str), Vec<u64>> = BTreeMap::new();
-        for (key, data) in objects.iter() {
-            let mut last: BTreeMap<LogFile, u64> = BTreeMap::new();
-            if data.last() != Some(&b'\n') {
-                problems.push(format!("{key} does not end with a whole line"));
-            }
-            for line in data.split_inclusive(|byte| *byte == b'\n') {
-                let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
-                let Some(id) = LineId::parse(&text) else {
-                    problems.push(format!("{key} holds what nobody wrote: {text:?}"));
-                    continue;
-                };
-                if let Some(before) = last.insert((id.log.clone(), id.generation), id.number)
-                    && before >= id.number
-                {
-                    problems.push(format!("{key} holds {id:?} after number {before}"));
-                }
-                let file = (id.log.clone(), id.generation);
-                let number = id.number;
-                if let Some(other) = found.insert(id, key) {
-                    doubled.entry((file, other, key)).or_default().push(number);
-                }
-            }
-        }
-        for (((log, generation), one, other), numbers) in doubled {
-            let (first, last) = (numbers[0], numbers[numbers.len() - 1]);
-            let what = format!("{} lines of {log}, file {generation}, numbers {first} to {last}", numbers.len());
-            problems.push(format!("{what} are in {one} and in {other}"));
-        }
-        problems.extend(self.missing(&found));
-        if problems.is_empty() {
-            return Ok(());
-        }
-        let shown = problems.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
-        Err(format!("{} problems, {} lines of {} found:\n{shown}", problems.len(), found.len(), self.total()))
+        let inventory = Inventory::of(objects);
+        let mut problems = inventory.problems();
+        problems.extend(inventory.doubled(|_| true));
+        problems.extend(self.missing(&inventory));
+        inventory.verdict(&problems, self.total())
     }
 
     #[track_caller]
@@ -105,11 +71,11 @@ impl Ledger {
         }
     }
 
-    fn missing(&self, found: &BTreeMap<LineId, &str>) -> Vec<String> {
+    fn missing(&self, inventory: &Inventory) -> Vec<String> {
         let mut seen: BTreeMap<&str, Vec<bool>> =
             self.written.iter().map(|(log, count)| (log.as_str(), vec![false; *count as usize])).collect();
         let mut problems = Vec::new();
-        for id in found.keys() {
+        for id in inventory.lines.keys() {
             match seen.get_mut(id.log.as_str()).and_then(|numbers| numbers.get_mut(id.number as usize)) {
                 Some(seen) => *seen = true,
                 None => problems.push(format!("{id:?} was never written")),

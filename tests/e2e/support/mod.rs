@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod hydrant;
+pub mod inventory;
 pub mod journal;
 pub mod lines;
 pub mod objects;

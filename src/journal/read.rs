@@ -1,0 +1,221 @@
+//! The journal as others may read it: while the daemon runs and while it does not.
+//!
+//! Always true: a view is the state of one moment, taken in one read transaction, and taking it changes nothing and keeps
+//! nobody waiting. What is settled in a view stays settled; everything else in it may have moved on since.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction};
+
+use super::open::{DATABASE, beside, broken};
+use super::{JournalError, Kind, OpenError, schema};
+use crate::positions::decode_ranges;
+use crate::record::{PartitionId, Position, PositionRange};
+
+/// All files of all delivery streams, with what their deliveries hold of them.
+#[derive(Debug, Default)]
+pub struct JournalView {
+    /// By device and inode, in the order in which they were first seen.
+    files: HashMap<(u64, u64), Vec<FileRow>>,
+}
+
+/// One file of one delivery stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRow {
+    pub partition: PartitionId,
+    /// The delivery stream's name.
+    pub stream: String,
+    pub checkpoint: Position,
+    /// What the source stored to know the file by.
+    pub evidence: String,
+    /// What deliveries hold that are pending, or settled and not passed by the checkpoint.
+    pub held: Vec<Held>,
+}
+
+/// What one delivery holds of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub kind: Kind,
+    pub settled: bool,
+    pub ranges: Vec<PositionRange>,
+}
+
+impl JournalView {
+    /// The journal in `state_dir` as it is now; `None` where there is none that was ever made ready. Blocks.
+    pub fn read(state_dir: &Path) -> Result<Option<Self>, OpenError> {
+        let path = state_dir.join(DATABASE);
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(source) => return Err(OpenError::Folder { path: state_dir.to_owned(), source }),
+        }
+        match Self::read_with(&path, &path, OpenFlags::empty()) {
+            // Who may not write beside the database cannot share it, but can read one that nobody uses.
+            Err(OpenError::Journal(JournalError::Disk(_))) if is_at_rest(&path) => {
+                let view = Self::read_with(&path, &immutable(&path), OpenFlags::SQLITE_OPEN_URI)?;
+                // A daemon that has begun meanwhile may have changed it under our hands.
+                if is_at_rest(&path) { Ok(view) } else { Self::read_with(&path, &path, OpenFlags::empty()) }
+            }
+            read => read,
+        }
+    }
+
+    fn read_with(path: &Path, name: &Path, flags: OpenFlags) -> Result<Option<Self>, OpenError> {
+        let flags = flags | OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let mut connection = Connection::open_with_flags(name, flags).map_err(broken)?;
+        connection.busy_timeout(Duration::from_secs(5)).map_err(broken)?;
+        let transaction = connection.transaction().map_err(broken)?;
+        let found = schema::version(&transaction).map_err(broken)?;
+        if found > schema::VERSION {
+            return Err(OpenError::FromTheFuture { path: path.to_owned(), found });
+        }
+        if found == 0 {
+            return Ok(None);
+        }
+        Self::take(&transaction).map(Some).map_err(OpenError::Journal)
+    }
+
+    /// The file of this delivery stream, the one that was seen first last if its inode number was used again.
+    pub fn file(&self, stream: &str, device: u64, inode: u64) -> Option<&FileRow> {
+        self.files.get(&(device, inode))?.iter().rfind(|row| row.stream == stream)
+    }
+
+    fn take(transaction: &Transaction<'_>) -> Result<Self, JournalError> {
+        let mut held = held(transaction)?;
+        let mut view = Self::default();
+        let mut statement = transaction.prepare(
+            "SELECT file.id, file.device, file.inode, stream.name, file.checkpoint, file.evidence
+             FROM source_partition AS file JOIN stream ON stream.id = file.stream ORDER BY file.id",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let partition = PartitionId(row.get(0)?);
+            let key = (row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64);
+            view.files.entry(key).or_default().push(FileRow {
+                partition,
+                stream: row.get(3)?,
+                checkpoint: Position(row.get::<_, i64>(4)? as u64),
+                evidence: row.get(5)?,
+                held: held.remove(&partition).unwrap_or_default(),
+            });
+        }
+        Ok(view)
+    }
+}
+
+/// Whether all there is stands in the database itself: no daemon uses it, and the last one has ended well.
+fn is_at_rest(database: &Path) -> bool {
+    match std::fs::metadata(beside(database, "-wal")) {
+        Ok(metadata) => metadata.len() == 0,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// The name by which SQLite reads a database without its lock and its log.
+fn immutable(database: &Path) -> PathBuf {
+    let mut uri = OsString::from("file:");
+    for &byte in database.as_os_str().as_bytes() {
+        match byte {
+            b'?' | b'#' | b'%' => uri.push(format!("%{byte:02x}")),
+            _ => uri.push(OsStr::from_bytes(&[byte])),
+        }
+    }
+    uri.push("?immutable=1");
+    uri.into()
+}
+
+fn held(transaction: &Transaction<'_>) -> Result<HashMap<PartitionId, Vec<Held>>, JournalError> {
+    let mut held = HashMap::<PartitionId, Vec<Held>>::new();
+    let mut statement = transaction.prepare(
+        "SELECT records.partition, delivery.kind, delivery.settled, records.first_position, records.end_position,
+                records.ranges, delivery.id
+         FROM delivery_records AS records JOIN delivery ON delivery.id = records.delivery ORDER BY delivery.id",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (first, end) = (row.get::<_, i64>(3)? as u64, row.get::<_, i64>(4)? as u64);
+        let ranges = match row.get::<_, Option<Vec<u8>>>(5)? {
+            Some(bytes) => decode_ranges(&bytes),
+            None => (first < end).then(|| vec![PositionRange::new(first, end)]),
+        };
+        let delivery: i64 = row.get(6)?;
+        let unreadable = || JournalError::Content { what: format!("the records of delivery {delivery}") };
+        held.entry(PartitionId(row.get(0)?)).or_default().push(Held {
+            kind: if row.get::<_, String>(1)? == "copy" { Kind::Copy } else { Kind::Fate },
+            settled: row.get(2)?,
+            ranges: ranges.ok_or_else(unreadable)?,
+        });
+    }
+    Ok(held)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{intent, new_file, open, set};
+    use super::super::{Checkpoint, Intent, Opened};
+    use super::*;
+
+    #[test]
+    fn a_view_shows_what_the_daemon_has_journalled_while_it_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(JournalView::read(folder.path()).unwrap().is_none(), "no database");
+        let Opened { journal, .. } = open(folder.path());
+        let stream = journal.stream("s", "one").unwrap().id;
+        let other = journal.stream("t", "one").unwrap().id;
+        let files = journal.register(stream, &[new_file("/a", 10), new_file("/b", 11)]).unwrap();
+        journal.register(other, &[new_file("/a", 10)]).unwrap();
+        let scattered = set(&[(files[0], 0, 10), (files[0], 20, 30)]);
+        let first = journal.intend(stream, &intent("u1", scattered), &[]).unwrap();
+        let copy = Intent { kind: Kind::Copy, ..intent("u2", set(&[(files[0], 0, 30)])) };
+        journal.intend(stream, &copy, &[]).unwrap();
+        journal.settle(stream, &[first], &[]).unwrap();
+
+        let view = JournalView::read(folder.path()).unwrap().unwrap();
+        let held = |kind, settled, ranges: &[(u64, u64)]| Held {
+            kind,
+            settled,
+            ranges: ranges.iter().map(|&(start, end)| PositionRange::new(start, end)).collect(),
+        };
+        let row = view.file("s", 1, 10).unwrap();
+        assert_eq!((row.partition, row.checkpoint), (files[0], Position(0)));
+        assert_eq!(row.held, [held(Kind::Fate, true, &[(0, 10), (20, 30)]), held(Kind::Copy, false, &[(0, 30)])]);
+        assert_eq!(view.file("t", 1, 10).unwrap().held, []);
+        assert!(view.file("t", 1, 11).is_none() && view.file("s", 2, 10).is_none() && view.file("u", 1, 10).is_none());
+    }
+
+    #[test]
+    fn a_database_that_nobody_uses_is_read_without_a_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let state_dir = folder.path().join("50%?#");
+        let Opened { journal, .. } = open(&state_dir);
+        let stream = journal.stream("s", "one").unwrap().id;
+        journal.register(stream, &[new_file("/a", 10)]).unwrap();
+        let path = state_dir.join(DATABASE);
+        assert!(!is_at_rest(&path), "the daemon runs");
+        drop(journal);
+        assert!(is_at_rest(&path));
+        let view = JournalView::read_with(&path, &immutable(&path), OpenFlags::SQLITE_OPEN_URI).unwrap().unwrap();
+        assert!(view.file("s", 1, 10).is_some());
+        assert!(!beside(&path, "-wal").exists() && !beside(&path, "-shm").exists());
+    }
+
+    #[test]
+    fn of_an_inode_that_was_used_again_the_newest_file_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let Opened { journal, .. } = open(folder.path());
+        let stream = journal.stream("s", "one").unwrap().id;
+        let old = journal.register(stream, &[new_file("/a", 10)]).unwrap()[0];
+        let moved = Checkpoint { partition: old, position: Position(7), evidence: None };
+        journal.settle(stream, &[], &[moved]).unwrap();
+        let new = journal.register(stream, &[new_file("/b", 10)]).unwrap()[0];
+        drop(journal);
+        let view = JournalView::read(folder.path()).unwrap().unwrap();
+        let row = view.file("s", 1, 10).unwrap();
+        assert_eq!((row.partition, row.checkpoint), (new, Position(0)));
+    }
+}

@@ -1,0 +1,116 @@
+//! The stage between source and buffers: chunks are processed side by side on the compute pool and leave in order.
+//!
+//! Always true: events leave in the order in which they came, and each chunk leaves exactly once. At most one chunk for each
+//! core and one more wait here, with the memory that was granted for them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::memory::StreamBudget;
+use crate::pool::ComputePool;
+use crate::record::Chunk;
+use crate::source::SourceEvent;
+
+use super::Processing;
+
+/// What arrives at the buffers.
+pub enum Arrival {
+    /// Anything but a chunk, or a chunk of a stream without processing.
+    Event(SourceEvent),
+    Processed(Processed),
+}
+
+/// A chunk of the source, and what processing has made of it.
+pub struct Processed {
+    pub source: Chunk,
+    /// What leaves, for each record of `source`; nothing for those that failed or were dropped.
+    pub chunk: Chunk,
+    /// Ascending by index.
+    pub failed: Vec<FailedRecord>,
+}
+
+/// What of one source record has failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedRecord {
+    /// In its chunk.
+    pub index: usize,
+    /// Lines of the error output; more than one if the record had become several.
+    pub lines: Bytes,
+    pub records: u64,
+}
+
+/// The receiving end of a source's events.
+pub struct Stage {
+    events: mpsc::Receiver<SourceEvent>,
+    /// `None`: chunks pass as they are.
+    processing: Option<Arc<Processing>>,
+    pool: ComputePool,
+    budget: Arc<StreamBudget>,
+    waiting: VecDeque<Waiting>,
+    has_ended: bool,
+}
+
+enum Waiting {
+    Event(SourceEvent),
+    Chunk(JoinHandle<(Processed, Option<Chunk>)>),
+}
+
+impl Stage {
+    pub fn new(
+        events: mpsc::Receiver<SourceEvent>,
+        processing: Option<Arc<Processing>>,
+        pool: ComputePool,
+        budget: Arc<StreamBudget>,
+    ) -> Self {
+        Self { events, processing, pool, budget, waiting: VecDeque::new(), has_ended: false }
+    }
+
+    /// The next arrival; `None` after the last. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Arrival> {
+        loop {
+            if let Some(Waiting::Event(_)) = self.waiting.front()
+                && let Some(Waiting::Event(event)) = self.waiting.pop_front()
+            {
+                return Some(Arrival::Event(event));
+            }
+            let may_take = !self.has_ended && self.waiting.len() <= self.pool.cores();
+            tokio::select! {
+                biased;
+                (processed, rest) = first(&mut self.waiting), if !self.waiting.is_empty() => {
+                    self.waiting.pop_front();
+                    if let Some(rest) = rest {
+                        self.waiting.push_front(self.begin(SourceEvent::Chunk(rest)));
+                    }
+                    return Some(Arrival::Processed(processed));
+                }
+                event = self.events.recv(), if may_take => match event {
+                    Some(event) => self.waiting.push_back(self.begin(event)),
+                    None => self.has_ended = true,
+                },
+                else => return None,
+            }
+        }
+    }
+
+    fn begin(&self, event: SourceEvent) -> Waiting {
+        match (event, &self.processing) {
+            (SourceEvent::Chunk(chunk), Some(processing)) => {
+                let (processing, budget) = (processing.clone(), self.budget.clone());
+                Waiting::Chunk(self.pool.spawn(move || processing.run(chunk, &budget)))
+            }
+            (event, _) => Waiting::Event(event),
+        }
+    }
+}
+
+/// The outcome of the first chunk that waits. Cancel-safe: a handle that was not ready is awaited again.
+async fn first(waiting: &mut VecDeque<Waiting>) -> (Processed, Option<Chunk>) {
+    match waiting.front_mut() {
+        Some(Waiting::Chunk(task)) => crate::pool::join(task).await,
+        Some(Waiting::Event(_)) | None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,124 @@
+//! What was read, counted, as an event for the stream.
+//!
+//! Always true: each position that was read is counted once, and leaves in exactly one event.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tracing::warn;
+
+use crate::config::model::OnOversize;
+use crate::memory::{Permit, guarded};
+use crate::record::{Chunk, OversizeRecord, Position, PositionRange, SourcePartition};
+
+use super::cutting::Cutting;
+use super::tail::Read;
+use super::tailed::TailedFile;
+use super::truncate::truncate;
+use super::{FileSource, SourceEvent};
+
+/// What a chunk costs beside its bytes.
+pub const CHUNK_OVERHEAD: u64 = 1024;
+
+/// What was granted for a read, and how much that was meant to be.
+pub struct Memory {
+    pub permit: Arc<Permit>,
+    pub wanted: u64,
+}
+
+/// Records that were read, and where they end in the source.
+struct Records {
+    start: u64,
+    end: u64,
+    data: Vec<u8>,
+    ends: Vec<u32>,
+    last_is_bare: bool,
+}
+
+/// A record over the limit, and its beginning.
+struct Oversize {
+    start: u64,
+    end: u64,
+    head: Vec<u8>,
+    length: u64,
+}
+
+impl FileSource {
+    /// `None` where nothing was read.
+    pub(super) fn event(
+        &self,
+        file: Arc<TailedFile>,
+        cutting: &Cutting,
+        read: Read,
+        memory: Memory,
+    ) -> Option<SourceEvent> {
+        match read {
+            Read::Searching | Read::Nothing => None,
+            Read::Skipped { start, end } => {
+                self.count(0, end - start);
+                Some(SourceEvent::Skipped { partition: file.id, range: PositionRange::new(start, end) })
+            }
+            Read::Records { start, end, data, ends, last_is_bare } => {
+                let records = Records { start, end, data, ends, last_is_bare };
+                Some(SourceEvent::Chunk(self.chunk_of(file, cutting, records, memory)))
+            }
+            Read::Oversize { start, end, head, length } => {
+                Some(self.oversize(file, cutting, Oversize { start, end, head, length }, memory))
+            }
+        }
+    }
+
+    fn chunk_of(&self, partition: Arc<TailedFile>, cutting: &Cutting, records: Records, memory: Memory) -> Chunk {
+        let Records { start, end, data, ends, last_is_bare } = records;
+        let Memory { permit, wanted } = memory;
+        let kept = (data.capacity() + 4 * ends.capacity()) as u64 + CHUNK_OVERHEAD;
+        drop(permit.split(wanted.saturating_sub(kept * self.files.context.copies)));
+        self.count(ends.len() as u64, end - start);
+        // Only a single record ends in the source elsewhere than in the data.
+        let source_ends = (end - start != data.len() as u64).then(|| Arc::new(vec![end - start]));
+        Chunk {
+            partition,
+            start: Position(start),
+            data: guarded(data, permit.clone()),
+            ends: Arc::new(ends),
+            source_ends,
+            delimiter_len: cutting.delimiter_len() as u32,
+            last_is_bare,
+            made: None,
+            arrival: Timestamp::now(),
+            permit,
+        }
+    }
+
+    fn oversize(&self, partition: Arc<TailedFile>, cutting: &Cutting, record: Oversize, memory: Memory) -> SourceEvent {
+        let Oversize { start, end, mut head, length } = record;
+        let kept = match &self.on_oversize {
+            OnOversize::ErrorOutput => head.len(),
+            OnOversize::Truncate { .. } => {
+                truncate(&mut head, &self.on_oversize.terminator_in(cutting.encoding()), cutting.encoding())
+            }
+        };
+        let (path, cut_bytes) = (partition.name(), length - kept as u64);
+        self.files.context.counters.cut_bytes.fetch_add(cut_bytes, Ordering::Relaxed);
+        if let OnOversize::Truncate { .. } = self.on_oversize {
+            warn!(path, position = start, length, cut_bytes, "a record is over the limit; it is truncated");
+            let ends = vec![head.len() as u32];
+            let records = Records { start, end, data: head, ends, last_is_bare: true };
+            return SourceEvent::Chunk(self.chunk_of(partition, cutting, records, memory));
+        }
+        warn!(path, position = start, length, cut_bytes, "a record is over the limit");
+        self.count(1, end - start);
+        let (range, head) = (PositionRange::new(start, end), Bytes::from(head));
+        let permit = memory.permit;
+        SourceEvent::Oversize(OversizeRecord { partition, range, head, length, arrival: Timestamp::now(), permit })
+    }
+
+    fn count(&self, records: u64, bytes: u64) {
+        let counters = &self.files.context.counters;
+        counters.records.fetch_add(records, Ordering::Relaxed);
+        counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        counters.behind.store(counters.behind.load(Ordering::Relaxed).saturating_sub(bytes), Ordering::Relaxed);
+    }
+}

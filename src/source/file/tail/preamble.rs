@@ -1,0 +1,187 @@
+//! What a file begins with that is no record: a byte order mark, a hole, header lines.
+//!
+//! ```text
+//!   Mark ──▶ Hole ──▶ Header (line by line) ──▶ records
+//! ```
+//!
+//! Always true: the preamble is found from the file's first byte on, whatever position reading begins at, so it is the same in
+//! each life; and what the journal holds as a record is never part of it, as it was one by an earlier configuration. Nothing of
+//! it is kept but the last header line.
+
+use std::io;
+
+use bytes::Bytes;
+use encoding_rs::UTF_16LE;
+use tracing::info;
+
+use super::search::{Search, Window};
+use super::{Cutting, FileEnd, Read, Tail};
+
+/// Bytes of a hole that are looked at together, and those of a preamble before other files get their turn.
+const WINDOW: u64 = 128 << 10;
+const STEP: u64 = 16 << 20;
+/// Bytes that are kept of a header line.
+const HEADER_MAX: u64 = 64 << 10;
+
+/// How much of a preamble is known: everything up to the search's `line` belongs to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Preamble {
+    stage: Stage,
+    /// NUL bytes that it begins with.
+    hole: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    Mark,
+    /// NUL bytes that a writer without O_APPEND leaves behind when its file was truncated: it goes on at its old offset, in the
+    /// middle of what it wrote, so no header follows. A single one is data: it had written more than that.
+    Hole,
+    /// So many lines are still to come.
+    Header(u32),
+}
+
+/// How far one turn has led.
+enum Progress {
+    Through,
+    NextStage(Stage),
+    /// There is more to look at.
+    Turn,
+    /// The file ends here for now.
+    FileEnd,
+}
+
+impl Preamble {
+    /// The preamble of a file that is read from `position` on. `None` where that is certainly behind it.
+    pub fn of(position: u64, cutting: &Cutting) -> Option<Self> {
+        let may_matter = position == 0 || cutting.header_lines > 0 || cutting.big_endian.is_some();
+        may_matter.then_some(Self { stage: Stage::Mark, hole: 0 })
+    }
+}
+
+impl Tail {
+    /// Goes on with the preamble. `None` once it is behind `position`.
+    pub(super) fn read_preamble(&mut self, mut preamble: Preamble, end: FileEnd) -> io::Result<Option<Read>> {
+        let progress = self.pass_preamble(&mut preamble, end);
+        self.preamble = Some(preamble);
+        match progress? {
+            Progress::Turn => Ok(Some(Read::Searching)),
+            // What comes behind it later, the preamble goes on with.
+            Progress::FileEnd if end == FileEnd::Final => Ok(self.skip(self.size, true, preamble.hole)),
+            // What the journal holds is read again at once, whatever comes.
+            Progress::FileEnd if self.cuts.front().is_some_and(|&held| held < self.size) => {
+                Ok(self.skip(self.size, false, preamble.hole))
+            }
+            Progress::FileEnd => {
+                self.search.searched_to = self.search.searched_to.max(self.size);
+                Ok(Some(Read::Nothing))
+            }
+            Progress::Through | Progress::NextStage(_) => Ok(self.skip(self.search.line, false, preamble.hole)),
+        }
+    }
+
+    /// Moves behind the preamble up to `known`, as far as the journal holds no record in it.
+    fn skip(&mut self, known: u64, goes_on: bool, hole: u64) -> Option<Read> {
+        let held = self.cuts.front().copied().unwrap_or(u64::MAX);
+        let (start, end, search) = (self.position, known.min(held), self.search);
+        self.advance(end.max(start));
+        if goes_on && held >= known {
+            self.search = search;
+        } else {
+            self.preamble = None;
+        }
+        if start == 0 && hole > 0 {
+            info!(path = %self.file.path().display(), nul_bytes = hole, "a file begins with NUL bytes; they are no record");
+        }
+        match start < end {
+            true => Some(Read::Skipped { start, end }),
+            false => self.preamble.map(|_| Read::Nothing),
+        }
+    }
+
+    fn pass_preamble(&mut self, preamble: &mut Preamble, end: FileEnd) -> io::Result<Progress> {
+        let turn_end = self.search.searched_to.saturating_add(STEP);
+        let mut window = Window::default();
+        loop {
+            let progress = match preamble.stage {
+                Stage::Mark => self.pass_mark(end)?,
+                Stage::Hole => self.pass_hole(preamble, turn_end, end)?,
+                Stage::Header(0) => Progress::Through,
+                Stage::Header(lines) => self.pass_header_line(&mut window, lines, turn_end)?,
+            };
+            match progress {
+                Progress::NextStage(stage) => preamble.stage = stage,
+                Progress::Through | Progress::Turn | Progress::FileEnd => return Ok(progress),
+            }
+        }
+    }
+
+    fn pass_mark(&mut self, end: FileEnd) -> io::Result<Progress> {
+        let mut start = Vec::new();
+        self.fill(&mut start, 0, self.size.min(3))?;
+        let big_endian = self.cutting.big_endian.clone();
+        let marks = [Some(self.cutting.mark()), big_endian.as_ref().map(|cutting| cutting.mark())];
+        let is_torn = |mark: &[u8]| start.len() < mark.len() && mark.starts_with(&start);
+        if start.is_empty() || (end != FileEnd::Final && marks.into_iter().flatten().any(is_torn)) {
+            return Ok(Progress::FileEnd);
+        }
+        let found = marks.into_iter().flatten().find(|mark| !mark.is_empty() && start.starts_with(mark));
+        self.search = Search::at(found.map_or(0, |mark| mark.len() as u64));
+        if let (Some(big_endian), Some(mark)) = (big_endian, found) {
+            let is_big = mark == big_endian.mark();
+            // A second turn finds the same mark.
+            let _ = self.file.encoding.set(if is_big { big_endian.encoding() } else { UTF_16LE });
+            if is_big {
+                self.cutting = big_endian;
+            }
+        }
+        let has_hole = found.is_none() && start.first() == Some(&0) && !self.cutting.has_nul_lines();
+        Ok(Progress::NextStage(if has_hole { Stage::Hole } else { Stage::Header(self.cutting.header_lines) }))
+    }
+
+    /// A hole counts only when data follows: until then its end is not known.
+    fn pass_hole(&mut self, preamble: &mut Preamble, turn_end: u64, file_end: FileEnd) -> io::Result<Progress> {
+        let mut window = Vec::new();
+        while self.search.searched_to < turn_end {
+            let from = self.search.searched_to;
+            window.clear();
+            self.fill(&mut window, from, self.size.saturating_sub(from).min(WINDOW))?;
+            let is_single = from <= self.cutting.unit();
+            if window.is_empty() && !(is_single && file_end == FileEnd::Final) {
+                return Ok(Progress::FileEnd);
+            }
+            match window.iter().position(|&byte| byte != 0) {
+                None if !window.is_empty() => self.search.searched_to = from + window.len() as u64,
+                at => return Ok(self.end_hole(preamble, from + at.unwrap_or(0) as u64)),
+            }
+        }
+        Ok(Progress::Turn)
+    }
+
+    /// The first byte that is no NUL is at `end`.
+    fn end_hole(&mut self, preamble: &mut Preamble, end: u64) -> Progress {
+        let unit = self.cutting.unit();
+        // In UTF-16 a character may begin with a NUL byte.
+        let whole = end - end % unit;
+        preamble.hole = if whole > unit { whole } else { 0 };
+        self.search = Search::at(preamble.hole);
+        let lines = if preamble.hole == 0 { self.cutting.header_lines } else { 0 };
+        Progress::NextStage(Stage::Header(lines))
+    }
+
+    fn pass_header_line(&mut self, window: &mut Window, lines: u32, turn_end: u64) -> io::Result<Progress> {
+        let Some(end) = self.next_line(window, self.size, turn_end)? else {
+            let has_more = self.search.searched_to < self.size;
+            return Ok(if has_more { Progress::Turn } else { Progress::FileEnd });
+        };
+        if lines == 1 {
+            let (start, text_end) = (self.search.line, end - self.cutting.delimiter_len());
+            let mut header = Vec::new();
+            self.fill(&mut header, start, (text_end - start).min(HEADER_MAX))?;
+            // It is read once, unless the file changes under our hands.
+            let _ = self.file.header.set(Bytes::from(header));
+        }
+        self.search = Search::at(end);
+        Ok(Progress::NextStage(Stage::Header(lines - 1)))
+    }
+}

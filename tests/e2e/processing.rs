@@ -1,0 +1,169 @@
+//! Processors through the real binary: what becomes of records, of those that fail, and of both when the process is killed.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use serde_json::{Value, json};
+
+use crate::support::{Hydrant, Objects, Scratch, config, delivered_lines, fast_buffering, stream};
+
+/// Files of `*.log` through `processing` into `out`, failures beside the objects.
+fn processed(scratch: &Scratch, processing: Value) -> Value {
+    let destination =
+        json!({ "directory": { "path": scratch.out(), "prefix": "ok/", "error_output_prefix": "errors/" } });
+    let mut stream = stream("s", &scratch.logs().join("*.log"), destination);
+    stream["processing"] = processing;
+    stream
+}
+
+fn lines_under(scratch: &Scratch, folder: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Objects::read(&scratch.out())
+        .iter()
+        .filter(|(key, _)| key.starts_with(folder))
+        .flat_map(|(_, data)| String::from_utf8_lossy(data).lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    lines.sort();
+    lines
+}
+
+/// (raw data, error message) of each failed record.
+fn failures(scratch: &Scratch) -> Vec<(String, String)> {
+    let envelope = |line: &String| {
+        let envelope: Value = serde_json::from_str(line).expect("an envelope is one JSON object");
+        assert_eq!(envelope["errorCode"], "Hydrant.ProcessingFailed");
+        let raw = base64::engine::general_purpose::STANDARD.decode(envelope["rawData"].as_str().expect("a text"));
+        let message = envelope["errorMessage"].as_str().expect("a text").to_owned();
+        (String::from_utf8(raw.expect("base64")).expect("these are texts"), message)
+    };
+    let mut failures: Vec<_> = lines_under(scratch, "errors/").iter().map(envelope).collect();
+    failures.sort();
+    failures
+}
+
+const ACCESS: &str = r#"203.0.113.9 - ana [10/Oct/2026:13:55:36 +0000] "GET /a HTTP/1.1" 200 2326"#;
+
+#[test]
+fn a_record_that_does_not_match_harms_itself_alone() {
+    let scratch = Scratch::new();
+    scratch.log("a.log", format!("{ACCESS}\nnot an access line\n{ACCESS}\n"));
+    let processing = json!([{ "log_to_json": { "format": "common_apache_log" } }]);
+    let finished = Hydrant::drain(&scratch, &config(&scratch, [processed(&scratch, processing)]));
+    let expected = concat!(
+        r#"{"host":"203.0.113.9","ident":null,"authuser":"ana","datetime":"10/Oct/2026:13:55:36 +0000","#,
+        r#""request":"GET /a HTTP/1.1","response":"200","bytes":"2326"}"#
+    );
+    assert_eq!(lines_under(&scratch, "ok/"), [expected, expected]);
+    let failed = failures(&scratch);
+    let [(raw, message)] = failed.as_slice() else { panic!("one failure, not {failed:?}") };
+    assert_eq!(raw, "not an access line");
+    assert!(message.contains("log_to_json") && message.contains("a.log"), "{message}");
+    let account = "3 read + 0 created = 2 delivered + 0 dropped + 1 failed + 0 skipped + 0 in flight";
+    assert!(finished.stderr.contains(account), "{finished}");
+}
+
+#[test]
+fn on_error_pass_hands_the_record_on_as_it_is() {
+    let scratch = Scratch::new();
+    scratch.log("a.log", "plain\n{\"a\":{\"b\":1}}\n");
+    let processing = json!([{ "json": { "flatten": {}, "on_error": "pass" } }]);
+    Hydrant::drain(&scratch, &config(&scratch, [processed(&scratch, processing)]));
+    assert_eq!(lines_under(&scratch, ""), ["plain", r#"{"a.b":1}"#]);
+}
+
+#[test]
+fn metadata_says_where_a_record_comes_from() {
+    let scratch = Scratch::new();
+    let path = scratch.log("a.log", "{\"n\":1}\n{\"n\":2}\n");
+    let fields = json!({ "file": "path", "at": "offset", "team": { "static": "web" } });
+    let processing = json!([{ "add_metadata": { "fields": fields } }]);
+    Hydrant::drain(&scratch, &config(&scratch, [processed(&scratch, processing)]));
+    let records: Vec<Value> =
+        delivered_lines(&scratch.out()).iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let path = path.display().to_string();
+    let expected = |n: u32, at: u32| json!({ "n": n, "file": path, "at": at, "team": "web" });
+    assert_eq!(records, [expected(1, 0), expected(2, 8)]);
+}
+
+#[test]
+fn a_backup_of_all_records_holds_them_as_they_were_read() {
+    let scratch = Scratch::new();
+    scratch.log("a.log", "x,y\nz\n");
+    let processing = json!([{ "csv_to_json": { "columns": ["one", "two"] } }]);
+    let mut stream = processed(&scratch, processing);
+    stream["backup"] =
+        json!({ "mode": "all", "buffering": fast_buffering(), "directory": { "path": scratch.backup() } });
+    Hydrant::drain(&scratch, &config(&scratch, [stream]));
+    assert_eq!(lines_under(&scratch, "ok/"), [r#"{"one":"x","two":"y"}"#, r#"{"one":"z","two":null}"#]);
+    assert_eq!(delivered_lines(&scratch.backup()), ["x,y", "z"]);
+}
+
+#[test]
+fn columns_can_be_named_by_the_header_of_each_file() {
+    let scratch = Scratch::new();
+    scratch.log("a.log", "one,two\n1,2\n");
+    scratch.log("b.log", "three\n3\n");
+    let mut stream = processed(&scratch, json!([{ "csv_to_json": { "columns": "header" } }]));
+    stream["source"]["file"]["skip_header_lines"] = 1.into();
+    Hydrant::drain(&scratch, &config(&scratch, [stream]));
+    assert_eq!(lines_under(&scratch, "ok/"), [r#"{"one":"1","two":"2"}"#, r#"{"three":"3"}"#]);
+}
+
+#[test]
+fn text_in_another_encoding_arrives_as_utf_8_and_empty_lines_can_be_left_out() {
+    let scratch = Scratch::new();
+    let text = "grün\n\nЖ\n";
+    let utf_16: Vec<u8> = std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    scratch.log("a.log", utf_16);
+    let mut stream = processed(&scratch, json!([]));
+    stream["source"]["file"]["encoding"] = "utf-16".into();
+    stream["source"]["file"]["skip_empty"] = true.into();
+    let finished = Hydrant::drain(&scratch, &config(&scratch, [stream]));
+    assert_eq!(lines_under(&scratch, "ok/"), ["grün", "Ж"]);
+    assert!(finished.stderr.contains("3 read + 0 created = 2 delivered + 1 dropped"), "{finished}");
+}
+
+/// A subscription's batch of three messages, the second of which is no JSON.
+#[cfg(debug_assertions)]
+fn batch(n: u32) -> String {
+    let event = |id: u32, message: &str| json!({ "id": id.to_string(), "timestamp": 1, "message": message });
+    let messages = [format!("{{\"n\":{n},\"k\":0}}"), format!("bad {n}"), format!("{{\"n\":{n},\"k\":2}}")];
+    let events: Vec<Value> = messages.iter().enumerate().map(|(k, text)| event(k as u32, text)).collect();
+    json!({ "messageType": "DATA_MESSAGE", "owner": "1", "logGroup": "g", "logStream": "s",
+            "subscriptionFilters": ["f"], "logEvents": events })
+    .to_string()
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_record_that_became_several_is_delivered_once_in_each_output_whenever_the_process_is_killed() {
+    const BATCHES: u32 = 400;
+    for failpoint in [
+        "sealed:1",
+        "sealed:2",
+        "intent-committed:1",
+        "intent-committed:2",
+        "object-complete:1",
+        "object-complete:2",
+        "answer-received:1",
+        "settlement-committed:1",
+        "settlement-committed:2",
+    ] {
+        let scratch = Scratch::new();
+        scratch.log("a.log", (0..BATCHES).map(|n| batch(n) + "\n").collect::<String>());
+        let processing = json!([{ "cloudwatch_logs": { "extract_message": true } }, { "json": {} }]);
+        let config = config(&scratch, [processed(&scratch, processing)]);
+        crate::recovery::killed_at(&scratch, &config, failpoint);
+        Hydrant::drain(&scratch, &config);
+
+        let mut ok = BTreeMap::new();
+        for line in lines_under(&scratch, "ok/") {
+            *ok.entry(line).or_insert(0) += 1;
+        }
+        let expected = (0..BATCHES).flat_map(|n| [0, 2].map(|k| (format!("{{\"n\":{n},\"k\":{k}}}"), 1))).collect();
+        assert_eq!(ok, expected, "killed at {failpoint}");
+        let failed: Vec<String> = failures(&scratch).into_iter().map(|(raw, _)| raw).collect();
+        let mut expected: Vec<String> = (0..BATCHES).map(|n| format!("bad {n}")).collect();
+        expected.sort();
+        assert_eq!(failed, expected, "killed at {failpoint}");
+    }
+}
