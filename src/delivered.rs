@@ -12,10 +12,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::model::{BackupMode, DeliveryStreamConfig, FileSourceConfig, SourceConfig};
 use crate::journal::{FileRow, JournalView};
-use crate::source::file::{self, Discovery, Evidence, FileKey};
+use crate::source::file::{self, Content, CountedFile, Discovery, Evidence, FileKey, Packing};
 
 /// All delivery streams that read files, and the files that their globs match.
 pub struct Readers(Vec<Reader>);
@@ -35,6 +36,8 @@ pub struct Reader {
 pub struct Standing<'a> {
     pub reader: &'a Reader,
     pub progress: Option<Progress>,
+    /// What the journal has of it.
+    row: Option<FileRow>,
 }
 
 /// Records in each state. A last line without its delimiter counts as one.
@@ -67,16 +70,16 @@ impl Readers {
         for reader in &self.0 {
             let row = view.file(&reader.stream, key.device, key.inode);
             let progress = match row {
-                Some(row) if is_file_of(row, file)? => {
+                Some(row) if is_file_of(row, &content_of(file, Some(row))?)? => {
                     // Behind the look at the journal: what has come since is unread.
-                    let size = file.metadata()?.len();
+                    let size = content_of(file, Some(row))?.look()?.size;
                     // A file that was cut shorter this moment is another one.
                     (size >= row.checkpoint.0).then(|| Progress::new(row, size, reader.needs_copies))
                 }
                 Some(_) | None => None,
             };
             if progress.is_some() || reader.matches(&key, path) {
-                standings.push(Standing { reader, progress });
+                standings.push(Standing { reader, progress, row: row.cloned() });
             }
         }
         Ok(standings)
@@ -125,12 +128,13 @@ impl Standing<'_> {
 
     /// Counts records as the stream's source cuts them. Reads the whole file.
     pub fn records(&self, file: &File) -> io::Result<Records> {
-        let whole = Progress { size: file.metadata()?.len(), checkpoint: 0, parts: Vec::new() };
+        let content = content_of(file, self.row.as_ref())?;
+        let whole = Progress { size: content.look()?.size, checkpoint: 0, parts: Vec::new() };
         let progress = self.progress.as_ref().unwrap_or(&whole);
         let states: BTreeMap<u64, State> = progress.parts.iter().map(|part| (part.range.start.0, part.state)).collect();
         let cuts = progress.parts.iter().map(|part| part.range.end.0).collect();
         let mut records = Records::default();
-        file::for_each_record(file, &self.reader.source, progress.size, cuts, |start| {
+        file::for_each_record(Arc::new(content), &self.reader.source, progress.size, cuts, |start| {
             let state = states.range(..=start).next_back().map_or(State::Unread, |(_, &state)| state);
             match state {
                 State::Delivered => records.delivered += 1,
@@ -142,10 +146,20 @@ impl Standing<'_> {
     }
 }
 
+/// What the source reads of an open file: of a compressed one that it knows, what it decompresses to.
+fn content_of(file: &File, row: Option<&FileRow>) -> io::Result<Content> {
+    let counted = CountedFile::new(file.try_clone()?);
+    let evidence = row.and_then(|row| Evidence::from_json(&row.evidence));
+    match (evidence.and_then(|evidence| evidence.packed()), Packing::by_magic(file)?) {
+        (Some(packed), Some(packing)) => Content::unpacked(Arc::new(counted), packing, packed.unpacked),
+        _ => Content::plain(counted),
+    }
+}
+
 /// Whether an open file is the one of this row by its content; device and inode are equal. Without evidence nobody knows.
-fn is_file_of(row: &FileRow, file: &File) -> io::Result<bool> {
+fn is_file_of(row: &FileRow, file: &Content) -> io::Result<bool> {
     match Evidence::from_json(&row.evidence) {
-        Some(evidence) => evidence.matches(file, row.checkpoint.0),
+        Some(evidence) => evidence.matches(file, row.checkpoint.0, None),
         None => Ok(false),
     }
 }

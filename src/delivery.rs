@@ -14,9 +14,9 @@ use crate::destination::retry::{AttemptObserver, RetryLimits, put_until_done};
 use crate::destination::{AttemptError, Destination, ErrorClass, Object, Put};
 use crate::encode::lane::Lane;
 use crate::failpoint;
-use crate::journal::{DeliveryRowId, Intent, Journal, JournalError, Kind};
+use crate::journal::{DeliveryRowId, Intent, Journal, JournalError, Kind, KnownBy, ReadTo};
 use crate::ledger::HolderId;
-use crate::record::{PartitionId, Position, SourcePartition};
+use crate::record::{Position, SourcePartition};
 use crate::status::StreamStatus;
 
 /// A sealed buffer, or a delivery of an earlier life with all its records together again.
@@ -37,9 +37,9 @@ pub struct Shipment {
 pub enum Plan {
     New {
         intent: Intent,
-        /// Partitions of which nothing is settled yet: what they are known by is journalled with the intent, as it may not
-        /// have been there at first sight.
-        unread: Vec<Arc<dyn SourcePartition>>,
+        /// The partitions of its records, and whether nothing of them is settled yet: what they are known by is journalled
+        /// with the intent, so that they are known again with everything that leaves.
+        partitions: Vec<(Arc<dyn SourcePartition>, bool)>,
     },
     Again {
         row: DeliveryRowId,
@@ -72,9 +72,10 @@ pub struct Shipping {
     pub status: Arc<StreamStatus>,
 }
 
-fn evidence_of(partitions: &[Arc<dyn SourcePartition>]) -> Vec<(PartitionId, String)> {
-    let evidence = |partition: &Arc<dyn SourcePartition>| Some((partition.id(), partition.evidence(Position(0))?));
-    partitions.iter().filter_map(evidence).collect()
+fn known_by((partition, is_unread): &(Arc<dyn SourcePartition>, bool)) -> KnownBy {
+    let read_to = partition.read_so_far().map(|(position, hash)| ReadTo { position, hash });
+    let evidence = if *is_unread { partition.evidence(Position(0)) } else { None };
+    KnownBy { partition: partition.id(), evidence, read_to }
 }
 
 impl Shipping {
@@ -99,9 +100,12 @@ impl Shipping {
         failpoint::pass("sealed");
         let (row, key, may_exist) = match plan {
             Plan::Again { row, key } => (row, key, true),
-            Plan::New { intent, unread } => {
+            Plan::New { intent, partitions } => {
                 let (stream, key) = (self.stream, intent.key.clone());
-                let call = move |journal: &Journal| journal.intend(stream, &intent, &evidence_of(&unread));
+                let call = move |journal: &Journal| {
+                    let known: Vec<_> = partitions.iter().map(known_by).collect();
+                    journal.intend(stream, &intent, &known)
+                };
                 let row = self.journal("intend", call).await?;
                 (row, key, false)
             }

@@ -46,6 +46,10 @@ pub trait SourcePartition: Send + Sync {
     /// What the source wants to find beside the checkpoint when it looks for this partition again; `None` leaves what is
     /// stored as it is. For a file: hashes of its first bytes and of those before `checkpoint`.
     fn evidence(&self, checkpoint: Position) -> Option<String>;
+    /// How much of it has been read by now, with the hash by which a copy of that is known; `None` where there is none.
+    fn read_so_far(&self) -> Option<(Position, String)> {
+        None
+    }
     /// The last header line that was skipped, as it stands in the source and without its line end: at most 64 KB of it. For
     /// the names of columns.
     fn header(&self) -> Option<Bytes> {

@@ -188,7 +188,7 @@ struct Stream {
     status: Arc<StreamStatus>,
     ledger: Ledger,
     partitions: HashMap<PartitionId, Arc<dyn SourcePartition>>,
-    /// Read to their end for good; forgotten when they are settled.
+    /// Read to their end for good; marked in the journal when they are settled.
     gone: HashSet<PartitionId>,
     owners: Owners,
     /// At most one for each output.
@@ -330,6 +330,8 @@ impl Stream {
     async fn take(&mut self, event: SourceEvent) -> Result<(), StreamError> {
         match event {
             SourceEvent::Opened { partition, checkpoint } => {
+                // A file that was gone may be back as its compressed twin.
+                self.gone.remove(&partition.id());
                 self.ledger.open(partition.id(), checkpoint);
                 for reforming in self.reforming.values() {
                     let set = &reforming.pending.row.intent.set;
@@ -385,9 +387,8 @@ impl Stream {
         let Some(mut open) = self.open.remove(name) else { return };
         let Some(sealed) = open.buffer.seal() else { return };
         let output = &open.output;
-        let is_unread = |(id, _): &(PartitionId, _)| self.ledger.checkpoint(*id) == Position(0);
-        let unread = sealed.set.iter().filter(is_unread);
-        let unread = unread.filter_map(|(id, _)| self.partitions.get(&id).cloned()).collect();
+        let handle = |id| Some((self.partitions.get(&id)?.clone(), self.ledger.checkpoint(id) == Position(0)));
+        let partitions = sealed.set.iter().filter_map(|(id, _)| handle(id)).collect();
         let intent = Intent {
             key: output.key(&self.name, self.row.version, open.arrival, &open.uuid),
             uuid: open.uuid,
@@ -408,7 +409,7 @@ impl Stream {
             content_encoding: Codec::new(output.format().compression).content_encoding(),
             lane: open.lane,
             records: sealed.records,
-            plan: Plan::New { intent, unread },
+            plan: Plan::New { intent, partitions },
         };
         self.ship(shipment);
     }

@@ -15,6 +15,7 @@ use super::records;
 use super::text::Text;
 
 const MAX_RECORD_KB_DEFAULT: i64 = 1000;
+const FORGET_AFTER_HOURS_DEFAULT: i64 = 168;
 const DELIMITER_BYTES_MAX: usize = 16;
 const KEYS: &[&str] = &[
     "paths",
@@ -33,6 +34,7 @@ const KEYS: &[&str] = &[
     "oldest_first",
     "on_delivered",
     "delete_after_seconds",
+    "forget_after_hours",
 ];
 /// A writer that is only slow keeps its file for an hour.
 const DELETE_AFTER_DEFAULT: i64 = 3600;
@@ -78,6 +80,8 @@ pub(super) fn file_source<'a>(value: &Value<'a>) -> Option<FileSource<'a>> {
     let skip_header_lines =
         source.get_or("skip_header_lines", 0, |value| u32::try_from(value.whole(0..=1000, "")?).ok());
     let max_record_kb = source.get_or("max_record_kb", MAX_RECORD_KB_DEFAULT, |value| value.whole(1..=10_000, ""));
+    let forget_after_hours =
+        source.get_or("forget_after_hours", FORGET_AFTER_HOURS_DEFAULT, |value| value.whole(1..=8760, ""));
     let on_oversize = records::on_oversize(&source, encoding.map(|(encoding, _)| encoding));
     let skip_empty = source.get_or("skip_empty", false, Value::boolean);
     let oldest_first = source.get_or("oldest_first", false, Value::boolean);
@@ -89,6 +93,7 @@ pub(super) fn file_source<'a>(value: &Value<'a>) -> Option<FileSource<'a>> {
         initial_position: initial_position?,
         record_delimiter: record_delimiter?,
         max_record_bytes: max_record_kb?.unsigned_abs() * 1024,
+        forget_after: Duration::from_secs(forget_after_hours?.unsigned_abs() * 3600),
         on_oversize: on_oversize?,
         multiline: multiline?,
         skip_header_lines: skip_header_lines?,

@@ -65,6 +65,10 @@ pub struct FileSourceConfig {
     /// Bytes in the file's encoding; what happens to a longer record `on_oversize` says. `max_record_kb` × 1024. Default
     /// 1000 KB, 1 to 10,000.
     pub max_record_bytes: u64,
+    /// How long the journal remembers a file that is gone, so that a copy or compressed twin that comes late is not read
+    /// again. `forget_after_hours`, 1 to 8,760. Default 168 hours, the seven days of Kinesis Agent's checkpoints.
+    #[serde(skip)] // It changes nothing of what is delivered, so it makes no new version of the stream.
+    pub forget_after: Duration,
     pub on_oversize: OnOversize,
     /// With it a record is several lines, else each line is one.
     pub multiline: Option<Multiline>,

@@ -2,6 +2,7 @@
 //!
 //! It is written whole beside the old one, synced and renamed, so that there is always a complete one.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -40,6 +41,15 @@ struct PartitionCopy {
     inode: u64,
     checkpoint: u64,
     evidence: String,
+    #[serde(default)]
+    read_to: u64,
+    #[serde(default)]
+    read_hash: String,
+    /// The uuid of the original.
+    #[serde(default)]
+    copy_of: Option<String>,
+    #[serde(default)]
+    gone_since: Option<i64>,
 }
 
 impl CheckpointCopy {
@@ -65,8 +75,9 @@ impl CheckpointCopy {
             let id = transaction.last_insert_rowid();
             for partition in &stream.partitions {
                 transaction.execute(
-                    "INSERT INTO source_partition (stream, uuid, place, device, inode, checkpoint, evidence)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                    "INSERT INTO source_partition
+                     (stream, uuid, place, device, inode, checkpoint, evidence, read_to, read_hash, gone_since)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                     params![
                         id,
                         partition.uuid,
@@ -74,8 +85,19 @@ impl CheckpointCopy {
                         partition.device as i64,
                         partition.inode as i64,
                         partition.checkpoint as i64,
-                        partition.evidence
+                        partition.evidence,
+                        partition.read_to as i64,
+                        partition.read_hash,
+                        partition.gone_since
                     ],
+                )?;
+            }
+            // Numbers are given anew, so copies name their originals by what stays.
+            for partition in &stream.partitions {
+                transaction.execute(
+                    "UPDATE source_partition SET copy_of = (SELECT id FROM source_partition WHERE uuid = ?2)
+                     WHERE uuid = ?1",
+                    params![partition.uuid, partition.copy_of],
                 )?;
             }
         }
@@ -108,13 +130,19 @@ impl Journal {
         };
         let mut streams = Vec::with_capacity(names.len());
         for (id, name, version, scanned) in names {
-            let partitions = self.partitions(id)?.into_iter().map(|row| PartitionCopy {
+            let rows = self.partitions(id)?;
+            let uuids: HashMap<_, _> = rows.iter().map(|row| (row.id, row.uuid.clone())).collect();
+            let partitions = rows.into_iter().map(|row| PartitionCopy {
                 uuid: row.uuid,
                 place: row.place,
                 device: row.device,
                 inode: row.inode,
                 checkpoint: row.checkpoint.0,
                 evidence: row.evidence,
+                read_to: row.read_to.as_ref().map_or(0, |read| read.position.0),
+                read_hash: row.read_to.map_or_else(String::new, |read| read.hash),
+                copy_of: row.copy_of.and_then(|original| uuids.get(&original).cloned()),
+                gone_since: row.gone_since,
             });
             streams.push(StreamCopy { name, version, scanned, partitions: partitions.collect() });
         }

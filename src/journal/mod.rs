@@ -13,6 +13,7 @@
 
 mod copy;
 mod open;
+mod partitions;
 mod read;
 mod schema;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod tests;
 
 pub use copy::CheckpointCopy;
 pub use open::{OpenError, Opened, Start};
+pub use partitions::{KnownBy, NewPartition, PartitionRow, ReadTo};
 pub use read::{FileRow, Held, JournalView};
 
 use std::path::{Path, PathBuf};
@@ -98,30 +100,6 @@ pub struct StreamRow {
     pub version: u64,
     /// Whether the first scan of its sources has been journalled: what is seen from now on is new.
     pub scanned: bool,
-}
-
-/// A source partition: one file of one delivery stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartitionRow {
-    pub id: PartitionId,
-    pub uuid: String,
-    /// The path under which it was seen last.
-    pub place: String,
-    pub device: u64,
-    pub inode: u64,
-    pub checkpoint: Position,
-    /// What the source stored to know the partition by; see `SourcePartition::evidence`.
-    pub evidence: String,
-}
-
-/// A source partition that is seen for the first time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewPartition {
-    pub place: String,
-    pub device: u64,
-    pub inode: u64,
-    pub checkpoint: Position,
-    pub evidence: String,
 }
 
 /// What of a record a delivery holds: its one fate (destination or error output), or its copy in the backup.
@@ -225,79 +203,6 @@ impl Journal {
         })
     }
 
-    pub fn partitions(&self, stream: i64) -> Result<Vec<PartitionRow>> {
-        let connection = self.connection();
-        let mut statement = connection.prepare_cached(
-            "SELECT id, uuid, place, device, inode, checkpoint, evidence FROM source_partition
-             WHERE stream = ?1 ORDER BY id",
-        )?;
-        let rows = statement.query_map([stream], |row| {
-            Ok(PartitionRow {
-                id: PartitionId(row.get(0)?),
-                uuid: row.get(1)?,
-                place: row.get(2)?,
-                device: row.get::<_, i64>(3)? as u64,
-                inode: row.get::<_, i64>(4)? as u64,
-                checkpoint: Position(row.get::<_, i64>(5)? as u64),
-                evidence: row.get(6)?,
-            })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// First sight: all of `new` in one transaction, before anything of them is read. From now on the stream counts as
-    /// scanned, and after its first scan the copy knows it too.
-    pub fn register(&self, stream: i64, new: &[NewPartition]) -> Result<Vec<PartitionId>> {
-        let (ids, is_first) = self.change(|transaction| {
-            let marked = "UPDATE stream SET scanned = 1 WHERE id = ?1 AND scanned = 0";
-            let is_first = transaction.execute(marked, [stream])? > 0;
-            let mut statement = transaction.prepare_cached(
-                "INSERT INTO source_partition (stream, uuid, place, device, inode, checkpoint, evidence)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?;
-            let mut ids = Vec::with_capacity(new.len());
-            for partition in new {
-                let uuid = uuid::Uuid::new_v4().to_string();
-                let (device, inode) = (partition.device as i64, partition.inode as i64);
-                let checkpoint = partition.checkpoint.0 as i64;
-                statement.execute(params![
-                    stream,
-                    uuid,
-                    partition.place,
-                    device,
-                    inode,
-                    checkpoint,
-                    partition.evidence
-                ])?;
-                ids.push(PartitionId(transaction.last_insert_rowid()));
-            }
-            Ok((ids, is_first))
-        })?;
-        self.0.changes.fetch_add(1, Ordering::Relaxed);
-        if is_first && let Err(error) = self.write_copy() {
-            tracing::warn!(%error, "the checkpoint copy could not be written");
-        }
-        Ok(ids)
-    }
-
-    /// The partition is found under another path now.
-    pub fn moved(&self, partition: PartitionId, place: &str) -> Result<()> {
-        self.change(|transaction| {
-            transaction.execute("UPDATE source_partition SET place = ?2 WHERE id = ?1", params![partition.0, place])?;
-            Ok(())
-        })
-    }
-
-    /// The partition is gone for good: nobody needs it, and it will never be found again.
-    pub fn forget(&self, partition: PartitionId) -> Result<()> {
-        self.change(|transaction| {
-            // Its settled deliveries are needed no longer by it, but perhaps by another partition.
-            transaction.execute("DELETE FROM source_partition WHERE id = ?1", [partition.0])?;
-            transaction.execute(FORGET_EMPTY, [])?;
-            Ok(())
-        })
-    }
-
     /// All deliveries of a stream that are not forgotten yet, in the order in which they were journalled.
     pub fn deliveries(&self, stream: i64) -> Result<Vec<DeliveryRow>> {
         let connection = self.connection();
@@ -346,15 +251,10 @@ impl Journal {
 
     /// Journals a delivery: from here on a crash leads to this key and these records, or to a cancellation.
     ///
-    /// `evidence` is stored with it: a file that was journalled while it was empty can be known again only by what it has
-    /// got since, and must be before anything of it leaves.
-    pub fn intend(&self, stream: i64, intent: &Intent, evidence: &[(PartitionId, String)]) -> Result<DeliveryRowId> {
+    /// What its partitions are known by is stored with it: a file must be known again with everything that leaves.
+    pub fn intend(&self, stream: i64, intent: &Intent, known: &[KnownBy]) -> Result<DeliveryRowId> {
         let delivery = self.change(|transaction| {
-            let mut statement = transaction
-                .prepare_cached("UPDATE source_partition SET evidence = ?2 WHERE id = ?1 AND checkpoint = 0")?;
-            for (partition, evidence) in evidence {
-                statement.execute(params![partition.0, evidence])?;
-            }
+            partitions::store_known(transaction, known)?;
             let kind = match intent.kind {
                 Kind::Fate => "fate",
                 Kind::Copy => "copy",
@@ -388,7 +288,7 @@ impl Journal {
             insert_records(transaction, id, &intent.set)?;
             Ok(DeliveryRowId(id))
         })?;
-        if !evidence.is_empty() {
+        if !known.is_empty() {
             self.0.changes.fetch_add(1, Ordering::Relaxed);
         }
         Ok(delivery)
@@ -457,10 +357,6 @@ const FORGET_PASSED: &str = "
     DELETE FROM delivery WHERE stream = ?1 AND settled = 1 AND NOT EXISTS (
         SELECT 1 FROM delivery_records AS held JOIN source_partition AS source ON source.id = held.partition
         WHERE held.delivery = delivery.id AND held.end_position > source.checkpoint)";
-
-const FORGET_EMPTY: &str = "
-    DELETE FROM delivery WHERE settled = 1
-    AND NOT EXISTS (SELECT 1 FROM delivery_records AS held WHERE held.delivery = delivery.id)";
 
 fn insert_records(transaction: &Transaction<'_>, delivery: i64, set: &RecordSet) -> Result<()> {
     let mut statement = transaction.prepare_cached(

@@ -5,7 +5,7 @@
 use rusqlite::Connection;
 
 /// The version that this program writes.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE meta (
@@ -29,7 +29,11 @@ CREATE TABLE source_partition (
     device     INTEGER NOT NULL,
     inode      INTEGER NOT NULL,
     checkpoint INTEGER NOT NULL,
-    evidence   TEXT NOT NULL DEFAULT ''
+    evidence   TEXT NOT NULL DEFAULT '',
+    read_to    INTEGER NOT NULL DEFAULT 0,
+    read_hash  TEXT NOT NULL DEFAULT '',
+    copy_of    INTEGER,
+    gone_since INTEGER
 ) STRICT;
 CREATE INDEX source_partition_of_stream ON source_partition (stream);
 
@@ -60,6 +64,14 @@ CREATE TABLE delivery_records (
 CREATE INDEX delivery_records_of_partition ON delivery_records (partition);
 ";
 
+/// From version 1: what was read of a partition at least, which copies wait for their original, which files are gone.
+const FROM_1: &str = "
+ALTER TABLE source_partition ADD COLUMN read_to INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE source_partition ADD COLUMN read_hash TEXT NOT NULL DEFAULT '';
+ALTER TABLE source_partition ADD COLUMN copy_of INTEGER;
+ALTER TABLE source_partition ADD COLUMN gone_since INTEGER;
+";
+
 /// 0 for a database in which there is nothing yet.
 pub fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
@@ -74,6 +86,13 @@ pub fn prepare(connection: &mut Connection) -> rusqlite::Result<Result<(), i64>>
             transaction.execute_batch(TABLES)?;
             let instance = uuid::Uuid::new_v4().to_string();
             transaction.execute("INSERT INTO meta (name, value) VALUES ('instance', ?1)", [instance])?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+            transaction.commit()?;
+            Ok(Ok(()))
+        }
+        1 => {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(FROM_1)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;
             Ok(Ok(()))

@@ -9,7 +9,14 @@ pub(super) fn open(folder: &Path) -> Opened {
 }
 
 pub(super) fn new_file(name: &str, inode: u64) -> NewPartition {
-    NewPartition { place: name.into(), device: 1, inode, checkpoint: Position(0), evidence: String::from("e") }
+    NewPartition {
+        place: name.into(),
+        device: 1,
+        inode,
+        checkpoint: Position(0),
+        evidence: String::from("e"),
+        copy_of: None,
+    }
 }
 
 pub(super) fn set(ranges: &[(PartitionId, u64, u64)]) -> RecordSet {
@@ -239,10 +246,18 @@ fn evidence_is_stored_with_the_delivery_that_needs_it() {
     let files = journal.register(stream, &[new_file("/a", 10), new_file("/b", 11)]).unwrap();
     let changes = journal.changes();
     let held = set(&[(files[0], 0, 9)]);
-    journal.intend(stream, &intent("u1", held), &[(files[0], String::from("head"))]).unwrap();
+    let known = |position, hash: &str| {
+        let read_to = ReadTo { position: Position(position), hash: hash.into() };
+        [KnownBy { partition: files[0], evidence: Some(String::from("head")), read_to: Some(read_to) }]
+    };
+    journal.intend(stream, &intent("u1", held), &known(9, "nine")).unwrap();
     assert!(journal.changes() > changes);
-    let evidence: Vec<_> = journal.partitions(stream).unwrap().into_iter().map(|row| row.evidence).collect();
-    assert_eq!(evidence, ["head", "e"]);
+    // One that was sealed earlier is journalled later: what was read of the file stays.
+    journal.intend(stream, &intent("u2", set(&[(files[0], 0, 5)])), &known(5, "five")).unwrap();
+    let rows = journal.partitions(stream).unwrap();
+    assert_eq!([rows[0].evidence.as_str(), rows[1].evidence.as_str()], ["head", "e"]);
+    assert_eq!(rows[0].read_to, Some(ReadTo { position: Position(9), hash: String::from("nine") }));
+    assert_eq!(rows[1].read_to, None);
 }
 
 #[test]
@@ -260,23 +275,89 @@ fn settling_says_how_many_deliveries_are_left() {
 }
 
 #[test]
-fn a_forgotten_file_takes_its_settled_deliveries_along_and_no_others() {
+fn a_pending_delivery_shrinks_and_can_be_cancelled() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(folder.path()).journal;
     let stream = journal.stream("s", "one").unwrap().id;
-    let files = journal.register(stream, &[new_file("/a", 10), new_file("/b", 11)]).unwrap();
-    let both = journal.intend(stream, &intent("u1", set(&[(files[0], 0, 9), (files[1], 0, 9)])), &[]).unwrap();
-    let one = journal.intend(stream, &intent("u2", set(&[(files[0], 9, 12)])), &[]).unwrap();
-    journal.settle(stream, &[both, one], &[]).unwrap();
-    journal.forget(files[0]).unwrap();
-    let left = journal.deliveries(stream).unwrap();
-    assert_eq!(left.len(), 1);
-    assert_eq!((left[0].id, &left[0].intent.set), (both, &set(&[(files[1], 0, 9)])));
-    let pending = journal.intend(stream, &intent("u3", set(&[(files[1], 9, 12)])), &[]).unwrap();
-    journal.shrink(pending, &set(&[(files[1], 9, 10)])).unwrap();
-    assert_eq!(journal.deliveries(stream).unwrap()[1].intent.set, set(&[(files[1], 9, 10)]));
+    let files = journal.register(stream, &[new_file("/a", 10)]).unwrap();
+    let pending = journal.intend(stream, &intent("u3", set(&[(files[0], 9, 12)])), &[]).unwrap();
+    journal.shrink(pending, &set(&[(files[0], 9, 10)])).unwrap();
+    assert_eq!(journal.deliveries(stream).unwrap()[0].intent.set, set(&[(files[0], 9, 10)]));
     journal.cancel(pending).unwrap();
-    assert_eq!(journal.deliveries(stream).unwrap().len(), 1);
+    assert_eq!(journal.deliveries(stream).unwrap(), []);
+}
+
+#[test]
+fn gone_files_are_forgotten_in_time_and_living_ones_never() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path()).journal;
+    let stream = journal.stream("s", "one").unwrap().id;
+    let names = ["/held", "/original", "/old", "/new", "/back", "/living"];
+    let files: Vec<_> = names.iter().zip(1..).map(|(name, inode)| new_file(name, inode)).collect();
+    let files = journal.register(stream, &files).unwrap();
+    let copy = NewPartition { copy_of: Some(files[1]), ..new_file("/copy", 20) };
+    journal.register(stream, &[copy]).unwrap();
+    let held = journal.intend(stream, &intent("u1", set(&[(files[0], 0, 9)])), &[]).unwrap();
+    journal.mark_gone(&files[..3], 1_000, false).unwrap();
+    journal.mark_gone(&files[3..5], 5_000, false).unwrap();
+    journal.mark_gone(&files[3..4], 9_000, false).unwrap();
+    let left = || -> Vec<_> { journal.partitions(stream).unwrap().into_iter().map(|row| row.place).collect() };
+
+    assert_eq!(journal.forget_gone(stream, &files[4..5], 5_000, 100).unwrap(), [files[2]]);
+    assert_eq!(left(), ["/held", "/original", "/new", "/back", "/living", "/copy"]);
+    let rows = journal.partitions(stream).unwrap();
+    assert_eq!((rows[2].gone_since, rows[3].gone_since), (Some(5_000), None), "first mark stays; it is back");
+
+    journal.settle(stream, &[held], &[checkpoint(files[0], 9)]).unwrap();
+    journal.mark_gone(&files[..1], 1_000, true).unwrap();
+    assert_eq!(journal.forget_gone(stream, &[], 5_000, 100).unwrap(), [files[0]]);
+    assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [], "its copy still needs the original");
+    let rows = journal.partitions(stream).unwrap();
+    let read_to = Some(ReadTo { position: Position(3), hash: String::from("three") });
+    let alone = KnownBy { partition: rows.last().unwrap().id, evidence: Some(String::from("e")), read_to };
+    journal.stands_alone(&alone, Position(3)).unwrap();
+    assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [files[1]], "only so many are remembered");
+    assert_eq!(left(), ["/new", "/back", "/living", "/copy"]);
+}
+
+#[test]
+fn a_partition_goes_on_in_its_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path()).journal;
+    let stream = journal.stream("s", "one").unwrap().id;
+    let files = journal.register(stream, &[new_file("/a", 10)]).unwrap();
+    let copy = NewPartition { copy_of: Some(files[0]), ..new_file("/a.1", 11) };
+    let copies = journal.register(stream, std::slice::from_ref(&copy)).unwrap();
+    journal.settle(stream, &[], &[checkpoint(files[0], 5)]).unwrap();
+    journal.mark_gone(&files, 1_000, true).unwrap();
+    journal.goes_on(files[0], &copy, Some(copies[0])).unwrap();
+    let rows = journal.partitions(stream).unwrap();
+    assert_eq!(rows.len(), 1);
+    let row = &rows[0];
+    assert_eq!((row.id, row.place.as_str(), row.inode, row.checkpoint), (files[0], "/a.1", 11, Position(5)));
+    assert_eq!(row.gone_since, None);
+}
+
+#[test]
+fn a_database_of_version_1_is_brought_up_to_date_with_its_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let journal = open(folder.path()).journal;
+        let stream = journal.stream("s", "one").unwrap().id;
+        let files = journal.register(stream, &[new_file("/a", 10)]).unwrap();
+        journal.settle(stream, &[], &[checkpoint(files[0], 500)]).unwrap();
+    }
+    let connection = Connection::open(folder.path().join("hydrant.db")).unwrap();
+    for column in ["read_to", "read_hash", "copy_of", "gone_since"] {
+        connection.execute(&format!("ALTER TABLE source_partition DROP COLUMN {column}"), []).unwrap();
+    }
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    drop(connection);
+    let Opened { journal, start } = open(folder.path());
+    assert_eq!(start, Start::Journal);
+    let row = journal.partitions(journal.stream("s", "one").unwrap().id).unwrap().remove(0);
+    assert_eq!((row.place.as_str(), row.checkpoint, row.evidence.as_str()), ("/a", Position(500), "e"));
+    assert_eq!((row.read_to, row.copy_of, row.gone_since), (None, None, None));
 }
 
 #[derive(Debug, Clone)]

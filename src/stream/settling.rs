@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
+use jiff::Timestamp;
 use tracing::error;
 
 use crate::failpoint;
@@ -158,11 +159,21 @@ impl Stream {
         Ok(())
     }
 
-    /// Forgets partitions that will never be there again and owe nothing.
+    /// Closes partitions that are read to their end and owe nothing. The journal remembers for a while that they were there.
     pub(super) async fn forget_gone(&mut self) -> Result<(), StreamError> {
         let done: Vec<_> = self.gone.iter().copied().filter(|&id| self.ledger.is_settled(id)).collect();
+        if done.is_empty() {
+            return Ok(());
+        }
+        // What is remembered must be all that was settled: a late twin goes on from there.
+        let has_moved = |&id: &PartitionId| self.stored.get(&id) != Some(&self.ledger.checkpoint(id));
+        let moved: Vec<_> = done.iter().copied().filter(has_moved).collect();
+        if !moved.is_empty() {
+            self.store(Vec::new(), moved).await?;
+        }
+        let (marked, now_ms) = (done.clone(), Timestamp::now().as_millisecond());
+        self.shipping.journal("mark gone", move |journal| journal.mark_gone(&marked, now_ms, true)).await?;
         for id in done {
-            self.shipping.journal("forget", move |journal| journal.forget(id)).await?;
             self.gone.remove(&id);
             self.ledger.close(id);
             self.partitions.remove(&id);

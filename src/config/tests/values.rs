@@ -36,6 +36,7 @@ fn the_least_configuration_has_firehoses_defaults() {
         initial_position: InitialPosition::TrimHorizon,
         record_delimiter: b"\n".to_vec(),
         max_record_bytes: 1000 * 1024,
+        forget_after: Duration::from_secs(168 * 3600),
         on_oversize: OnOversize::ErrorOutput,
         multiline: None,
         skip_header_lines: 0,
@@ -75,6 +76,7 @@ delivery_streams:
         initial_position: latest
         record_delimiter: "\r\n"
         max_record_kb: 10
+        forget_after_hours: 2
     buffering: { size_mb: 1.5, interval_seconds: 60 }
     compression: { gzip: { level: 12 } }
     output_delimiter: ""
@@ -106,6 +108,7 @@ delivery_streams:
     assert_eq!(source.paths, ["/working/logs/*.log", "/nowhere/**/a.log"]);
     assert_eq!(source.exclude, ["*.gz", "/working/logs/old*", "**/tmp/*"]);
     assert_eq!((source.initial_position, source.max_record_bytes), (InitialPosition::Latest, 10 * 1024));
+    assert_eq!(source.forget_after, Duration::from_secs(2 * 3600));
     assert_eq!((source.record_delimiter.as_slice(), stream.output_delimiter.as_slice()), (&b"\r\n"[..], &b""[..]));
     assert_eq!(stream.buffering, BufferingHints { size: 3 * MB / 2, interval: Duration::from_secs(60) });
     assert_eq!(stream.compression, Compression::Gzip { level: 12 });

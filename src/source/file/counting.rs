@@ -3,7 +3,6 @@
 //! Always true: a file is cut as it is when it is read from its beginning to its present end, where the last record ends
 //! with or without a delimiter; memory is that of one chunk, or of one record at its limit.
 
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,22 +11,22 @@ use crate::config::model::FileSourceConfig;
 use crate::record::PartitionId;
 
 use super::CHUNK_MAX;
+use super::content::Content;
 use super::cutting::Cutting;
-use super::identity::FileKey;
-use super::tail::{CountedFile, FileEnd, Read, Tail, TailedFile};
+use super::tail::{FileEnd, Read, Tail};
+use super::tailed::TailedFile;
 
 /// Calls `found` with the position of each record in the first `size` bytes of a file. Records end at `cuts`, too. Blocks.
 pub fn for_each_record(
-    file: &File,
+    content: Arc<Content>,
     config: &FileSourceConfig,
     size: u64,
     cuts: Vec<u64>,
     mut found: impl FnMut(u64),
 ) -> io::Result<()> {
     let cutting = Arc::new(Cutting::new(config));
-    let key = FileKey::of(&file.metadata()?);
     // Nobody knows this partition: it is read for its records alone.
-    let file = TailedFile::new(PartitionId(0), key, CountedFile::new(file.try_clone()?), PathBuf::new(), 0);
+    let file = TailedFile::new(PartitionId(0), content, PathBuf::new(), 0, None);
     let mut tail = Tail::new(Arc::new(file), 0, cuts, cutting);
     tail.size = size;
     loop {
@@ -48,13 +47,15 @@ pub fn for_each_record(
 mod tests {
     use super::super::cutting::tests::config;
     use super::*;
+    use crate::source::file::content::CountedFile;
     use std::os::unix::fs::FileExt;
 
     fn positions(content: &[u8], size: u64, cuts: &[u64]) -> Vec<u64> {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(content, 0).unwrap();
         let mut positions = Vec::new();
-        for_each_record(&file, &config("\n", 5), size, cuts.to_vec(), |position| positions.push(position)).unwrap();
+        let content = Arc::new(Content::plain(CountedFile::new(file)).unwrap());
+        for_each_record(content, &config("\n", 5), size, cuts.to_vec(), |position| positions.push(position)).unwrap();
         positions
     }
 

@@ -4,9 +4,7 @@
 //! a record is one line, or with a multi-line rule the lines up to the next one that begins a record. So from the start of any
 //! record on the same bytes fall into the same records, however they arrive.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +13,8 @@ use memchr::memmem;
 
 use crate::config::encodings;
 use crate::config::model::{FileSourceConfig, LinePattern, MultilineRule};
+
+use super::content::Content;
 
 /// How records are cut out of the bytes of files in one encoding.
 pub struct Cutting {
@@ -168,18 +168,17 @@ impl Cutting {
         true
     }
 
-    /// The position behind the last delimiter of a file: 0 where there is none.
-    pub fn last_line_end(&self, file: &File) -> io::Result<u64> {
+    /// The position behind the last delimiter that lies before `end`: 0 where there is none.
+    pub fn last_line_end(&self, content: &Content, mut end: u64) -> io::Result<u64> {
         const WINDOW: u64 = 64 << 10;
-        let by_mark = self.big_endian.as_ref().filter(|big| begins_with(file, big.mark()));
+        let by_mark = self.big_endian.as_ref().filter(|big| begins_with(content, big.mark()));
         let cutting = by_mark.map_or(self, |big| big);
         let finder = memmem::FinderRev::new(cutting.delimiter.needle());
-        let mut end = file.metadata()?.len();
         let mut window = Vec::new();
         while end > 0 {
             let start = end.saturating_sub(WINDOW);
-            window.resize((end - start) as usize, 0);
-            file.read_exact_at(&mut window, start)?;
+            window.clear();
+            content.read(&mut window, start, end - start)?;
             let mut to = window.len();
             while let Some(at) = finder.rfind(&window[..to]) {
                 if (start + at as u64).is_multiple_of(cutting.unit) {
@@ -209,15 +208,16 @@ impl Ends {
     }
 }
 
-fn begins_with(file: &File, mark: &[u8]) -> bool {
-    let mut start = vec![0; mark.len()];
-    file.read_exact_at(&mut start, 0).is_ok() && start == mark
+fn begins_with(content: &Content, mark: &[u8]) -> bool {
+    let mut start = Vec::with_capacity(mark.len());
+    content.read(&mut start, 0, mark.len() as u64).is_ok() && start == mark
 }
 
 #[cfg(test)]
 pub mod tests {
     use super::*;
     use crate::config::model::{InitialPosition, Multiline, OnDelivered, OnOversize};
+    use crate::source::file::content::CountedFile;
     use encoding_rs::UTF_16LE;
     use std::io::Write;
 
@@ -237,6 +237,7 @@ pub mod tests {
             skip_empty: false,
             oldest_first: false,
             on_delivered: OnDelivered::Keep,
+            forget_after: Duration::from_secs(3600),
         }
     }
 
@@ -244,23 +245,25 @@ pub mod tests {
         LinePattern(regex::bytes::Regex::new(text).unwrap())
     }
 
-    fn file(content: &[u8]) -> File {
+    fn last_line_end(cutting: &Cutting, bytes: &[u8], before: usize) -> u64 {
         let mut file = tempfile::tempfile().unwrap();
-        file.write_all(content).unwrap();
-        file
+        file.write_all(bytes).unwrap();
+        let content = Content::plain(CountedFile::new(file)).unwrap();
+        cutting.last_line_end(&content, before as u64).unwrap()
     }
 
     #[test]
     fn the_last_record_ends_behind_the_last_delimiter() {
         let lines = Cutting::new(&config("\n", 1000));
-        assert_eq!(lines.last_line_end(&file(b"")).unwrap(), 0);
-        assert_eq!(lines.last_line_end(&file(b"no delimiter")).unwrap(), 0);
-        assert_eq!(lines.last_line_end(&file(b"no delimiter\nand a rest")).unwrap(), 13);
+        assert_eq!(last_line_end(&lines, b"", 0), 0);
+        assert_eq!(last_line_end(&lines, b"no delimiter", 12), 0);
+        assert_eq!(last_line_end(&lines, b"no delimiter\nand a rest", 23), 13);
+        assert_eq!(last_line_end(&lines, b"one\ntwo\nthree\n", 7), 4);
         let mut long = vec![b'x'; 200_000];
         long[65_535] = b'\r';
         long[65_536] = b'\n';
         let crlf = Cutting::new(&config("\r\n", 1000));
-        assert_eq!(crlf.last_line_end(&file(&long)).unwrap(), 65_537);
+        assert_eq!(last_line_end(&crlf, &long, long.len()), 65_537);
     }
 
     #[test]
@@ -270,8 +273,8 @@ pub mod tests {
         // U+0A61, then U+000A: the first 0A 00 pair begins at an odd place.
         assert_eq!(cutting.cut(b"\x61\x0a\x00\x61\x0a\x00x", 0, false, 10).ends, [6]);
         assert_eq!(cutting.find(b"\x0a\x00\x0a\x00", 1), None);
-        assert_eq!(cutting.last_line_end(&file(b"\x61\x0a\x0a\x00\x61\x0a\x00\x61")).unwrap(), 4);
-        assert_eq!(cutting.last_line_end(&file(b"\xfe\xff\x00\x0a\x00\x61\x0a\x00")).unwrap(), 4);
+        assert_eq!(last_line_end(&cutting, b"\x61\x0a\x0a\x00\x61\x0a\x00\x61", 8), 4);
+        assert_eq!(last_line_end(&cutting, b"\xfe\xff\x00\x0a\x00\x61\x0a\x00", 8), 4);
     }
 
     #[test]

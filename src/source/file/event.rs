@@ -14,7 +14,8 @@ use crate::memory::{Permit, guarded};
 use crate::record::{Chunk, OversizeRecord, Position, PositionRange, SourcePartition};
 
 use super::cutting::Cutting;
-use super::tail::{Read, TailedFile};
+use super::tail::Read;
+use super::tailed::TailedFile;
 use super::truncate::truncate;
 use super::{FileSource, SourceEvent};
 

@@ -1,10 +1,11 @@
-//! The files of one source: found, recognised, opened, looked at, and let go.
+//! The files of one source: found, opened, and followed.
 //!
 //! Always true: a file is in the journal before its first byte is read, all files of the first scan in one transaction; an
 //! open file has exactly one partition. Nothing here waits for the stream: what it has to know is queued as events.
+//!
+//! What a path is says `recognise`, which files hold the same `copies` and `twins`, and when a file is done with `let_go`.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,31 +13,27 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
-use walkdir::{DirEntryExt, WalkDir};
 
 use crate::config::model::InitialPosition;
-use crate::failpoint;
-use crate::journal::{Journal, JournalError, NewPartition, PartitionRow};
+use crate::journal::{Journal, JournalError, PartitionRow};
 use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::{SourceContext, SourceError, SourceEvent};
 
+use super::content::Content;
+use super::copies::{Copy, Origin};
 use super::cutting::Cutting;
 use super::discover::Discovery;
 use super::identity::{Evidence, FileKey};
-use super::tail::{CountedFile, Tail, TailedFile, has_room_for_another};
+use super::let_go::Orphan;
+use super::prefix::Prefix;
+use super::recognise::{Found, NewFile};
+use super::tail::Tail;
+use super::tailed::TailedFile;
+use super::twins::Twins;
 use super::watch::Watches;
 
-/// How long a file that left the globs is kept open after its last growth; then its last line counts as complete.
-const LINGER: Duration = Duration::from_secs(300);
-const LINGER_DELETED: Duration = Duration::from_secs(30);
-/// How long a file may be missing at the start before what it still owes is given up.
-const MISSING_GRACE: Duration = Duration::from_secs(60);
 /// After an error of the file system, until the file is tried again.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
-/// Names looked at when a renamed file is searched for.
-const SEARCH_ENTRIES: usize = 100_000;
-/// So many files each stream may open whatever the others have open.
-const OPEN_MIN: usize = 8;
 
 /// All files that one source knows.
 pub struct Files {
@@ -44,21 +41,34 @@ pub struct Files {
     pub open: BTreeMap<PartitionId, OpenFile>,
     /// For the stream, in order.
     pub events: VecDeque<SourceEvent>,
-    discovery: Discovery,
-    watches: Watches,
-    initial_position: InitialPosition,
-    cutting: Arc<Cutting>,
+    pub(super) discovery: Discovery,
+    pub(super) watches: Watches,
+    pub(super) initial_position: InitialPosition,
+    pub(super) cutting: Arc<Cutting>,
+    /// How long files that are gone are remembered.
+    pub(super) forget_after: Duration,
     /// Read from the beginning whatever `initial_position` says: the journal was lost.
-    is_from_beginning: bool,
-    by_key: HashMap<FileKey, PartitionId>,
+    pub(super) is_from_beginning: bool,
+    pub(super) by_key: HashMap<FileKey, PartitionId>,
+    /// Files that may hold no more than another one.
+    pub(super) copies: BTreeMap<PartitionId, Copy>,
+    /// Partitions whose file was truncated and whose rest a copy may hold.
+    pub orphans: Vec<Orphan>,
+    /// Compressed files of which it is not known yet what they are.
+    pub(super) twins: Twins,
     /// Journalled partitions whose file is not open.
-    dormant: Vec<PartitionRow>,
+    pub(super) dormant: Vec<PartitionRow>,
     /// Dormant partitions that the journal still needs positions of, until they are found or given up.
-    missing: HashSet<PartitionId>,
+    pub(super) missing: HashSet<PartitionId>,
+    /// Dormant partitions that were not found when the source began.
+    pub(super) unfound: HashSet<PartitionId>,
     /// What cannot be opened, complained about once.
     refused: HashSet<PathBuf>,
-    started: Instant,
+    pub(super) started: Instant,
     last_scan: Instant,
+    pub(super) last_forgetting: Option<Instant>,
+    /// Something was seen that only a scan can explain.
+    pub is_scan_wanted: bool,
 }
 
 /// A file that is open.
@@ -68,24 +78,10 @@ pub struct OpenFile {
     pub target: u64,
     pub is_done: bool,
     /// Whether the globs matched it at the last scan.
-    is_matched: bool,
-    last_growth: Instant,
+    pub(super) is_matched: bool,
+    pub(super) last_growth: Instant,
     /// Not before this moment, after an error.
-    not_before: Option<Instant>,
-}
-
-enum Found {
-    Known(PartitionId),
-    Dormant(PartitionRow, CountedFile),
-    New(NewFile),
-}
-
-struct NewFile {
-    file: CountedFile,
-    path: PathBuf,
-    key: FileKey,
-    checkpoint: u64,
-    evidence: Evidence,
+    pub(super) not_before: Option<Instant>,
 }
 
 impl Files {
@@ -95,6 +91,8 @@ impl Files {
         watches: Watches,
         initial_position: InitialPosition,
         cutting: Arc<Cutting>,
+        forget_after: Duration,
+        twins: Twins,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -105,13 +103,20 @@ impl Files {
             watches,
             initial_position,
             cutting,
+            forget_after,
             is_from_beginning: false,
             by_key: HashMap::new(),
+            copies: BTreeMap::new(),
+            orphans: Vec::new(),
+            twins,
             dormant: Vec::new(),
             missing: HashSet::new(),
+            unfound: HashSet::new(),
             refused: HashSet::new(),
             started: now,
             last_scan: now,
+            last_forgetting: None,
+            is_scan_wanted: false,
         }
     }
 
@@ -120,8 +125,12 @@ impl Files {
         self.is_from_beginning = self.journal(|journal, _| journal.is_from_beginning())?;
         self.dormant = self.journal(|journal, stream| journal.partitions(stream))?;
         self.missing = self.dormant.iter().map(|row| row.id).filter(|id| self.context.cuts.contains_key(id)).collect();
-        self.scan()?;
+        let new = self.find()?;
+        // Whatever is still there somewhere is found before copies of it are looked for.
         self.find_renamed()?;
+        self.take_up(new)?;
+        self.look()?;
+        self.unfound = self.dormant.iter().filter(|row| row.gone_since.is_none()).map(|row| row.id).collect();
         for open in self.open.values_mut() {
             open.target = open.tail.size;
         }
@@ -130,8 +139,17 @@ impl Files {
 
     /// Scans the globs: files that are new are journalled together and opened.
     pub fn scan(&mut self) -> Result<(), SourceError> {
+        let new = self.find()?;
+        self.take_up(new)?;
+        self.give_up_orphans();
+        Ok(())
+    }
+
+    /// Walks the globs, follows renames, opens what the journal knows, and says what is new.
+    fn find(&mut self) -> Result<Vec<NewFile>, SourceError> {
         self.watches.set(self.discovery.watched());
         self.last_scan = Instant::now();
+        self.is_scan_wanted = false;
         let (paths, errors) = self.discovery.scan();
         let mut refused = HashSet::new();
         for (path, error) in errors {
@@ -142,11 +160,10 @@ impl Files {
         for path in paths {
             match self.recognise(&path, new.len()) {
                 Ok(Some(Found::Known(id))) => self.seen_again(id, &path)?,
-                Ok(Some(Found::Dormant(row, file))) => {
-                    self.note_place(&row, &path)?;
-                    self.open_partition(row.id, file, path, row.checkpoint);
+                Ok(Some(Found::Dormant(row, content))) => self.found_again(row, content, path)?,
+                Ok(Some(Found::New(file))) if !new.iter().any(|other| other.content.key == file.content.key) => {
+                    new.push(file);
                 }
-                Ok(Some(Found::New(file))) if !new.iter().any(|other| other.key == file.key) => new.push(file),
                 Ok(Some(Found::New(_)) | None) => {}
                 Err(error) => self.refuse(&path, &error, &mut refused),
             }
@@ -156,6 +173,25 @@ impl Files {
         }
         self.context.counters.refused.store(refused.len() as u64, Ordering::Relaxed);
         self.refused = refused;
+        Ok(new)
+    }
+
+    /// New files go on for a partition they are a copy of, wait beside it, or are partitions of their own.
+    fn take_up(&mut self, found: Vec<NewFile>) -> Result<(), SourceError> {
+        if !found.is_empty() {
+            self.look_for_truncated()?; // Their copies may be among these.
+        }
+        let mut new = Vec::new();
+        for mut file in found {
+            match self.origin(&file) {
+                Origin::GoesOn(original) => self.go_on(original, file.content, file.path, None)?,
+                Origin::CopyOf(original) => {
+                    file.copy_of = Some(original);
+                    new.push(file);
+                }
+                Origin::Itself => new.push(file),
+            }
+        }
         if new.is_empty() && self.context.scanned {
             return Ok(());
         }
@@ -163,15 +199,21 @@ impl Files {
         let ids = self.journal(|journal, stream| journal.register(stream, &rows))?;
         self.context.scanned = true;
         for (id, file) in ids.into_iter().zip(new) {
-            info!(path = %file.path.display(), position = file.checkpoint, "a file is read that was not seen before");
-            self.open_partition(id, file.file, file.path, Position(file.checkpoint));
+            let path = file.path.display();
+            if let Some(original) = file.copy_of {
+                info!(%path, "a file is a copy of another one as far as that was read; what is more in it is read");
+                self.watch_copy(id, original, 0, file.content, file.path);
+                continue;
+            }
+            info!(%path, position = file.checkpoint, "a file is read that was not seen before");
+            self.open_partition(id, file.content, file.path, Position(file.checkpoint), None);
         }
         Ok(())
     }
 
     /// Whether it is time to scan again.
     pub fn is_scan_due(&self) -> bool {
-        self.last_scan.elapsed() >= self.watches.scan_interval()
+        self.is_scan_wanted || self.last_scan.elapsed() >= self.watches.scan_interval()
     }
 
     pub fn since_scan(&self) -> Duration {
@@ -183,130 +225,47 @@ impl Files {
         self.watches.look_interval()
     }
 
-    /// Looks at all open files: have they grown, were they truncated, are they still needed?
-    pub fn look(&mut self) -> Result<(), SourceError> {
-        let now = Instant::now();
-        let (mut truncated, mut finished) = (Vec::new(), Vec::new());
-        let mut behind = 0;
-        for (&id, open) in &mut self.open {
-            let before = open.tail.size;
-            match open.tail.look() {
-                Ok(true) => {
-                    if open.tail.size > before {
-                        open.last_growth = now;
-                    }
-                    behind += open.tail.behind();
-                    if open.is_finished(now) {
-                        finished.push(id);
-                    }
-                }
-                Ok(false) => truncated.push(id),
-                Err(error) => open.postpone(&error),
-            }
+    /// A file whose checkpoint is in the journal is there again.
+    pub(super) fn found_again(
+        &mut self,
+        row: PartitionRow,
+        content: Arc<Content>,
+        path: PathBuf,
+    ) -> Result<(), SourceError> {
+        let place = path.display().to_string();
+        if row.place != place || row.gone_since.is_some() {
+            self.journal(|journal, _| journal.moved(row.id, &place))?;
         }
-        self.context.counters.behind.store(behind, Ordering::Relaxed);
-        for id in truncated {
-            self.begin_truncated(id)?;
-        }
-        finished.into_iter().for_each(|id| self.close(id));
-        Ok(())
-    }
-
-    /// What the journal needs of files that did not come back is given up: at once with `--drain`, else after a while.
-    pub fn give_up_missing(&mut self) {
-        if self.missing.is_empty() || (!self.context.drain && self.started.elapsed() < failpoint::wait(MISSING_GRACE)) {
-            return;
-        }
-        let missing = std::mem::take(&mut self.missing);
-        for row in self.dormant.iter().filter(|row| missing.contains(&row.id)) {
-            let (partition, name, from) = (row.id, row.place.clone(), row.checkpoint);
-            self.events.push_back(SourceEvent::Unreadable { partition, name, from, is_cut: false });
-        }
-    }
-
-    /// What a path is: a file that is open, one whose checkpoint is in the journal, or a new one. `None` where nothing is.
-    /// `new` files have been opened before it that have no partition yet.
-    fn recognise(&mut self, path: &Path, new: usize) -> io::Result<Option<Found>> {
-        let Some(metadata) = if_there(std::fs::metadata(path))? else { return Ok(None) };
-        if let Some(&id) = self.by_key.get(&FileKey::of(&metadata)) {
-            return Ok(Some(Found::Known(id)));
-        }
-        if !has_room_for_another() && self.open.len() + new >= OPEN_MIN {
-            return Err(io::Error::other("as many files are open as the limit of descriptors allows"));
-        }
-        let Some(file) = if_there(File::open(path))?.map(CountedFile::new) else { return Ok(None) };
-        let key = FileKey::of(&file.metadata()?);
-        if let Some(&id) = self.by_key.get(&key) {
-            return Ok(Some(Found::Known(id)));
-        }
-        if let Some(row) = self.take_dormant(key, &file) {
-            return Ok(Some(Found::Dormant(row, file)));
-        }
-        let checkpoint = self.first_checkpoint(&file)?;
-        let evidence = Evidence::take(&file, checkpoint)?;
-        Ok(Some(Found::New(NewFile { file, path: path.to_owned(), key, checkpoint, evidence })))
-    }
-
-    /// The journalled partition that `file` is, the one seen last first.
-    fn take_dormant(&mut self, key: FileKey, file: &File) -> Option<PartitionRow> {
-        let is_it = |row: &PartitionRow| {
-            row.device == key.device
-                && row.inode == key.inode
-                && match Evidence::from_json(&row.evidence) {
-                    Some(evidence) => evidence.matches(file, row.checkpoint.0).unwrap_or(false),
-                    None => file.metadata().is_ok_and(|metadata| metadata.len() >= row.checkpoint.0),
-                }
-        };
-        let index = self.dormant.iter().rposition(is_it)?;
-        Some(self.dormant.remove(index))
-    }
-
-    /// Where a file that is seen for the first time is read from.
-    fn first_checkpoint(&self, file: &File) -> io::Result<u64> {
-        let is_later = self.context.scanned || self.is_from_beginning;
-        if is_later || self.initial_position == InitialPosition::TrimHorizon {
-            return Ok(0);
-        }
-        self.cutting.last_line_end(file)
-    }
-
-    /// Files of the journal that the globs do not match any more are searched for by their inode numbers.
-    fn find_renamed(&mut self) -> Result<(), SourceError> {
-        if self.dormant.is_empty() {
-            return Ok(());
-        }
-        let mut folders = self.discovery.search_folders();
-        folders.extend(self.dormant.iter().filter_map(|row| Path::new(&row.place).parent().map(Path::to_owned)));
-        folders.sort_unstable();
-        folders.dedup();
-        let wanted: HashSet<u64> = self.dormant.iter().map(|row| row.inode).collect();
-        for folder in folders {
-            let entries = WalkDir::new(folder).max_depth(4).into_iter().filter_map(Result::ok).take(SEARCH_ENTRIES);
-            for entry in entries.filter(|entry| entry.file_type().is_file() && wanted.contains(&entry.ino())) {
-                let Ok(Some(Found::Dormant(row, file))) = self.recognise(entry.path(), 0) else { continue };
-                info!(path = %entry.path().display(), was = row.place, "a file was renamed; reading goes on in it");
-                self.note_place(&row, entry.path())?;
-                self.open_partition(row.id, file, entry.into_path(), row.checkpoint);
-                if let Some(open) = self.open.get_mut(&row.id) {
-                    open.is_matched = false;
-                }
+        match row.copy_of {
+            Some(original) => self.watch_copy(row.id, original, row.checkpoint.0, content, path),
+            None => {
+                let prefix = Evidence::from_json(&row.evidence).and_then(|evidence| evidence.prefix());
+                self.open_partition(row.id, content, path, row.checkpoint, prefix);
             }
         }
         Ok(())
     }
 
-    fn open_partition(&mut self, id: PartitionId, file: CountedFile, path: PathBuf, at: Position) {
-        let metadata = match file.metadata() {
-            Ok(metadata) => metadata,
+    /// `prefix` is the chain of hashes that goes with the checkpoint, where the journal has one.
+    pub(super) fn open_partition(
+        &mut self,
+        id: PartitionId,
+        content: Arc<Content>,
+        path: PathBuf,
+        at: Position,
+        prefix: Option<Prefix>,
+    ) {
+        let (key, size) = match content.look() {
+            Ok(seen) => (content.key, seen.size),
             Err(error) => {
                 // The row is in the journal: the next start finds it again.
                 warn!(path = %path.display(), %error, "an open file cannot be looked at");
                 return;
             }
         };
-        let (key, size) = (FileKey::of(&metadata), metadata.len());
-        let file = Arc::new(TailedFile::new(id, key, file, path, at.0));
+        let file = Arc::new(TailedFile::new(id, content, path, at.0, prefix));
         self.missing.remove(&id);
+        self.unfound.remove(&id);
         let mut cuts = self.context.cuts.remove(&id).unwrap_or_default();
         let partition: Arc<dyn SourcePartition> = file.clone();
         let name = partition.name();
@@ -319,13 +278,14 @@ impl Files {
         }
         let mut tail = Tail::new(file, at.0, cuts.into_iter().map(|cut| cut.0).collect(), self.cutting.clone());
         tail.size = size;
-        let last_growth = Instant::now();
-        let open = OpenFile { tail, target: u64::MAX, is_done: false, is_matched: true, last_growth, not_before: None };
-        self.open.insert(id, open);
+        self.open.insert(id, OpenFile::new(tail));
         self.by_key.insert(key, id);
     }
 
     fn seen_again(&mut self, id: PartitionId, path: &Path) -> Result<(), SourceError> {
+        if let Some(copy) = self.copies.get_mut(&id) {
+            copy.path = path.to_owned();
+        }
         let Some(open) = self.open.get_mut(&id) else { return Ok(()) };
         let was_matched = std::mem::replace(&mut open.is_matched, true);
         let stored = open.tail.file.path();
@@ -339,68 +299,6 @@ impl Files {
         Ok(())
     }
 
-    fn note_place(&self, row: &PartitionRow, path: &Path) -> Result<(), SourceError> {
-        let place = path.display().to_string();
-        if row.place == place { Ok(()) } else { self.journal(|journal, _| journal.moved(row.id, &place)) }
-    }
-
-    /// A file that became shorter is a new partition from its beginning; what was not read of the old one is lost.
-    fn begin_truncated(&mut self, id: PartitionId) -> Result<(), SourceError> {
-        let Some(old) = self.open.remove(&id) else { return Ok(()) };
-        let file = old.tail.file.clone();
-        let (path, lost) = (file.path(), old.tail.behind());
-        self.by_key.remove(&file.key);
-        self.context.counters.lost_bytes.fetch_add(lost, Ordering::Relaxed);
-        if lost > 0 {
-            error!(path = %path.display(), lost_bytes = lost, "a file was truncated before all of it could be read");
-        } else {
-            info!(path = %path.display(), "a file was truncated; it is read from its beginning");
-        }
-        let (name, from) = (file.name(), Position(old.tail.position));
-        self.events.push_back(SourceEvent::Unreadable { partition: id, name, from, is_cut: true });
-        self.events.push_back(SourceEvent::Gone(id));
-        let again = match file.file.try_clone() {
-            Ok(again) => CountedFile::new(again),
-            Err(error) => {
-                warn!(path = %path.display(), %error, "a truncated file cannot be opened again; the next scan tries");
-                return Ok(());
-            }
-        };
-        let evidence = Evidence::take(&again, 0).map_or(String::new(), |evidence| evidence.to_json());
-        let (device, inode) = (file.key.device, file.key.inode);
-        let place = path.display().to_string();
-        let row = NewPartition { place, device, inode, checkpoint: Position(0), evidence };
-        let ids = self.journal(|journal, stream| journal.register(stream, std::slice::from_ref(&row)))?;
-        if let Some(&id) = ids.first() {
-            self.open_partition(id, again, path, Position(0));
-        }
-        Ok(())
-    }
-
-    /// Lets go of a file that nobody writes to or needs any more.
-    fn close(&mut self, id: PartitionId) {
-        let Some(open) = self.open.remove(&id) else { return };
-        let file = &open.tail.file;
-        self.by_key.remove(&file.key);
-        let name = file.name();
-        if open.tail.is_deleted {
-            debug!(path = name, "a deleted file was read to its end");
-            self.events.push_back(SourceEvent::Gone(id));
-            return;
-        }
-        debug!(path = name, "a file that left the globs was read to its end");
-        let position = Position(open.tail.position);
-        self.dormant.push(PartitionRow {
-            id,
-            uuid: String::new(),
-            place: name,
-            device: file.key.device,
-            inode: file.key.inode,
-            checkpoint: position,
-            evidence: file.evidence(position).unwrap_or_default(),
-        });
-    }
-
     fn refuse(&self, path: &Path, error: &io::Error, refused: &mut HashSet<PathBuf>) {
         if refused.insert(path.to_owned()) && !self.refused.contains(path) {
             warn!(path = %path.display(), %error, "it cannot be read; it is tried again");
@@ -408,7 +306,7 @@ impl Files {
     }
 
     /// A call of the journal, repeated while its disk is full.
-    fn journal<T>(&self, call: impl Fn(&Journal, i64) -> Result<T, JournalError>) -> Result<T, SourceError> {
+    pub(super) fn journal<T>(&self, call: impl Fn(&Journal, i64) -> Result<T, JournalError>) -> Result<T, SourceError> {
         loop {
             match call(&self.context.journal, self.context.stream) {
                 Err(JournalError::Disk(error)) if !self.context.stop.is_cancelled() => {
@@ -422,6 +320,11 @@ impl Files {
 }
 
 impl OpenFile {
+    pub(super) fn new(tail: Tail) -> Self {
+        let last_growth = Instant::now();
+        Self { tail, target: u64::MAX, is_done: false, is_matched: true, last_growth, not_before: None }
+    }
+
     /// Whether a read would bring something.
     pub fn is_due(&self, now: Instant, drain: bool) -> bool {
         if self.not_before.is_some_and(|moment| now < moment) {
@@ -431,43 +334,9 @@ impl OpenFile {
         if drain { !self.is_done } else { self.tail.has_news() || (self.tail.behind() > 0 && is_complete()) }
     }
 
-    /// Whether nobody is expected to write to the file any more, so that its last line is complete as it stands.
-    pub fn is_left(&self, now: Instant) -> bool {
-        let linger = match (self.is_matched, self.tail.is_deleted) {
-            (_, true) => LINGER_DELETED,
-            (false, false) => LINGER,
-            (true, false) => return false,
-        };
-        now.duration_since(self.last_growth) >= failpoint::wait(linger)
-    }
-
     /// After an error of the file system: the file is left alone for a moment.
     pub fn postpone(&mut self, error: &io::Error) {
         warn!(path = self.tail.file.name(), %error, "a file cannot be read at this moment; it is tried again");
         self.not_before = Some(Instant::now() + ERROR_PAUSE);
-    }
-
-    fn is_finished(&self, now: Instant) -> bool {
-        self.is_left(now) && self.tail.behind() == 0 && self.tail.file.is_settled(self.tail.position)
-    }
-}
-
-impl NewFile {
-    fn row(&self) -> NewPartition {
-        NewPartition {
-            place: self.path.display().to_string(),
-            device: self.key.device,
-            inode: self.key.inode,
-            checkpoint: Position(self.checkpoint),
-            evidence: self.evidence.to_json(),
-        }
-    }
-}
-
-/// What does not exist is no error.
-fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        result => result.map(Some),
     }
 }

@@ -1,7 +1,8 @@
 //! Whether a file is the one whose checkpoint is in the journal.
 //!
 //! Device and inode are not enough, as inodes are used again: with each checkpoint hashes are stored of the file's first
-//! bytes and of the bytes just before the checkpoint, and a file is the same only if both are.
+//! bytes and of the bytes just before the checkpoint, and a file is the same only if both are, and if what deliveries
+//! hold behind the checkpoint is still there as well.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -10,8 +11,15 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::journal::ReadTo;
+
+use super::content::Content;
+use super::prefix::{BLOCK, Link, Prefix};
+
 /// Bytes hashed at the beginning and before the checkpoint, at most.
 const SAMPLE: u64 = 1024;
+/// Bytes behind the checkpoint that are compared when a file is found again, at most: what may have been in flight.
+const COMPARED_MAX: u64 = 256 << 20;
 
 /// Device and inode number: what names a file as long as it is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,10 +37,29 @@ impl FileKey {
 /// What is stored beside a checkpoint, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Of the first bytes.
+    /// Of the first bytes; of a compressed file, as they stand in the file.
     head: Sample,
-    /// Of the bytes just before the checkpoint.
+    /// Of the bytes just before the checkpoint; of a compressed file, of its last ones.
     tail: Sample,
+    /// The chain of hashes over what was read, at the last block's start before the checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chain: Option<Link>,
+    /// The checkpoint that all this goes with, should a later one be stored without evidence of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<u64>,
+    /// The hash of everything that was read before the checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    whole: Option<String>,
+    /// Of a compressed file: its size, and how many bytes it decompresses to. It is complete, so it never changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    packed: Option<Packed>,
+}
+
+/// Sizes of a complete compressed file, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packed {
+    pub size: u64,
+    pub unpacked: u64,
 }
 
 /// Length and XXH3 hash of some bytes.
@@ -44,20 +71,75 @@ struct Sample {
 
 impl Evidence {
     /// Takes the evidence of an open file at `checkpoint`. At its very beginning that is what the file holds by now.
-    pub fn take(file: &File, checkpoint: u64) -> io::Result<Self> {
-        let head = if checkpoint == 0 { file.metadata()?.len().min(SAMPLE) } else { checkpoint.min(SAMPLE) };
+    pub fn take(content: &Content, checkpoint: u64, chain: Option<Link>) -> io::Result<Self> {
+        let file = &content.file;
+        let size = file.metadata()?.len();
+        if content.is_unpacked() {
+            let length = size.min(SAMPLE);
+            let (head, tail) = (sample(file, 0, length)?, sample(file, size - length, length)?);
+            let packed = Some(Packed { size, unpacked: content.look()?.size });
+            return Ok(Self { head, tail, chain, at: None, whole: None, packed });
+        }
+        let head = if checkpoint == 0 { size.min(SAMPLE) } else { checkpoint.min(SAMPLE) };
         let tail = checkpoint.min(SAMPLE);
-        Ok(Self { head: sample(file, 0, head)?, tail: sample(file, checkpoint - tail, tail)? })
+        let (head, tail) = (sample(file, 0, head)?, sample(file, checkpoint - tail, tail)?);
+        let mut whole = chain.as_ref().and_then(Prefix::resume);
+        if let Some(prefix) = &mut whole {
+            extend(prefix, content, checkpoint)?;
+        }
+        let whole = whole.map(|prefix| prefix.to_text());
+        Ok(Self { head, tail, chain, at: Some(checkpoint), whole, packed: None })
     }
 
-    /// Whether `file` is the one of this evidence at this checkpoint.
-    pub fn matches(&self, file: &File, checkpoint: u64) -> io::Result<bool> {
+    /// Whether `file` is the one of this evidence at this checkpoint, of which `read_to` was read.
+    pub fn matches(&self, content: &Content, checkpoint: u64, read_to: Option<&ReadTo>) -> io::Result<bool> {
+        let file = &content.file;
         let size = file.metadata()?.len();
-        if size < checkpoint || size < self.head.length || checkpoint < self.tail.length {
+        if let Some(packed) = self.packed {
+            return Ok(packed.size == size
+                && self.tail.length <= size
+                && sample(file, 0, self.head.length)? == self.head
+                && sample(file, size - self.tail.length, self.tail.length)? == self.tail);
+        }
+        let at = self.at.unwrap_or(checkpoint);
+        if size < checkpoint || size < self.head.length || size < at || at < self.tail.length {
             return Ok(false);
         }
         Ok(sample(file, 0, self.head.length)? == self.head
-            && sample(file, checkpoint - self.tail.length, self.tail.length)? == self.tail)
+            && sample(file, at - self.tail.length, self.tail.length)? == self.tail
+            && read_to.is_none_or(|read| self.may_have_been_read(content, size, read)))
+    }
+
+    /// Whether the bytes behind the chain's link are those that were read, as far as they are there and not too many.
+    fn may_have_been_read(&self, content: &Content, size: u64, read_to: &ReadTo) -> bool {
+        let Some(mut prefix) = self.prefix() else { return true };
+        let end = read_to.position.0;
+        if end > size || end < prefix.at() || end - prefix.at() > COMPARED_MAX {
+            return true;
+        }
+        extend(&mut prefix, content, end).is_ok() && prefix.to_text() == read_to.hash
+    }
+
+    /// The chain over what was read, at the start of the block in which the checkpoint lies.
+    pub fn prefix(&self) -> Option<Prefix> {
+        self.chain.as_ref().and_then(Prefix::resume)
+    }
+
+    /// Whether a file begins as this one did; of a compressed one its hash has to say so.
+    pub fn has_head(&self, content: &Content) -> bool {
+        let file = &content.file;
+        content.is_unpacked()
+            || self.packed.is_some()
+            || sample(file, 0, self.head.length).is_ok_and(|head| head == self.head)
+    }
+
+    /// Where [`Evidence::whole`] ends, and the hash of everything that was read before.
+    pub fn whole(&self) -> Option<(u64, &str)> {
+        Some((self.at?, self.whole.as_deref()?))
+    }
+
+    pub fn packed(&self) -> Option<Packed> {
+        self.packed
     }
 
     pub fn to_json(&self) -> String {
@@ -70,6 +152,20 @@ impl Evidence {
     }
 }
 
+/// Hashes a content's bytes up to `end`.
+pub fn extend(prefix: &mut Prefix, content: &Content, end: u64) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    while prefix.at() < end {
+        bytes.clear();
+        content.read(&mut bytes, prefix.at(), (end - prefix.at()).min(BLOCK))?;
+        if bytes.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        prefix.update(&bytes);
+    }
+    Ok(())
+}
+
 fn sample(file: &File, at: u64, length: u64) -> io::Result<Sample> {
     let mut bytes = [0; SAMPLE as usize];
     let bytes = &mut bytes[..length as usize];
@@ -80,21 +176,31 @@ fn sample(file: &File, at: u64, length: u64) -> io::Result<Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Position;
+    use crate::source::file::content::CountedFile;
 
-    fn file(content: &[u8]) -> File {
+    fn content(bytes: &[u8]) -> Content {
         let file = tempfile::tempfile().unwrap();
-        file.write_all_at(content, 0).unwrap();
-        file
+        file.write_all_at(bytes, 0).unwrap();
+        Content::plain(CountedFile::new(file)).unwrap()
+    }
+
+    fn take(bytes: &[u8], checkpoint: u64) -> Evidence {
+        Evidence::take(&content(bytes), checkpoint, None).unwrap()
+    }
+
+    fn matches(evidence: &Evidence, bytes: &[u8], checkpoint: u64) -> bool {
+        evidence.matches(&content(bytes), checkpoint, None).unwrap()
     }
 
     #[test]
     fn a_grown_file_is_the_same_and_a_rewritten_one_is_not() {
-        let evidence = Evidence::take(&file(b"one\ntwo\n"), 4).unwrap();
+        let evidence = take(b"one\ntwo\n", 4);
         let stored = Evidence::from_json(&evidence.to_json()).unwrap();
         assert_eq!(stored, evidence);
-        assert!(stored.matches(&file(b"one\ntwo\nthree\n"), 4).unwrap());
-        assert!(!stored.matches(&file(b"One\ntwo\nthree\n"), 4).unwrap());
-        assert!(!stored.matches(&file(b"on"), 4).unwrap());
+        assert!(matches(&stored, b"one\ntwo\nthree\n", 4));
+        assert!(!matches(&stored, b"One\ntwo\nthree\n", 4));
+        assert!(!matches(&stored, b"on", 4));
     }
 
     #[test]
@@ -102,17 +208,41 @@ mod tests {
         let (mut one, mut other) = (vec![b'h'; 5000], vec![b'h'; 5000]);
         one[4000] = b'1';
         other[4000] = b'2';
-        let evidence = Evidence::take(&file(&one), 4500).unwrap();
-        assert!(evidence.matches(&file(&one), 4500).unwrap());
-        assert!(!evidence.matches(&file(&other), 4500).unwrap());
+        let evidence = take(&one, 4500);
+        assert!(matches(&evidence, &one, 4500));
+        assert!(!matches(&evidence, &other, 4500));
+    }
+
+    #[test]
+    fn files_that_differ_only_in_what_was_read_behind_the_checkpoint_are_told_apart() {
+        let mut read = Prefix::beginning_at(0);
+        let link = read.link_before(0);
+        read.update(b"header\nfirst\n");
+        let read_to = ReadTo { position: Position(13), hash: read.to_text() };
+        let evidence = Evidence::take(&content(b"header\nfirst\n"), 7, link).unwrap();
+        let is_it = |bytes: &[u8]| evidence.matches(&content(bytes), 7, Some(&read_to)).unwrap();
+        assert!(is_it(b"header\nfirst\nsecond\n"));
+        assert!(!is_it(b"header\nother\nsecond\n"));
+        assert!(is_it(b"header\n"), "what is left of it may be all that is left");
+    }
+
+    #[test]
+    fn evidence_of_the_first_version_is_still_read() {
+        let bytes = b"one\ntwo\n";
+        let sample = |bytes: &[u8]| format!(r#"{{"length":{},"xxh3":"{:016x}"}}"#, bytes.len(), xxh3_64(bytes));
+        let text = format!(r#"{{"head":{0},"tail":{0}}}"#, sample(b"one\n"));
+        let evidence = Evidence::from_json(&text).unwrap();
+        assert!(matches(&evidence, bytes, 4));
+        assert!(!matches(&evidence, b"one,two\n", 4));
+        assert!(evidence.prefix().is_none());
     }
 
     #[test]
     fn at_the_beginning_the_head_that_is_there_counts() {
-        let evidence = Evidence::take(&file(b"abc"), 0).unwrap();
-        assert!(evidence.matches(&file(b"abcdef"), 0).unwrap());
-        assert!(!evidence.matches(&file(b"xbcdef"), 0).unwrap());
-        assert!(Evidence::take(&file(b""), 0).unwrap().matches(&file(b"anything"), 0).unwrap());
+        let evidence = take(b"abc", 0);
+        assert!(matches(&evidence, b"abcdef", 0));
+        assert!(!matches(&evidence, b"xbcdef", 0));
+        assert!(matches(&take(b"", 0), b"anything", 0));
         assert_eq!(Evidence::from_json("{}"), None);
     }
 }

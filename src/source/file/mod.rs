@@ -4,16 +4,27 @@
 //! stream takes nothing and while memory is short, files are still found, opened and looked at. One thread per delivery
 //! stream: it waits for file system events, or for the poll interval, and gives each file with news one chunk in turn.
 
+mod alike;
+mod content;
+mod copies;
 mod counting;
 mod cutting;
 mod discover;
 mod event;
+mod examine;
 mod files;
 mod identity;
+mod let_go;
+mod names;
+mod prefix;
+mod recognise;
 mod tail;
+mod tailed;
 mod truncate;
+mod twins;
 mod watch;
 
+pub use content::{Content, CountedFile, Packing};
 pub use counting::for_each_record;
 pub use discover::Discovery;
 pub use identity::{Evidence, FileKey};
@@ -35,6 +46,7 @@ use cutting::Cutting;
 use event::Memory;
 use files::{Files, OpenFile};
 use tail::{FileEnd, Read};
+use twins::Twins;
 use watch::Watches;
 
 /// Largest chunk, and the smallest that a small `memory_limit_mb` leads to.
@@ -80,7 +92,15 @@ impl FileSource {
         let (discovery, watches) = (Discovery::new(&config)?, Watches::new(&waker));
         let cutting = Arc::new(Cutting::new(&config));
         Ok(Self {
-            files: Files::new(context, discovery, watches, config.initial_position, cutting),
+            files: Files::new(
+                context,
+                discovery,
+                watches,
+                config.initial_position,
+                cutting,
+                config.forget_after,
+                Twins::new(waker.clone()),
+            ),
             on_oversize: config.on_oversize,
             waker,
             chunk,
@@ -110,7 +130,8 @@ impl FileSource {
                 self.read_one(id)?;
                 continue;
             }
-            if self.files.context.drain && self.files.open.values().all(|open| open.is_done) {
+            let waits_for_copies = !self.files.orphans.is_empty() || self.files.has_twins_to_examine();
+            if self.files.context.drain && !waits_for_copies && self.files.open.values().all(|open| open.is_done) {
                 self.files.events.push_back(SourceEvent::End);
                 return self.flush().map(|_| ());
             }
@@ -131,9 +152,10 @@ impl FileSource {
             self.files.look()?;
             self.last_look = Instant::now();
         }
-        self.files.give_up_missing();
+        self.files.give_up_missing()?;
         let is_due = self.is_scan_wanted || self.files.is_scan_due();
-        if is_due && !self.files.context.drain {
+        // A drain reads what it found; only the copy of a truncated file is looked for again.
+        if is_due && (!self.files.context.drain || self.files.is_scan_wanted) {
             std::thread::sleep(SCAN_PAUSE.saturating_sub(self.files.since_scan()));
             self.is_scan_wanted = false;
             self.files.scan()?;

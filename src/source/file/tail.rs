@@ -10,130 +10,15 @@ mod search;
 mod tests;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::ops::Deref;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
-use encoding_rs::Encoding;
-
-use crate::record::{PartitionId, Position, SourcePartition};
-
+use super::content::Seen;
 use super::cutting::{Cut, Cutting};
-use super::identity::{Evidence, FileKey};
+use super::tailed::TailedFile;
 use preamble::Preamble;
 use search::Search;
-
-/// [`CountedFile`]s of all sources of the process.
-static OPEN: AtomicUsize = AtomicUsize::new(0);
-
-/// Whether another file may be opened: sockets, payloads and the journal need descriptors too.
-pub fn has_room_for_another() -> bool {
-    static MOST: LazyLock<usize> = LazyLock::new(|| {
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
-        limit - (limit / 2).min(256)
-    });
-    OPEN.load(Ordering::Relaxed) < *MOST
-}
-
-/// A file that counts against the limit of descriptors while it is open.
-pub struct CountedFile(File);
-
-impl CountedFile {
-    pub fn new(file: File) -> Self {
-        OPEN.fetch_add(1, Ordering::Relaxed);
-        Self(file)
-    }
-}
-
-impl Deref for CountedFile {
-    type Target = File;
-
-    fn deref(&self) -> &File {
-        &self.0
-    }
-}
-
-impl Drop for CountedFile {
-    fn drop(&mut self) {
-        OPEN.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// An open file; shared with whoever still needs its identity or its bytes.
-pub struct TailedFile {
-    pub id: PartitionId,
-    pub key: FileKey,
-    pub file: CountedFile,
-    path: Mutex<PathBuf>,
-    /// The journalled checkpoint, as far as the stream has told.
-    checkpoint: AtomicU64,
-    /// The last header line, once it has been read.
-    header: OnceLock<Bytes>,
-    /// What the byte order mark says, where it decides.
-    encoding: OnceLock<&'static Encoding>,
-}
-
-impl TailedFile {
-    pub fn new(id: PartitionId, key: FileKey, file: CountedFile, path: PathBuf, checkpoint: u64) -> Self {
-        Self {
-            id,
-            key,
-            file,
-            path: Mutex::new(path),
-            checkpoint: AtomicU64::new(checkpoint),
-            header: OnceLock::new(),
-            encoding: OnceLock::new(),
-        }
-    }
-
-    /// The path under which it was seen last.
-    pub fn path(&self) -> PathBuf {
-        self.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub fn set_path(&self, path: &Path) {
-        *self.path.lock().unwrap_or_else(PoisonError::into_inner) = path.to_owned();
-    }
-
-    /// Whether everything before `position` is settled.
-    pub fn is_settled(&self, position: u64) -> bool {
-        self.checkpoint.load(Ordering::Relaxed) >= position
-    }
-}
-
-impl SourcePartition for TailedFile {
-    fn id(&self) -> PartitionId {
-        self.id
-    }
-
-    fn name(&self) -> String {
-        self.path().display().to_string()
-    }
-
-    fn evidence(&self, checkpoint: Position) -> Option<String> {
-        // A file that was cut shorter meanwhile has no evidence for this place; the one before stays.
-        Evidence::take(&self.file, checkpoint.0).ok().map(|evidence| evidence.to_json())
-    }
-
-    fn settled(&self, checkpoint: Position) {
-        self.checkpoint.fetch_max(checkpoint.0, Ordering::Relaxed);
-    }
-
-    fn header(&self) -> Option<Bytes> {
-        self.header.get().cloned()
-    }
-
-    fn encoding(&self) -> Option<&'static Encoding> {
-        self.encoding.get().copied()
-    }
-}
 
 /// The reading side of a [`TailedFile`].
 pub struct Tail {
@@ -147,6 +32,8 @@ pub struct Tail {
     cuts: VecDeque<u64>,
     /// Size at the last look.
     pub size: u64,
+    /// What the last look saw.
+    seen: Option<Seen>,
     /// When a look found more than the one before.
     grown: Instant,
     /// When the file was written to last, by its own account.
@@ -195,25 +82,38 @@ impl Tail {
             cuts: cuts.into(),
             size: position,
             grown: Instant::now(),
-            modified: file.file.metadata().and_then(|metadata| metadata.modified()).ok(),
+            seen: None,
+            modified: file.look().ok().and_then(|seen| seen.modified),
             is_deleted: false,
             file,
         }
     }
 
-    /// Looks at the file's size. `Ok(false)` when it is smaller than what was read: it was truncated.
+    /// Looks at the file. `Ok(false)` when what was read is not there any more: it was truncated, or written anew.
     pub fn look(&mut self) -> io::Result<bool> {
-        let metadata = self.file.file.metadata()?;
-        self.is_deleted = metadata.nlink() == 0;
-        self.modified = metadata.modified().ok();
-        if metadata.len() < self.position {
+        let seen = self.file.look()?;
+        self.is_deleted = !seen.is_named;
+        self.modified = seen.modified;
+        if seen.size < self.position {
             return Ok(false);
         }
-        if metadata.len() > self.size {
+        if self.seen != Some(seen) && !self.file.is_unchanged()? {
+            return Ok(false);
+        }
+        if seen.size > self.size {
             self.grown = Instant::now();
         }
-        self.size = metadata.len();
+        self.seen = Some(seen);
+        self.size = seen.size;
         Ok(true)
+    }
+
+    /// The file behind the partition is another one now, equal up to the position.
+    pub fn turn_to_other_file(&mut self) {
+        self.search = Search::at(if self.preamble.is_some() { 0 } else { self.position });
+        self.seen = None;
+        self.size = self.position;
+        self.is_deleted = false;
     }
 
     /// Whether the file has bytes that were not looked at yet.
@@ -271,6 +171,7 @@ impl Tail {
         };
         data.truncate(whole as usize);
         let start = self.position;
+        self.file.passed(start, &data);
         self.advance(start + u64::from(whole));
         Ok(Read::Records { start, end: self.position, data, ends, last_is_bare })
     }
@@ -299,12 +200,14 @@ impl Tail {
             self.advance(found.end);
             return Ok(Read::Oversize { start, end: found.end, head: data, length });
         }
+        self.file.passed(start, &data);
         self.advance(found.end);
         let ends = vec![data.len() as u32];
         Ok(Read::Records { start, end: found.end, data, ends, last_is_bare })
     }
 
     fn advance(&mut self, position: u64) {
+        self.file.passed_to(position);
         self.position = position;
         self.search = Search::at(position);
         self.pass_cuts();
@@ -320,20 +223,15 @@ impl Tail {
     /// Appends up to `length` bytes at `at`, fewer where the file ends.
     fn fill(&mut self, data: &mut Vec<u8>, at: u64, length: u64) -> io::Result<()> {
         let base = data.len();
-        let end = base + length as usize;
-        data.reserve_exact(length as usize);
-        while data.len() < end {
-            let offset = at + (data.len() - base) as u64;
-            let read = rustix::io::retry_on_intr(|| {
-                rustix::io::pread(&*self.file.file, rustix::buffer::spare_capacity(data), offset)
-            })?;
-            if read == 0 {
-                // It has become shorter since the last look; the next one says what that means.
-                self.size = self.size.min(offset);
-                break;
-            }
+        self.file.content()?.read(data, at, length)?;
+        if !self.file.is_unchanged()? {
+            // It was written anew since the last look, before these bytes were read: they are not this partition's.
+            data.truncate(base);
+            self.size = self.position;
+        } else if data.len() - base < length as usize {
+            // It has become shorter since the last look; the next one says what that means.
+            self.size = self.size.min(at + (data.len() - base) as u64);
         }
-        data.truncate(end);
         Ok(())
     }
 }

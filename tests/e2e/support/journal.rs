@@ -23,6 +23,11 @@ pub fn checkpoint(scratch: &Scratch, name: &str) -> u64 {
     number(scratch, query, [place.to_str().expect("names here are UTF-8")])
 }
 
+/// Source partitions of which this SQL condition holds.
+pub fn partitions(scratch: &Scratch, condition: &str) -> u64 {
+    number(scratch, &format!("SELECT count(*) FROM source_partition WHERE {condition}"), [])
+}
+
 fn number(scratch: &Scratch, query: &str, parameters: impl rusqlite::Params) -> u64 {
     let connection = Connection::open_with_flags(journal_path(scratch), OpenFlags::SQLITE_OPEN_READ_ONLY)
         .expect("the journal can be opened");

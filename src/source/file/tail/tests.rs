@@ -1,4 +1,6 @@
+use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use encoding_rs::{UTF_16BE, UTF_16LE};
@@ -6,15 +8,16 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::model::{FileSourceConfig, Multiline, MultilineRule};
+use crate::record::{PartitionId, SourcePartition};
+use crate::source::file::content::{Content, CountedFile};
 use crate::source::file::cutting::tests::{config, pattern};
 
 /// (start, end, data without delimiter or `None` if oversize, whether nothing in the source says that it ends there).
 type Record = (u64, u64, Option<Vec<u8>>, bool);
 
 fn tail(file: &File, position: u64, cuts: Vec<u64>, config: &FileSourceConfig) -> Tail {
-    let key = FileKey { device: 0, inode: 0 };
-    let file = CountedFile::new(file.try_clone().unwrap());
-    let file = TailedFile::new(PartitionId(1), key, file, PathBuf::from("test"), 0);
+    let content = Content::plain(CountedFile::new(file.try_clone().unwrap())).unwrap();
+    let file = TailedFile::new(PartitionId(1), Arc::new(content), PathBuf::from("test"), 0, None);
     Tail::new(Arc::new(file), position, cuts, Arc::new(Cutting::new(config)))
 }
 

@@ -1,0 +1,229 @@
+//! Source partitions in the journal: first sight, where they are, what they are known by, and their end.
+//!
+//! Always true: a partition is here before anything of it is read; what a copy shares with its original is read from one of
+//! them alone (`copy_of`); a file that is gone is remembered for a while, as its copy or compressed twin may come late.
+
+use std::sync::atomic::Ordering;
+
+use rusqlite::{Row, Transaction, params};
+
+use crate::record::{PartitionId, Position};
+
+use super::{Journal, Result};
+
+/// A source partition: one file of one delivery stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionRow {
+    pub id: PartitionId,
+    pub uuid: String,
+    /// The path under which it was seen last.
+    pub place: String,
+    pub device: u64,
+    pub inode: u64,
+    pub checkpoint: Position,
+    /// What the source stored to know the partition by; see `SourcePartition::evidence`.
+    pub evidence: String,
+    /// What was read of it when the last delivery was journalled.
+    pub read_to: Option<ReadTo>,
+    /// While it is not known whether this file is more than a copy of another one.
+    pub copy_of: Option<PartitionId>,
+    /// Milliseconds since 1970 when it was found to be gone for good.
+    pub gone_since: Option<i64>,
+}
+
+/// How much of a partition was read, and the hash by which a copy of that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadTo {
+    pub position: Position,
+    pub hash: String,
+}
+
+/// What a partition is known by, stored with a delivery before that leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownBy {
+    pub partition: PartitionId,
+    /// Stored while the checkpoint is 0: a file that was journalled while it was empty is known by what it has got since.
+    pub evidence: Option<String>,
+    pub read_to: Option<ReadTo>,
+}
+
+/// A source partition that is seen for the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPartition {
+    pub place: String,
+    pub device: u64,
+    pub inode: u64,
+    pub checkpoint: Position,
+    pub evidence: String,
+    pub copy_of: Option<PartitionId>,
+}
+
+impl Journal {
+    pub fn partitions(&self, stream: i64) -> Result<Vec<PartitionRow>> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
+            "SELECT id, uuid, place, device, inode, checkpoint, evidence, read_to, read_hash, copy_of, gone_since
+             FROM source_partition WHERE stream = ?1 ORDER BY id",
+        )?;
+        let rows = statement.query_map([stream], partition_row)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// First sight: all of `new` in one transaction, before anything of them is read. From now on the stream counts as
+    /// scanned, and after its first scan the copy knows it too.
+    pub fn register(&self, stream: i64, new: &[NewPartition]) -> Result<Vec<PartitionId>> {
+        let (ids, is_first) = self.change(|transaction| {
+            let marked = "UPDATE stream SET scanned = 1 WHERE id = ?1 AND scanned = 0";
+            let is_first = transaction.execute(marked, [stream])? > 0;
+            let ids = new.iter().map(|partition| insert(transaction, stream, partition)).collect::<Result<_>>()?;
+            Ok((ids, is_first))
+        })?;
+        self.0.changes.fetch_add(1, Ordering::Relaxed);
+        if is_first && let Err(error) = self.write_copy() {
+            tracing::warn!(%error, "the checkpoint copy could not be written");
+        }
+        Ok(ids)
+    }
+
+    /// The partition is found under another path now.
+    pub fn moved(&self, partition: PartitionId, place: &str) -> Result<()> {
+        self.change_partitions(|transaction| {
+            let statement = "UPDATE source_partition SET place = ?2, gone_since = NULL WHERE id = ?1";
+            transaction.execute(statement, params![partition.0, place])?;
+            Ok(())
+        })
+    }
+
+    /// The partition goes on in another file that holds the same up to where it was read. `copy` is that file's own row, if
+    /// it had one: nothing was read of it, so it is deleted.
+    pub fn goes_on(&self, partition: PartitionId, to: &NewPartition, copy: Option<PartitionId>) -> Result<()> {
+        self.change_partitions(|transaction| {
+            if let Some(copy) = copy {
+                transaction.execute("DELETE FROM source_partition WHERE id = ?1", [copy.0])?;
+            }
+            transaction.execute(
+                "UPDATE source_partition SET place = ?2, device = ?3, inode = ?4, evidence = ?5, gone_since = NULL
+                 WHERE id = ?1",
+                params![partition.0, to.place, to.device as i64, to.inode as i64, to.evidence],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// A copy is known to hold the same as its original up to `checkpoint`, and all that is settled.
+    pub fn still_copy(&self, partition: PartitionId, checkpoint: Position, evidence: &str) -> Result<()> {
+        self.change_partitions(|transaction| {
+            let statement = "UPDATE source_partition SET checkpoint = ?2, evidence = ?3 WHERE id = ?1";
+            transaction.execute(statement, params![partition.0, checkpoint.0 as i64, evidence])?;
+            Ok(())
+        })
+    }
+
+    /// A copy is a file of its own from `checkpoint` on: everything before it is its original's.
+    pub fn stands_alone(&self, copy: &KnownBy, checkpoint: Position) -> Result<()> {
+        self.change_partitions(|transaction| {
+            let statement = "UPDATE source_partition SET copy_of = NULL, checkpoint = ?2, evidence = ?3 WHERE id = ?1";
+            let evidence = copy.evidence.as_deref().unwrap_or_default();
+            transaction.execute(statement, params![copy.partition.0, checkpoint.0 as i64, evidence])?;
+            store_known(transaction, &[KnownBy { evidence: None, ..copy.clone() }])
+        })
+    }
+
+    /// The partitions' files are gone for good at `now_ms`. They are remembered, see [`Journal::forget_gone`]. Where `is_seen`
+    /// their end was seen: an equal file with the same inode number is another one. Else they were only not found.
+    pub fn mark_gone(&self, partitions: &[PartitionId], now_ms: i64, is_seen: bool) -> Result<()> {
+        self.change_partitions(|transaction| {
+            let mut gone = transaction
+                .prepare_cached("UPDATE source_partition SET gone_since = ?2 WHERE id = ?1 AND gone_since IS NULL")?;
+            let mut ended =
+                transaction.prepare_cached("UPDATE source_partition SET device = 0, inode = 0 WHERE id = ?1")?;
+            for partition in partitions {
+                gone.execute(params![partition.0, now_ms])?;
+                if is_seen {
+                    ended.execute([partition.0])?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets the partitions of a stream that were gone before `before_ms`, and of the others that are gone all but the
+    /// last `keep`. Those that a delivery or a copy still names are kept, and those that are `living` again are not gone.
+    /// Says which were forgotten.
+    pub fn forget_gone(
+        &self,
+        stream: i64,
+        living: &[PartitionId],
+        before_ms: i64,
+        keep: u32,
+    ) -> Result<Vec<PartitionId>> {
+        self.change_partitions(|transaction| {
+            let back = "UPDATE source_partition SET gone_since = NULL WHERE id = ?1 AND gone_since IS NOT NULL";
+            let mut statement = transaction.prepare_cached(back)?;
+            for partition in living {
+                statement.execute([partition.0])?;
+            }
+            let mut statement = transaction.prepare_cached(
+                "DELETE FROM source_partition WHERE stream = ?1 AND gone_since IS NOT NULL
+                 AND (gone_since < ?2 OR gone_since < (SELECT gone_since FROM source_partition
+                      WHERE stream = ?1 AND gone_since IS NOT NULL ORDER BY gone_since DESC LIMIT 1 OFFSET ?3 - 1))
+                 AND NOT EXISTS (SELECT 1 FROM delivery_records AS held WHERE held.partition = source_partition.id)
+                 AND NOT EXISTS (SELECT 1 FROM source_partition AS copy WHERE copy.copy_of = source_partition.id)
+                 RETURNING id",
+            )?;
+            let forgotten =
+                statement.query_map(params![stream, before_ms, keep], |row| Ok(PartitionId(row.get(0)?)))?;
+            Ok(forgotten.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    fn change_partitions<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let value = self.change(work)?;
+        self.0.changes.fetch_add(1, Ordering::Relaxed);
+        Ok(value)
+    }
+}
+
+pub(super) fn store_known(transaction: &Transaction<'_>, known: &[KnownBy]) -> Result<()> {
+    let mut evidence =
+        transaction.prepare_cached("UPDATE source_partition SET evidence = ?2 WHERE id = ?1 AND checkpoint = 0")?;
+    let mut read_to = transaction
+        .prepare_cached("UPDATE source_partition SET read_to = ?2, read_hash = ?3 WHERE id = ?1 AND read_to < ?2")?;
+    for known in known {
+        if let Some(text) = &known.evidence {
+            evidence.execute(params![known.partition.0, text])?;
+        }
+        if let Some(read) = &known.read_to {
+            read_to.execute(params![known.partition.0, read.position.0 as i64, read.hash])?;
+        }
+    }
+    Ok(())
+}
+
+fn insert(transaction: &Transaction<'_>, stream: i64, new: &NewPartition) -> Result<PartitionId> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO source_partition (stream, uuid, place, device, inode, checkpoint, evidence, copy_of)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    let uuid = uuid::Uuid::new_v4().to_string();
+    let (device, inode, checkpoint) = (new.device as i64, new.inode as i64, new.checkpoint.0 as i64);
+    let copy_of = new.copy_of.map(|id| id.0);
+    statement.execute(params![stream, uuid, new.place, device, inode, checkpoint, new.evidence, copy_of])?;
+    Ok(PartitionId(transaction.last_insert_rowid()))
+}
+
+fn partition_row(row: &Row<'_>) -> rusqlite::Result<PartitionRow> {
+    let read_to = ReadTo { position: Position(row.get::<_, i64>(7)? as u64), hash: row.get(8)? };
+    Ok(PartitionRow {
+        id: PartitionId(row.get(0)?),
+        uuid: row.get(1)?,
+        place: row.get(2)?,
+        device: row.get::<_, i64>(3)? as u64,
+        inode: row.get::<_, i64>(4)? as u64,
+        checkpoint: Position(row.get::<_, i64>(5)? as u64),
+        evidence: row.get(6)?,
+        read_to: (!read_to.hash.is_empty()).then_some(read_to),
+        copy_of: row.get::<_, Option<i64>>(9)?.map(PartitionId),
+        gone_since: row.get(10)?,
+    })
+}

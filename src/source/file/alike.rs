@@ -1,0 +1,101 @@
+//! Whether one file holds what was read of another: by the hash of all of it, or byte by byte.
+//!
+//! Always true: an error or a missing hash means no. Whoever asks takes the file for another one then, and reads it.
+
+use std::io;
+
+use crate::journal::PartitionRow;
+
+use super::content::Content;
+use super::files::OpenFile;
+use super::identity::{Evidence, extend};
+use super::prefix::Prefix;
+use super::tailed::TailedFile;
+
+/// Bytes compared at once.
+const WINDOW: u64 = 256 << 10;
+
+/// Whether a copy holds everything that was read of a file, by its hash.
+pub(super) fn holds_all(file: &TailedFile, position: u64, copy: &Content) -> bool {
+    let Some(whole) = file.prefix().filter(|prefix| prefix.at() == position) else { return false };
+    let mut prefix = whole.again();
+    extend(&mut prefix, copy, position).is_ok() && prefix.hash() == whole.hash()
+}
+
+/// Whether a file holds everything that the journal knows to have been read of a partition.
+pub(super) fn holds_read(row: &PartitionRow, content: &Content) -> bool {
+    row.read_to.as_ref().is_some_and(|read| has_hash(content, read.position.0, &read.hash))
+        && Evidence::from_json(&row.evidence).is_some_and(|evidence| evidence.has_head(content))
+}
+
+/// Whether a file holds everything before a partition's checkpoint, and more.
+pub(super) fn holds_settled(row: &PartitionRow, content: &Content) -> bool {
+    let evidence = Evidence::from_json(&row.evidence);
+    evidence.as_ref().and_then(Evidence::whole).is_some_and(|(at, hash)| {
+        at == row.checkpoint.0
+            && at > 0
+            && content.look().is_ok_and(|seen| seen.size > at)
+            && has_hash(content, at, hash)
+    }) && evidence.is_some_and(|evidence| evidence.has_head(content))
+}
+
+pub(super) fn has_hash(content: &Content, length: u64, hash: &str) -> bool {
+    let Some(mut prefix) = Prefix::like(hash).filter(|prefix| length > 0 && prefix.at() <= length) else {
+        return false;
+    };
+    extend(&mut prefix, content, length).is_ok() && prefix.to_text() == hash
+}
+
+/// Whether a file may be a copy of one that is open: nothing in it differs from what was read of that, or it is still empty.
+pub(super) fn begins_like(original: &OpenFile, copy: &Content, size: u64) -> bool {
+    let tail = &original.tail;
+    let Ok(content) = tail.file.content() else { return false };
+    if content.is_unpacked() {
+        return false;
+    }
+    let Ok(end) = content.look().map(|seen| seen.size) else { return false };
+    let needed = match tail.position {
+        0 => end,
+        read => read.min(end),
+    };
+    let bound = size.min(needed).min(WINDOW);
+    end > 0 && equal_up_to(copy, &content, 0, bound).is_ok_and(|equal| equal == bound)
+}
+
+/// Whether a file is a copy of one that was truncated just now, which the next look at that will see.
+pub(super) fn was_like(original: &OpenFile, copy: &Content) -> bool {
+    let tail = &original.tail;
+    let Ok(size) = tail.file.look().map(|seen| seen.size) else { return false };
+    let is_there = size >= tail.position && tail.file.is_unchanged().unwrap_or(true);
+    !is_there && holds_all(&tail.file, tail.position, copy)
+}
+
+/// The position up to which two files are equal, from `from` where they are, at most `to`.
+pub(super) fn equal_up_to(one: &Content, other: &Content, mut from: u64, to: u64) -> io::Result<u64> {
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    while from < to {
+        a.clear();
+        b.clear();
+        one.read(&mut a, from, (to - from).min(WINDOW))?;
+        other.read(&mut b, from, (to - from).min(WINDOW))?;
+        let equal = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+        from += equal as u64;
+        if equal < a.len().max(b.len()) || equal == 0 {
+            break;
+        }
+    }
+    Ok(from)
+}
+
+/// The hash of a copy's bytes before `position`. Of a compressed one, which would have to be decompressed again, the chain
+/// begins there.
+pub(super) fn prefix_up_to(content: &Content, position: u64) -> Option<Prefix> {
+    let is_whole = !content.is_unpacked();
+    let mut prefix = Prefix::beginning_at(if is_whole { 0 } else { position });
+    (!is_whole || extend(&mut prefix, content, position).is_ok()).then_some(prefix)
+}
+
+pub(super) fn evidence_at(content: &Content, position: u64) -> io::Result<String> {
+    let chain = Prefix::beginning_at(position).link_before(position);
+    Ok(Evidence::take(content, position, chain)?.to_json())
+}

@@ -1,0 +1,168 @@
+//! What a path is: a file that is open, one whose checkpoint is in the journal, or one that was never seen.
+//!
+//! Always true: a file is taken for a journalled one only if device, inode and content say so; in doubt it is new, and read.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::info;
+use walkdir::{DirEntryExt, WalkDir};
+
+use crate::config::model::InitialPosition;
+use crate::journal::{NewPartition, PartitionRow};
+use crate::record::{PartitionId, Position};
+use crate::source::SourceError;
+
+use super::content::{Content, CountedFile, Packing, has_room_for_another};
+use super::files::Files;
+use super::identity::{Evidence, FileKey};
+use super::prefix::Prefix;
+
+/// Names looked at when a renamed file is searched for.
+const SEARCH_ENTRIES: usize = 100_000;
+/// So many files each stream may open whatever the others have open.
+const OPEN_MIN: usize = 8;
+
+pub enum Found {
+    Known(PartitionId),
+    Dormant(PartitionRow, Arc<Content>),
+    New(NewFile),
+}
+
+/// A file that no partition of the journal is.
+pub struct NewFile {
+    pub content: Arc<Content>,
+    pub path: PathBuf,
+    pub checkpoint: u64,
+    pub evidence: Evidence,
+    pub copy_of: Option<PartitionId>,
+}
+
+impl NewFile {
+    pub fn row(&self) -> NewPartition {
+        NewPartition {
+            place: self.path.display().to_string(),
+            device: self.content.key.device,
+            inode: self.content.key.inode,
+            checkpoint: Position(self.checkpoint),
+            evidence: self.evidence.to_json(),
+            copy_of: self.copy_of,
+        }
+    }
+}
+
+impl Files {
+    /// `None` where nothing is. `new` files have been opened before it that have no partition yet.
+    pub(super) fn recognise(&mut self, path: &Path, new: usize) -> io::Result<Option<Found>> {
+        let Some(metadata) = if_there(std::fs::metadata(path))? else { return Ok(None) };
+        if let Some(&id) = self.by_key.get(&FileKey::of(&metadata)) {
+            return Ok(Some(Found::Known(id)));
+        }
+        if !has_room_for_another() && self.open.len() + new >= OPEN_MIN {
+            return Err(io::Error::other("as many files are open as the limit of descriptors allows"));
+        }
+        let Some(file) = if_there(File::open(path))?.map(CountedFile::new) else { return Ok(None) };
+        let content = match Packing::of(path, &file)? {
+            None if Packing::is_named(path) && file.metadata()?.len() < 4 => return Ok(None), // It has just been begun.
+            None => Arc::new(Content::plain(file)?),
+            Some(packing) => match self.known_packed(&file, packing) {
+                Some((row, unpacked)) => {
+                    let content = Content::unpacked(Arc::new(file), packing, unpacked)?;
+                    return Ok(Some(Found::Dormant(row, Arc::new(content))));
+                }
+                None if self.context.scanned || self.initial_position == InitialPosition::TrimHorizon => {
+                    return self.await_twin(file, path, packing).map(|()| None);
+                }
+                None => Arc::new(self.unpacked_now(file, path, packing)?),
+            },
+        };
+        if let Some(&id) = self.by_key.get(&content.key) {
+            return Ok(Some(Found::Known(id)));
+        }
+        if let Some(row) = self.take_dormant(&content) {
+            return Ok(Some(Found::Dormant(row, content)));
+        }
+        let checkpoint = self.first_checkpoint(&content)?;
+        let evidence = Evidence::take(&content, checkpoint, Prefix::beginning_at(checkpoint).link_before(checkpoint))?;
+        let path = path.to_owned();
+        Ok(Some(Found::New(NewFile { content, path, checkpoint, evidence, copy_of: None })))
+    }
+
+    /// The journalled partition that the file is, the one seen last first.
+    fn take_dormant(&mut self, content: &Content) -> Option<PartitionRow> {
+        let file = &content.file;
+        let is_it = |row: &PartitionRow| {
+            row.device == content.key.device
+                && row.inode == content.key.inode
+                && match Evidence::from_json(&row.evidence) {
+                    Some(evidence) => {
+                        evidence.packed().is_none()
+                            && evidence.matches(content, row.checkpoint.0, row.read_to.as_ref()).unwrap_or(false)
+                    }
+                    None => file.metadata().is_ok_and(|metadata| metadata.len() >= row.checkpoint.0),
+                }
+        };
+        let index = self.dormant.iter().rposition(is_it)?;
+        Some(self.dormant.remove(index))
+    }
+
+    /// The journalled partition that a compressed file is, and to how many bytes it decompresses.
+    fn known_packed(&mut self, file: &CountedFile, packing: Packing) -> Option<(PartitionRow, u64)> {
+        let key = FileKey::of(&file.metadata().ok()?);
+        let content = Content::unpacked(Arc::new(CountedFile::new(file.try_clone().ok()?)), packing, 0).ok()?;
+        let is_it = |row: &PartitionRow| {
+            let evidence =
+                Evidence::from_json(&row.evidence).filter(|_| row.device == key.device && row.inode == key.inode)?;
+            let packed = evidence.packed()?;
+            evidence.matches(&content, row.checkpoint.0, None).ok()?.then_some(packed.unpacked)
+        };
+        let (index, unpacked) = self.dormant.iter().enumerate().rev().find_map(|(n, row)| Some((n, is_it(row)?)))?;
+        Some((self.dormant.remove(index), unpacked))
+    }
+
+    /// Where a file that is seen for the first time is read from.
+    fn first_checkpoint(&self, content: &Content) -> io::Result<u64> {
+        let is_later = self.context.scanned || self.is_from_beginning;
+        if is_later || self.initial_position == InitialPosition::TrimHorizon {
+            return Ok(0);
+        }
+        self.cutting.last_line_end(content, content.look()?.size)
+    }
+
+    /// Files of the journal that the globs do not match any more are searched for by their inode numbers.
+    pub(super) fn find_renamed(&mut self) -> Result<(), SourceError> {
+        let wanted: HashSet<u64> =
+            self.dormant.iter().filter(|row| row.gone_since.is_none()).map(|row| row.inode).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut folders = self.discovery.search_folders();
+        folders.extend(self.dormant.iter().filter_map(|row| Path::new(&row.place).parent().map(Path::to_owned)));
+        folders.sort_unstable();
+        folders.dedup();
+        for folder in folders {
+            let entries = WalkDir::new(folder).max_depth(4).into_iter().filter_map(Result::ok).take(SEARCH_ENTRIES);
+            for entry in entries.filter(|entry| entry.file_type().is_file() && wanted.contains(&entry.ino())) {
+                let Ok(Some(Found::Dormant(row, content))) = self.recognise(entry.path(), 0) else { continue };
+                info!(path = %entry.path().display(), was = row.place, "a file was renamed; reading goes on in it");
+                let id = row.id;
+                self.found_again(row, content, entry.into_path())?;
+                if let Some(open) = self.open.get_mut(&id) {
+                    open.is_matched = false;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What does not exist is no error.
+pub fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
+}

@@ -1,0 +1,246 @@
+//! A partition's file as everybody sees it: where it lies, what it is known by, and how far it was read.
+//!
+//! Always true: the hash covers exactly what was read, from the bytes that were read. The file behind a partition may change
+//! (its copy goes on for it, or it is closed for a while); the partition and its positions never do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use encoding_rs::Encoding;
+
+use crate::record::{PartitionId, Position, SourcePartition};
+
+use super::content::{Content, Seen};
+use super::identity::{Evidence, FileKey};
+use super::prefix::Prefix;
+
+/// Bytes before the position that are kept of a file that is being written.
+const RECENT: usize = 16 << 10;
+/// Of these, what is compared before more is read: a file that was truncated and has grown again differs in it.
+const CHECKED: usize = 64;
+/// Bytes read at once to bring the hash up to the position.
+const CATCH_UP: u64 = 1 << 20;
+
+/// An open file; shared with whoever still needs its identity or its bytes.
+pub struct TailedFile {
+    pub id: PartitionId,
+    place: Mutex<Place>,
+    /// The journalled checkpoint, as far as the stream has told.
+    checkpoint: AtomicU64,
+    read: Mutex<ReadSoFar>,
+    /// The last header line, once it has been read.
+    pub(super) header: OnceLock<Bytes>,
+    /// What the byte order mark says, where it decides.
+    pub(super) encoding: OnceLock<&'static Encoding>,
+}
+
+struct Place {
+    path: PathBuf,
+    key: FileKey,
+    content: Option<Arc<Content>>,
+}
+
+struct ReadSoFar {
+    position: u64,
+    /// `None` when it could not be kept up: no copy is known by it then.
+    prefix: Option<Prefix>,
+    /// The last bytes before `position`.
+    recent: Vec<u8>,
+}
+
+impl TailedFile {
+    /// `prefix` is the chain that the journal has for this partition; without one, it begins here.
+    pub fn new(id: PartitionId, content: Arc<Content>, path: PathBuf, checkpoint: u64, prefix: Option<Prefix>) -> Self {
+        let prefix = prefix.filter(|p| p.at() <= checkpoint).unwrap_or_else(|| Prefix::beginning_at(checkpoint));
+        let is_plain = !content.is_unpacked();
+        let file = Self {
+            id,
+            place: Mutex::new(Place { path, key: content.key, content: Some(content) }),
+            checkpoint: AtomicU64::new(checkpoint),
+            read: Mutex::new(ReadSoFar { position: checkpoint, prefix: Some(prefix), recent: Vec::new() }),
+            header: OnceLock::new(),
+            encoding: OnceLock::new(),
+        };
+        if is_plain {
+            // At most one block, while it is surely there: it may be truncated before more is read.
+            file.passed_to(checkpoint);
+        }
+        file
+    }
+
+    /// The path under which it was seen last.
+    pub fn path(&self) -> PathBuf {
+        self.place().path.clone()
+    }
+
+    pub fn set_path(&self, path: &Path) {
+        self.place().path = path.to_owned();
+    }
+
+    pub fn key(&self) -> FileKey {
+        self.place().key
+    }
+
+    /// The open file; an error where it is closed at this moment.
+    pub fn content(&self) -> io::Result<Arc<Content>> {
+        self.place().content.clone().ok_or_else(|| io::Error::other("the file is closed"))
+    }
+
+    /// Goes on in another file, which holds the same up to the position.
+    pub fn go_on_in(&self, content: Arc<Content>, path: PathBuf) {
+        *self.place() = Place { path, key: content.key, content: Some(content) };
+    }
+
+    /// The file behind it is not this partition's any more: nothing is read of it.
+    pub fn detach(&self) {
+        self.place().content = None;
+    }
+
+    /// Whether everything before `position` is settled.
+    pub fn is_settled(&self, position: u64) -> bool {
+        self.checkpoint.load(Ordering::Relaxed) >= position
+    }
+
+    pub fn checkpoint(&self) -> u64 {
+        self.checkpoint.load(Ordering::Relaxed)
+    }
+
+    /// Where the next record begins.
+    pub fn position(&self) -> u64 {
+        self.read().position
+    }
+
+    pub fn look(&self) -> io::Result<Seen> {
+        self.content()?.look()
+    }
+
+    /// `data` was read at `start`: all of it is behind the position now.
+    pub fn passed(&self, start: u64, data: &[u8]) {
+        let mut read = self.read();
+        if read.position == start && self.catch_up(&mut read, start).is_ok() {
+            read.push(data);
+        }
+    }
+
+    /// Everything before `position` has been passed: what [`TailedFile::passed`] was not told is read again.
+    pub fn passed_to(&self, position: u64) {
+        let mut read = self.read();
+        if self.catch_up(&mut read, position).is_err() {
+            read.prefix = None;
+            read.recent.clear();
+        }
+        read.position = position;
+    }
+
+    fn catch_up(&self, read: &mut ReadSoFar, to: u64) -> io::Result<()> {
+        let Some(mut at) = read.prefix.as_ref().map(Prefix::at).filter(|&at| at < to) else { return Ok(()) };
+        let content = self.content()?;
+        read.recent.clear();
+        let mut data = Vec::new();
+        while at < to {
+            data.clear();
+            content.read(&mut data, at, (to - at).min(CATCH_UP))?;
+            if data.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            at += data.len() as u64;
+            read.push(&data);
+        }
+        Ok(())
+    }
+
+    /// Whether the bytes just before the position are still those that were read. Costs one read of [`CHECKED`] bytes.
+    pub fn is_unchanged(&self) -> io::Result<bool> {
+        let read = self.read();
+        let content = self.content()?;
+        let checked = &read.recent[read.recent.len().saturating_sub(CHECKED)..];
+        if checked.is_empty() || content.is_unpacked() {
+            return Ok(true);
+        }
+        let mut there = Vec::with_capacity(CHECKED);
+        content.read(&mut there, read.position.saturating_sub(checked.len() as u64), checked.len() as u64)?;
+        Ok(there == checked)
+    }
+
+    /// The hash of what was read, ready to be compared with that of a copy; `None` where nothing was.
+    pub fn prefix(&self) -> Option<Prefix> {
+        let mut read = self.read();
+        let position = read.position;
+        if self.catch_up(&mut read, position).is_err() {
+            return None;
+        }
+        read.prefix.clone().filter(|prefix| prefix.at() == position && position > 0)
+    }
+
+    /// The last bytes that were read, up to the position.
+    pub fn recent(&self) -> Vec<u8> {
+        self.read().recent.clone()
+    }
+
+    /// The file is quiet: only what [`TailedFile::is_unchanged`] needs is kept.
+    pub fn rest(&self) {
+        let mut read = self.read();
+        if read.recent.len() > CHECKED {
+            let from = read.recent.len() - CHECKED;
+            read.recent = read.recent[from..].to_vec();
+        }
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> MutexGuard<'_, ReadSoFar> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReadSoFar {
+    fn push(&mut self, data: &[u8]) {
+        let Some(prefix) = &mut self.prefix else { return };
+        prefix.update(data);
+        self.position = self.position.max(prefix.at());
+        let kept = RECENT.saturating_sub(data.len()).min(self.recent.len());
+        self.recent.drain(..self.recent.len() - kept);
+        self.recent.extend_from_slice(&data[data.len().saturating_sub(RECENT)..]);
+    }
+}
+
+impl SourcePartition for TailedFile {
+    fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    fn name(&self) -> String {
+        self.path().display().to_string()
+    }
+
+    fn evidence(&self, checkpoint: Position) -> Option<String> {
+        let content = self.content().ok()?;
+        let link = self.read().prefix.as_mut().and_then(|prefix| prefix.link_before(checkpoint.0));
+        // A file that was cut shorter or rewritten meanwhile has no evidence for this place; the one before stays.
+        let evidence = Evidence::take(&content, checkpoint.0, link).ok()?;
+        self.is_unchanged().ok()?.then(|| evidence.to_json())
+    }
+
+    fn read_so_far(&self) -> Option<(Position, String)> {
+        let read = self.read();
+        let prefix = read.prefix.as_ref().filter(|prefix| prefix.at() == read.position && read.position > 0)?;
+        Some((Position(read.position), prefix.to_text()))
+    }
+
+    fn settled(&self, checkpoint: Position) {
+        self.checkpoint.fetch_max(checkpoint.0, Ordering::Relaxed);
+    }
+
+    fn header(&self) -> Option<Bytes> {
+        self.header.get().cloned()
+    }
+
+    fn encoding(&self) -> Option<&'static Encoding> {
+        self.encoding.get().copied()
+    }
+}

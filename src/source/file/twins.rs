@@ -1,0 +1,250 @@
+//! Compressed twins: rotated files that were compressed.
+//!
+//! Always true: a twin has its original's positions, so what was read of the one is not read of the other; nothing of a
+//! compressed file is read before it is whole and it is known what it repeats. One that stays broken is read as far as it can be
+//! decompressed, and the rest is reported.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+
+use crate::failpoint;
+use crate::journal::PartitionRow;
+use crate::record::{PartitionId, Position, SourcePartition};
+use crate::source::SourceError;
+
+use super::content::{Content, CountedFile, Packing};
+use super::examine::{Examination, Examined, Examiner, KnownBy, Rival};
+use super::files::Files;
+use super::identity::{Evidence, FileKey};
+use super::names;
+use super::prefix::Prefix;
+use super::recognise::NewFile;
+use super::tail::Tail;
+use super::watch::Waker;
+
+/// A compressed file that has not changed for so long may be whole.
+const SETTLED: Duration = Duration::from_millis(500);
+/// One that is not whole and has not changed for so long will not be.
+const BROKEN: Duration = Duration::from_secs(60);
+
+/// Compressed files of which it is not known yet what they are.
+pub struct Twins {
+    waker: Waker,
+    examiner: Option<Examiner>,
+    waiting: HashMap<FileKey, Twin>,
+}
+
+struct Twin {
+    file: Arc<CountedFile>,
+    path: PathBuf,
+    packing: Packing,
+    size: u64,
+    last_change: Instant,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It may be whole: to be examined when it has settled.
+    New,
+    Examined,
+    /// It was not whole at this size.
+    Broken,
+}
+
+impl Twins {
+    pub fn new(waker: Waker) -> Self {
+        Self { waker, examiner: None, waiting: HashMap::new() }
+    }
+
+    fn examiner(&mut self) -> io::Result<&Examiner> {
+        if self.examiner.is_none() {
+            self.examiner = Some(Examiner::start(self.waker.clone())?);
+        }
+        self.examiner.as_ref().ok_or_else(|| io::Error::other("no examiner"))
+    }
+}
+
+impl Files {
+    /// A compressed file that is not known: it waits until it is whole.
+    pub(super) fn await_twin(&mut self, file: CountedFile, path: &Path, packing: Packing) -> io::Result<()> {
+        let metadata = file.metadata()?;
+        let key = FileKey::of(&metadata);
+        if let Some(twin) = self.twins.waiting.get_mut(&key) {
+            twin.path = path.to_owned();
+            return Ok(());
+        }
+        let last_change = Instant::now();
+        let (size, state, path) = (metadata.len(), State::New, path.to_owned());
+        let twin = Twin { file: Arc::new(file), path, packing, size, last_change, state };
+        self.twins.waiting.insert(key, twin);
+        Ok(())
+    }
+
+    /// Examines twins that have settled, and decides about those that were examined.
+    pub(super) fn look_at_twins(&mut self) -> Result<(), SourceError> {
+        let mut due = Vec::new();
+        // One that was deleted before it was whole holds nothing that anybody has.
+        self.twins.waiting.retain(|_, twin| twin.file.metadata().map_or(true, |metadata| metadata.nlink() > 0));
+        for (&key, twin) in &mut self.twins.waiting {
+            let metadata = twin.file.metadata();
+            let Ok(size) = metadata.map(|metadata| metadata.len()) else { continue };
+            if size != twin.size && twin.state != State::Examined {
+                (twin.size, twin.last_change, twin.state) = (size, Instant::now(), State::New);
+            }
+            let is_settled = twin.last_change.elapsed() >= SETTLED || self.context.drain;
+            if twin.state == State::New && is_settled {
+                twin.state = State::Examined;
+                due.push(key);
+            }
+        }
+        for key in due {
+            self.examine(key);
+        }
+        while let Some(examined) = self.twins.examiner.as_ref().and_then(Examiner::next_done) {
+            self.decide(examined)?;
+        }
+        self.give_up_broken()
+    }
+
+    fn examine(&mut self, key: FileKey) {
+        let Some(twin) = self.twins.waiting.get(&key) else { return };
+        let (file, path, packing) = (twin.file.clone(), twin.path.clone(), twin.packing);
+        let rivals = self.rivals(&path);
+        let examination = Examination { file, path, packing, rivals };
+        match self.twins.examiner() {
+            Ok(examiner) => examiner.begin(examination),
+            Err(error) => {
+                warn!(%error, "a compressed file cannot be examined at this moment; it is tried again");
+                if let Some(twin) = self.twins.waiting.get_mut(&key) {
+                    (twin.state, twin.last_change) = (State::New, Instant::now());
+                }
+            }
+        }
+    }
+
+    /// The partitions of which a compressed file of this name may be the twin.
+    fn rivals(&self, path: &Path) -> Vec<Rival> {
+        let of_tail = |tail: &Tail| {
+            let id = tail.file.id;
+            match tail.file.content() {
+                Ok(content) if content.is_unpacked() => None,
+                Ok(content) => Some(Rival { id, known_by: KnownBy::Content { content, read: tail.position } }),
+                Err(_) => {
+                    let (length, hash) = tail.file.read_so_far()?;
+                    Some(Rival { id, known_by: KnownBy::Hash { length: length.0, hash } })
+                }
+            }
+        };
+        let of_row = |row: &PartitionRow| {
+            let read = row.read_to.as_ref()?;
+            let known_by = KnownBy::Hash { length: read.position.0, hash: read.hash.clone() };
+            Some(Rival { id: row.id, known_by })
+        };
+        let open = self.open.values().filter(|open| names::is_twin(&open.tail.file.path(), path, open.tail.is_deleted));
+        let orphans = self.orphans.iter().map(|orphan| &orphan.open);
+        let orphans = orphans.filter(|open| names::is_twin(&open.tail.file.path(), path, true));
+        let dormant = self.dormant.iter().filter(|row| names::is_twin(Path::new(&row.place), path, true));
+        open.chain(orphans).filter_map(|open| of_tail(&open.tail)).chain(dormant.filter_map(of_row)).collect()
+    }
+
+    fn decide(&mut self, examined: Examined) -> Result<(), SourceError> {
+        let Ok(metadata) = examined.file.metadata() else { return Ok(()) };
+        let key = FileKey::of(&metadata);
+        let Some(twin) = self.twins.waiting.get_mut(&key) else { return Ok(()) };
+        if metadata.len() != twin.size {
+            (twin.size, twin.last_change, twin.state) = (metadata.len(), Instant::now(), State::New);
+            return Ok(()); // It has grown meanwhile.
+        }
+        if examined.error.is_some() && !self.is_given_up(key) {
+            if let Some(twin) = self.twins.waiting.get_mut(&key) {
+                twin.state = State::Broken;
+            }
+            return Ok(());
+        }
+        self.twins.waiting.remove(&key);
+        let path = examined.path.clone();
+        if let Some(error) = &examined.error {
+            let (unpacked, size) = (examined.length, metadata.len());
+            error!(path = %path.display(), %error, size, unpacked, "a compressed file is broken: what lies behind the decompressed bytes cannot be read");
+        }
+        let Ok(content) = Content::unpacked(examined.file, examined.packing, examined.length) else { return Ok(()) };
+        self.take_up_twin(Arc::new(content), path, &examined.repeats)
+    }
+
+    /// A compressed file goes on for the partition that it repeats, waits beside it while that is open, or is its own.
+    fn take_up_twin(
+        &mut self,
+        content: Arc<Content>,
+        path: PathBuf,
+        repeats: &[(PartitionId, u64)],
+    ) -> Result<(), SourceError> {
+        let is_there = |id: &PartitionId| {
+            self.open.contains_key(id)
+                || self.dormant.iter().any(|row| row.id == *id)
+                || self.orphans.iter().any(|orphan| orphan.open.tail.file.id == *id)
+        };
+        let best = repeats.iter().filter(|(id, _)| is_there(id)).max_by_key(|&&(_, equal)| equal);
+        let original = best.map(|&(id, _)| id);
+        if let Some(id) = original
+            && !self.open.contains_key(&id)
+        {
+            return self.go_on(id, content, path, None);
+        }
+        let Ok(evidence) = Evidence::take(&content, 0, Prefix::beginning_at(0).link_before(0)) else { return Ok(()) };
+        let new = NewFile { content, path, checkpoint: 0, evidence, copy_of: original };
+        info!(path = %new.path.display(), is_twin = original.is_some(), "a compressed file is taken up");
+        let row = new.row();
+        let ids = self.journal(|journal, stream| journal.register(stream, std::slice::from_ref(&row)))?;
+        let Some(&id) = ids.first() else { return Ok(()) };
+        match original {
+            Some(original) => self.watch_copy(id, original, 0, new.content, new.path),
+            None => self.open_partition(id, new.content, new.path, Position(0), None),
+        }
+        Ok(())
+    }
+
+    /// Files that are not whole and have not changed for a long time are examined a last time.
+    fn give_up_broken(&mut self) -> Result<(), SourceError> {
+        let broken = self.twins.waiting.iter().filter(|(_, twin)| twin.state == State::Broken);
+        let given_up: Vec<_> = broken.map(|(&key, _)| key).filter(|&key| self.is_given_up(key)).collect();
+        for key in given_up {
+            if let Some(twin) = self.twins.waiting.get_mut(&key) {
+                twin.state = State::Examined;
+            }
+            self.examine(key);
+        }
+        Ok(())
+    }
+
+    /// Whether nobody is expected to write the rest of a file that is not whole. A drain leaves it for the next life.
+    fn is_given_up(&self, key: FileKey) -> bool {
+        let twin = self.twins.waiting.get(&key);
+        twin.is_some_and(|twin| twin.last_change.elapsed() >= failpoint::wait(BROKEN))
+    }
+
+    /// Whether a compressed file that is being examined may be the copy that a truncated file waits for.
+    pub(super) fn may_have_twin(&self, path: &Path) -> bool {
+        self.twins.waiting.values().any(|twin| twin.state != State::Broken && names::is_twin(path, &twin.path, true))
+    }
+
+    /// Whether a drain has to wait for an examination.
+    pub fn has_twins_to_examine(&self) -> bool {
+        self.twins.waiting.values().any(|twin| twin.state != State::Broken)
+    }
+
+    /// A compressed file that was there at the first start is skipped as a whole with `latest`, and so must be known at once.
+    pub(super) fn unpacked_now(&self, file: CountedFile, path: &Path, packing: Packing) -> io::Result<Content> {
+        let file = Arc::new(file);
+        let examination = Examination { file: file.clone(), path: path.to_owned(), packing, rivals: Vec::new() };
+        let never = std::sync::atomic::AtomicBool::new(false);
+        let length = examination.run(&never).map_or(0, |examined| examined.length);
+        Content::unpacked(file, packing, length)
+    }
+}
