@@ -84,8 +84,8 @@ impl Files {
         let Ok(size) = file.content.look().map(|seen| seen.size) else { return Origin::Itself };
         let orphan = self.orphans.iter().filter_map(|orphan| {
             let tail = &orphan.open.tail;
-            let is_it =
-                names::extends(&tail.file.path(), &file.path) && holds_all(&tail.file, tail.position, &file.content);
+            let is_it = tail.file.is_or_was(|name| names::extends(name, &file.path))
+                && holds_all(&tail.file, tail.position, &file.content);
             is_it.then(|| (tail.position, Origin::GoesOn(tail.file.id)))
         });
         let dormant = self.dormant.iter().filter_map(|row| {
@@ -94,7 +94,7 @@ impl Files {
         });
         let open = self.open.values().filter_map(|open| {
             let tail = &open.tail;
-            let is_it = names::extends(&tail.file.path(), &file.path)
+            let is_it = tail.file.is_or_was(|name| names::extends(name, &file.path))
                 && (begins_like(open, &file.content, size) || was_like(open, &file.content));
             is_it.then(|| (tail.position, Origin::CopyOf(tail.file.id)))
         });
@@ -111,7 +111,7 @@ impl Files {
             let (recent, missing) = (tail.file.recent(), (tail.position - size) as usize);
             let mut prefix = whole.again();
             missing <= recent.len()
-                && names::extends(&tail.file.path(), &file.path)
+                && tail.file.is_or_was(|name| names::extends(name, &file.path))
                 && prefix.at() <= size
                 && extend(&mut prefix, &file.content, size).is_ok()
                 && {
@@ -182,7 +182,7 @@ impl Files {
         }
         if let Some(open) = self.open.get_mut(&id) {
             let file = open.tail.file.clone();
-            file.go_on_in(content.clone(), path.clone());
+            file.go_on_in(content.clone(), &path);
             open.tail.turn_to_other_file();
             open.last_growth = Instant::now();
             open.is_matched = true;
@@ -198,6 +198,9 @@ impl Files {
         let to = new_place(&content, &path, evidence);
         self.journal(|journal, _| journal.goes_on(id, &to, copy))?;
         self.open_partition(id, content, path, row.checkpoint, prefix);
+        if let Some(open) = self.open.get(&id) {
+            open.tail.file.was_called(PathBuf::from(row.place));
+        }
         Ok(())
     }
 

@@ -139,6 +139,7 @@ impl Files {
 
     /// Scans the globs: files that are new are journalled together and opened.
     pub fn scan(&mut self) -> Result<(), SourceError> {
+        self.orphans.iter_mut().for_each(|orphan| orphan.is_searched = true);
         let new = self.find()?;
         self.take_up(new)?;
         self.give_up_orphans();
@@ -241,6 +242,9 @@ impl Files {
             None => {
                 let prefix = Evidence::from_json(&row.evidence).and_then(|evidence| evidence.prefix());
                 self.open_partition(row.id, content, path, row.checkpoint, prefix);
+                if let Some(open) = self.open.get(&row.id) {
+                    open.tail.file.was_called(PathBuf::from(row.place));
+                }
             }
         }
         Ok(())

@@ -33,6 +33,8 @@ const QUIET: Duration = Duration::from_secs(60);
 /// A partition whose file was truncated: its rest is in a copy that the next scan finds, or lost.
 pub struct Orphan {
     pub open: OpenFile,
+    /// Whether a walk of the globs has begun since: whoever truncates a file has copied it before.
+    pub is_searched: bool,
 }
 
 impl Files {
@@ -100,7 +102,7 @@ impl Files {
                 self.open.insert(id, old);
                 self.go_on_in_copy(id, copy)?;
             }
-            None => self.orphans.push(Orphan { open: old }),
+            None => self.orphans.push(Orphan { open: old, is_searched: false }),
         }
         self.is_scan_wanted = true;
         let chain = Prefix::beginning_at(0).link_before(0);
@@ -117,9 +119,9 @@ impl Files {
 
     /// No copy of a truncated file has been found: what was not read of it is lost.
     pub fn give_up_orphans(&mut self) {
-        for Orphan { open } in std::mem::take(&mut self.orphans) {
-            if self.may_have_twin(&open.tail.file.path()) {
-                self.orphans.push(Orphan { open });
+        for Orphan { open, is_searched } in std::mem::take(&mut self.orphans) {
+            if !is_searched || self.may_have_twin(&open.tail.file.path()) {
+                self.orphans.push(Orphan { open, is_searched });
                 self.is_scan_wanted = true;
                 continue;
             }

@@ -3,6 +3,7 @@
 //! Always true: the hash covers exactly what was read, from the bytes that were read. The file behind a partition may change
 //! (its copy goes on for it, or it is closed for a while); the partition and its positions never do.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,8 @@ use super::prefix::Prefix;
 const RECENT: usize = 16 << 10;
 /// Of these, what is compared before more is read: a file that was truncated and has grown again differs in it.
 const CHECKED: usize = 64;
+/// Earlier names that are kept.
+const FORMER_MAX: usize = 4;
 /// Bytes read at once to bring the hash up to the position.
 const CATCH_UP: u64 = 1 << 20;
 
@@ -39,6 +42,8 @@ pub struct TailedFile {
 
 struct Place {
     path: PathBuf,
+    /// Earlier names, the last ones: other copies were made of it under them.
+    former: VecDeque<PathBuf>,
     key: FileKey,
     content: Option<Arc<Content>>,
 }
@@ -58,7 +63,7 @@ impl TailedFile {
         let is_plain = !content.is_unpacked();
         let file = Self {
             id,
-            place: Mutex::new(Place { path, key: content.key, content: Some(content) }),
+            place: Mutex::new(Place { path, former: VecDeque::new(), key: content.key, content: Some(content) }),
             checkpoint: AtomicU64::new(checkpoint),
             read: Mutex::new(ReadSoFar { position: checkpoint, prefix: Some(prefix), recent: Vec::new() }),
             header: OnceLock::new(),
@@ -77,7 +82,20 @@ impl TailedFile {
     }
 
     pub fn set_path(&self, path: &Path) {
-        self.place().path = path.to_owned();
+        let mut place = self.place();
+        let former = std::mem::replace(&mut place.path, path.to_owned());
+        place.note_former(former);
+    }
+
+    /// Before this life, or in another file, it was called so.
+    pub fn was_called(&self, path: PathBuf) {
+        self.place().note_former(path);
+    }
+
+    /// Whether `is_it` is true of its name or of one that it had.
+    pub fn is_or_was(&self, is_it: impl Fn(&Path) -> bool) -> bool {
+        let place = self.place();
+        is_it(&place.path) || place.former.iter().any(|path| is_it(path))
     }
 
     pub fn key(&self) -> FileKey {
@@ -90,8 +108,11 @@ impl TailedFile {
     }
 
     /// Goes on in another file, which holds the same up to the position.
-    pub fn go_on_in(&self, content: Arc<Content>, path: PathBuf) {
-        *self.place() = Place { path, key: content.key, content: Some(content) };
+    pub fn go_on_in(&self, content: Arc<Content>, path: &Path) {
+        self.set_path(path);
+        let mut place = self.place();
+        place.key = content.key;
+        place.content = Some(content);
     }
 
     /// The file behind it is not this partition's any more: nothing is read of it.
@@ -195,6 +216,18 @@ impl TailedFile {
 
     fn read(&self) -> MutexGuard<'_, ReadSoFar> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    fn note_former(&mut self, path: PathBuf) {
+        if path == self.path || self.former.contains(&path) {
+            return;
+        }
+        if self.former.len() == FORMER_MAX {
+            self.former.pop_front();
+        }
+        self.former.push_back(path);
     }
 }
 

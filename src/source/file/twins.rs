@@ -147,9 +147,12 @@ impl Files {
             let known_by = KnownBy::Hash { length: read.position.0, hash: read.hash.clone() };
             Some(Rival { id: row.id, known_by })
         };
-        let open = self.open.values().filter(|open| names::is_twin(&open.tail.file.path(), path, open.tail.is_deleted));
+        let open = self
+            .open
+            .values()
+            .filter(|open| open.tail.file.is_or_was(|name| names::is_twin(name, path, open.tail.is_deleted)));
         let orphans = self.orphans.iter().map(|orphan| &orphan.open);
-        let orphans = orphans.filter(|open| names::is_twin(&open.tail.file.path(), path, true));
+        let orphans = orphans.filter(|open| open.tail.file.is_or_was(|name| names::is_twin(name, path, true)));
         let dormant = self.dormant.iter().filter(|row| names::is_twin(Path::new(&row.place), path, true));
         open.chain(orphans).filter_map(|open| of_tail(&open.tail)).chain(dormant.filter_map(of_row)).collect()
     }
