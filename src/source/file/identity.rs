@@ -125,6 +125,11 @@ impl Evidence {
         self.chain.as_ref().and_then(Prefix::resume)
     }
 
+    /// Whether it was taken of an empty file, and so fits every file.
+    pub fn is_void(&self) -> bool {
+        self.head.length == 0
+    }
+
     /// Whether a file begins as this one did; of a compressed one its hash has to say so.
     pub fn has_head(&self, content: &Content) -> bool {
         let file = &content.file;

@@ -82,7 +82,7 @@ impl Files {
         if let Some(&id) = self.by_key.get(&content.key) {
             return Ok(Some(Found::Known(id)));
         }
-        if let Some(row) = self.take_dormant(&content) {
+        if let Some(row) = self.take_dormant(&content, path) {
             return Ok(Some(Found::Dormant(row, content)));
         }
         let checkpoint = self.first_checkpoint(&content)?;
@@ -92,14 +92,16 @@ impl Files {
     }
 
     /// The journalled partition that the file is, the one seen last first.
-    fn take_dormant(&mut self, content: &Content) -> Option<PartitionRow> {
+    fn take_dormant(&mut self, content: &Content, path: &Path) -> Option<PartitionRow> {
         let file = &content.file;
         let is_it = |row: &PartitionRow| {
             row.device == content.key.device
                 && row.inode == content.key.inode
                 && match Evidence::from_json(&row.evidence) {
                     Some(evidence) => {
-                        evidence.packed().is_none()
+                        // An inode number alone proves nothing: what was empty and has another name now may be a copy.
+                        (!evidence.is_void() || Path::new(&row.place) == path)
+                            && evidence.packed().is_none()
                             && evidence.matches(content, row.checkpoint.0, row.read_to.as_ref()).unwrap_or(false)
                     }
                     None => file.metadata().is_ok_and(|metadata| metadata.len() >= row.checkpoint.0),
