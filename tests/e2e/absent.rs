@@ -70,6 +70,29 @@ fn the_unfinished_last_line_of_a_file_renamed_out_of_the_globs_is_delivered() {
 
 #[cfg(debug_assertions)]
 #[test]
+fn the_unfinished_last_line_of_a_rotated_file_is_delivered_though_the_globs_match_it() {
+    let scratch = Scratch::new();
+    let path = scratch.log("a.log", "whole\nhalf");
+    let config = config(&scratch, [stream("s", &scratch.logs().join("a.log*"), directory(&scratch.out()))]);
+    let env = [("HYDRANT_LINGER_MS", "300")];
+    let hydrant = Hydrant::run_with_env(&scratch, &config, &env);
+    wait_until("the whole line is there", || delivered_lines(&scratch.out()) == ["whole"]);
+    std::fs::rename(&path, scratch.logs().join("a.log.1")).expect("a log can be renamed");
+    scratch.log("a.log", "new\nunfinished");
+    wait_until("the rotated file's last line is there", || delivered_lines(&scratch.out()) == ["half", "new", "whole"]);
+    hydrant.kill_9();
+
+    // After a restart only the names tell.
+    append(&scratch.logs().join("a.log.1"), "late and unfinished");
+    let hydrant = Hydrant::run_with_env(&scratch, &config, &env);
+    let all = ["half", "late and unfinished", "new", "whole"];
+    wait_until("its late line is there too", || delivered_lines(&scratch.out()) == all);
+    hydrant.terminate().expect_code(0);
+    assert_eq!(delivered_lines(&scratch.out()), all, "the last line of the log itself still waits");
+}
+
+#[cfg(debug_assertions)]
+#[test]
 fn a_stop_while_an_earlier_delivery_waits_for_its_file_keeps_the_account_balanced() {
     let scratch = Scratch::new();
     let path = scratch.log("a.log", "one\ntwo\n");

@@ -25,6 +25,7 @@ use super::cutting::Cutting;
 use super::discover::Discovery;
 use super::identity::{Evidence, FileKey};
 use super::let_go::Orphan;
+use super::names;
 use super::prefix::Prefix;
 use super::recognise::{Found, NewFile};
 use super::tail::Tail;
@@ -79,6 +80,8 @@ pub struct OpenFile {
     pub is_done: bool,
     /// Whether the globs matched it at the last scan.
     pub(super) is_matched: bool,
+    /// Whether it is a rotated file, as far as the last scan has looked.
+    pub(super) is_rotated: bool,
     pub(super) last_growth: Instant,
     /// Not before this moment, after an error.
     pub(super) not_before: Option<Instant>,
@@ -169,12 +172,27 @@ impl Files {
                 Err(error) => self.refuse(&path, &error, &mut refused),
             }
         }
+        self.note_rotated();
         for path in self.refused.difference(&refused) {
             info!(path = %path.display(), "what could not be read is readable now, or gone");
         }
         self.context.counters.refused.store(refused.len() as u64, Ordering::Relaxed);
         self.refused = refused;
         Ok(new)
+    }
+
+    /// Which files with an unfinished line a rotation has put aside: another file has the log's name now.
+    fn note_rotated(&mut self) {
+        if self.open.values().all(|open| open.tail.behind() == 0) {
+            return;
+        }
+        let paths: HashSet<PathBuf> = self.open.values().map(|open| open.tail.file.path()).collect();
+        for open in self.open.values_mut() {
+            let (file, path) = (&open.tail.file, open.tail.file.path());
+            let is_others = |name: &Path| name != path && paths.contains(name);
+            let log = names::rotated_from(&path);
+            open.is_rotated = file.is_or_was(is_others) || log.is_some_and(|log| is_others(&log));
+        }
     }
 
     /// New files go on for a partition they are a copy of, wait beside it, or are partitions of their own.
@@ -326,7 +344,15 @@ impl Files {
 impl OpenFile {
     pub(super) fn new(tail: Tail) -> Self {
         let last_growth = Instant::now();
-        Self { tail, target: u64::MAX, is_done: false, is_matched: true, last_growth, not_before: None }
+        Self {
+            tail,
+            target: u64::MAX,
+            is_done: false,
+            is_matched: true,
+            is_rotated: false,
+            last_growth,
+            not_before: None,
+        }
     }
 
     /// Whether a read would bring something.

@@ -18,7 +18,7 @@ use super::files::{Files, OpenFile};
 use super::identity::{Evidence, FileKey};
 use super::prefix::Prefix;
 
-/// How long a file that left the globs is kept open after its last growth; then its last line counts as complete.
+/// How long a file that was rotated or left the globs may go without growing; then its last line counts as complete.
 const LINGER: Duration = Duration::from_secs(300);
 const LINGER_DELETED: Duration = Duration::from_secs(30);
 /// How long a file may be missing at the start before what it still owes is given up.
@@ -233,6 +233,7 @@ impl OpenFile {
         let linger = match (self.is_matched, self.tail.is_deleted) {
             (_, true) => LINGER_DELETED,
             (false, false) => LINGER,
+            (true, false) if self.is_rotated => LINGER,
             (true, false) => return false,
         };
         now.duration_since(self.last_growth) >= failpoint::wait(linger)

@@ -1,7 +1,7 @@
 //! Which file names a rotation makes out of another: only files of such names are compared with each other.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Endings of compressed twins.
 const PACKED: [&str; 3] = [".gz", ".zst", ".zstd"];
@@ -22,6 +22,13 @@ pub fn extends(original: &Path, copy: &Path) -> bool {
                 .is_some_and(|date| date.starts_with(['-', '.', '_']) && date.ends_with('.'))
     });
     copy.starts_with(&original) || is_dated
+}
+
+/// The log that a rotation has given this name to: `app.log.1` → `app.log`. `None` for a name without a number or date.
+pub fn rotated_from(path: &Path) -> Option<PathBuf> {
+    let name = name(path);
+    let log = stem(&name);
+    (log != name).then(|| path.with_file_name(log))
 }
 
 /// Whether the compressed `twin` may hold what `original` held: `app.log.1` → `app.log.1.gz`, and as long as the original is
