@@ -100,7 +100,7 @@ impl Reader {
 
     fn scan(&mut self) {
         // What cannot be read now is not read by the stream either, and is no file that could be asked about.
-        let (paths, _) = self.discovery.scan();
+        let paths = self.discovery.scan().files;
         self.matched.clear();
         for path in paths {
             if let Ok(metadata) = std::fs::metadata(&path) {

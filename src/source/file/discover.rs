@@ -16,6 +16,17 @@ pub struct Discovery {
     exclude_names: GlobSet,
 }
 
+/// What a walk of the globs has found.
+#[derive(Default)]
+pub struct Walk {
+    /// All files that match, in the order of their paths.
+    pub files: Vec<PathBuf>,
+    /// The folders that could not be read, with the reason.
+    pub errors: Vec<(PathBuf, io::Error)>,
+    /// Whether some are links: what is written to those, no watch of their folder sees.
+    pub has_links: bool,
+}
+
 struct Pattern {
     /// The folders above the first wildcard.
     base: PathBuf,
@@ -39,9 +50,9 @@ impl Discovery {
         Ok(Self { patterns, exclude: exclude.build()?, exclude_names: exclude_names.build()? })
     }
 
-    /// All files that match, in the order of their paths, and the folders that could not be read with the reason.
-    pub fn scan(&self) -> (Vec<PathBuf>, Vec<(PathBuf, io::Error)>) {
-        let (mut files, mut errors) = (Vec::new(), Vec::new());
+    /// Walks the globs.
+    pub fn scan(&self) -> Walk {
+        let Walk { mut files, mut errors, mut has_links } = Walk::default();
         for pattern in &self.patterns {
             let walk = WalkDir::new(&pattern.base).follow_links(true).max_depth(pattern.depth.unwrap_or(usize::MAX));
             for entry in walk {
@@ -49,6 +60,7 @@ impl Discovery {
                     Ok(entry) => {
                         let path = entry.path();
                         if entry.file_type().is_file() && pattern.matcher.is_match(path) && !self.is_excluded(path) {
+                            has_links |= entry.path_is_symlink();
                             files.push(entry.into_path());
                         }
                     }
@@ -65,7 +77,7 @@ impl Discovery {
         }
         files.sort_unstable();
         files.dedup();
-        (files, errors)
+        Walk { files, errors, has_links }
     }
 
     /// The folders to be watched, with whether what lies below them counts as well. Where one does not exist yet, the
@@ -158,7 +170,7 @@ mod tests {
             exclude: exclude.iter().map(|path| path.replace("ROOT", &root.display().to_string())).collect(),
             ..config("\n", 1000)
         };
-        let (files, errors) = Discovery::new(&config).unwrap().scan();
+        let Walk { files, errors, .. } = Discovery::new(&config).unwrap().scan();
         assert!(errors.is_empty(), "{errors:?}");
         files.iter().map(|file| file.strip_prefix(root).unwrap().display().to_string()).collect()
     }

@@ -22,7 +22,7 @@ use crate::source::{SourceContext, SourceError, SourceEvent};
 use super::content::Content;
 use super::copies::{Copy, Origin};
 use super::cutting::Cutting;
-use super::discover::Discovery;
+use super::discover::{Discovery, Walk};
 use super::identity::{Evidence, FileKey};
 use super::let_go::Orphan;
 use super::names;
@@ -43,6 +43,8 @@ pub struct Files {
     /// For the stream, in order.
     pub events: VecDeque<SourceEvent>,
     pub(super) discovery: Discovery,
+    /// Whether the last walk has met links.
+    has_links: bool,
     pub(super) watches: Watches,
     pub(super) initial_position: InitialPosition,
     pub(super) cutting: Arc<Cutting>,
@@ -103,6 +105,7 @@ impl Files {
             open: BTreeMap::new(),
             events: VecDeque::new(),
             discovery,
+            has_links: false,
             watches,
             initial_position,
             cutting,
@@ -154,7 +157,8 @@ impl Files {
         self.watches.set(self.discovery.watched());
         self.last_scan = Instant::now();
         self.is_scan_wanted = false;
-        let (paths, errors) = self.discovery.scan();
+        let Walk { files: paths, errors, has_links } = self.discovery.scan();
+        self.has_links = has_links;
         let mut refused = HashSet::new();
         for (path, error) in errors {
             self.refuse(&path, &error, &mut refused);
@@ -241,7 +245,8 @@ impl Files {
 
     /// How long to wait for events before open files are looked at anyway.
     pub fn look_interval(&self) -> Duration {
-        self.watches.look_interval()
+        let is_waiting = !self.copies.is_empty() || !self.orphans.is_empty() || self.has_twins_to_examine();
+        self.watches.look_interval(!is_waiting && !self.has_links && self.open.values().all(OpenFile::is_quiet))
     }
 
     /// A file whose checkpoint is in the journal is there again.
@@ -353,6 +358,11 @@ impl OpenFile {
             last_growth,
             not_before: None,
         }
+    }
+
+    /// Whether it waits for nothing but to be written to.
+    fn is_quiet(&self) -> bool {
+        self.is_matched && self.tail.behind() == 0 && self.tail.file.is_settled(self.tail.position)
     }
 
     /// Whether a read would bring something.

@@ -13,7 +13,8 @@ use notify::event::{EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tracing::{info, warn};
 
-/// Between two looks at open files when nothing wakes us: watched, and not watched.
+/// Between two looks at open files when nothing wakes us: watched with nothing to wait for, watched, and not watched.
+const LOOK_QUIET: Duration = Duration::from_secs(10);
 const LOOK_WATCHED: Duration = Duration::from_secs(1);
 const LOOK_POLLING: Duration = Duration::from_millis(200);
 /// Between two walks of the globs: watched, and not watched.
@@ -141,9 +142,14 @@ impl Watches {
         }
     }
 
-    /// How long to wait for events before open files are looked at anyway.
-    pub fn look_interval(&self) -> Duration {
-        if self.is_reliable() { LOOK_WATCHED } else { LOOK_POLLING }
+    /// How long to wait for events before open files are looked at anyway. `is_quiet`: each of them lies in a folder that is
+    /// watched, and none of them waits for anything but to be written to.
+    pub fn look_interval(&self, is_quiet: bool) -> Duration {
+        match (self.is_reliable(), is_quiet) {
+            (true, true) => LOOK_QUIET,
+            (true, false) => LOOK_WATCHED,
+            (false, _) => LOOK_POLLING,
+        }
     }
 
     /// How long to wait for events before the globs are walked anyway.
