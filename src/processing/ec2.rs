@@ -1,7 +1,6 @@
 //! What the EC2 instance metadata service says of the machine, asked once when a delivery stream starts.
 //!
-//! Through the SDK's client, so that IMDSv2, `AWS_EC2_METADATA_DISABLED` and `AWS_EC2_METADATA_SERVICE_ENDPOINT` are as
-//! everywhere. Paths: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html>
+//! Through the SDK's client, so that IMDSv2 and `AWS_EC2_METADATA_SERVICE_ENDPOINT` are as everywhere. Paths: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html>
 
 use std::time::Duration;
 
@@ -14,6 +13,11 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Everything that the service knows within two seconds; nothing where there is none.
 pub async fn fetch() -> Ec2Metadata {
+    // The SDK's providers look at it, its client does not.
+    let is_disabled = std::env::var("AWS_EC2_METADATA_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
+    if is_disabled {
+        return Ec2Metadata::default();
+    }
     let client = Client::builder().connect_timeout(TIMEOUT).read_timeout(TIMEOUT).max_attempts(1).build();
     tokio::time::timeout(TIMEOUT, ask(&client)).await.unwrap_or_default()
 }

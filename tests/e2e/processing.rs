@@ -1,11 +1,13 @@
 //! Processors through the real binary: what becomes of records, of those that fail, and of both when the process is killed.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use base64::Engine;
 use serde_json::{Value, json};
 
-use crate::support::{Hydrant, Objects, Scratch, config, delivered_lines, fast_buffering, stream};
+use crate::support::{Hydrant, Objects, Scratch, config, delivered_lines, fast_buffering, stream, wait_until};
 
 /// Files of `*.log` through `processing` into `out`, failures beside the objects.
 fn processed(scratch: &Scratch, processing: Value) -> Value {
@@ -82,6 +84,57 @@ fn metadata_says_where_a_record_comes_from() {
     let path = path.display().to_string();
     let expected = |n: u32, at: u32| json!({ "n": n, "file": path, "at": at, "team": "web" });
     assert_eq!(records, [expected(1, 0), expected(2, 8)]);
+}
+
+/// An instance metadata service that knows the region and the instance's id, on loopback.
+fn metadata_service() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its number");
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let Ok(mut connection) = connection else { return };
+            std::thread::spawn(move || while answer(&mut connection).is_some() {});
+        }
+    });
+    address
+}
+
+/// Answers one request; `None` at the connection's end.
+fn answer(connection: &mut TcpStream) -> Option<()> {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        connection.read_exact(&mut byte).ok()?;
+        request.push(byte[0]);
+    }
+    let request = String::from_utf8_lossy(&request).into_owned();
+    let path = request.split(' ').nth(1)?;
+    let (status, body) = match path {
+        "/latest/api/token" => ("200 OK", "token"),
+        _ if !request.contains("x-aws-ec2-metadata-token: token") => ("401 Unauthorized", ""),
+        "/latest/meta-data/instance-id" => ("200 OK", "i-0123"),
+        "/latest/meta-data/placement/region" => ("200 OK", "eu-west-1"),
+        _ => ("404 Not Found", ""),
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nx-aws-ec2-metadata-token-ttl-seconds: 300\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    connection.write_all((head + body).as_bytes()).ok()
+}
+
+#[test]
+fn the_ec2_instance_names_itself_in_the_records() {
+    let scratch = Scratch::new();
+    scratch.log("a.log", "{}\n");
+    let fields = json!({ "id": { "ec2": "instance_id" }, "region": { "ec2": "region" }, "zone": { "ec2": "availability_zone" } });
+    let config = config(&scratch, [processed(&scratch, json!([{ "add_metadata": { "fields": fields } }]))]);
+    let endpoint = format!("http://{}", metadata_service());
+    let env = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint.as_str()), ("AWS_EC2_METADATA_DISABLED", "false")];
+    let hydrant = Hydrant::run_with_env(&scratch, &config, &env);
+    let expected = r#"{"id":"i-0123","region":"eu-west-1","zone":null}"#;
+    wait_until("the record is there", || lines_under(&scratch, "ok/") == [expected]);
+    hydrant.terminate().expect_code(0);
 }
 
 #[test]

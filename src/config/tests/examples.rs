@@ -23,6 +23,16 @@ fn every_example_loads() {
         }
     }
     names.sort();
-    let shipped = ["backup-all.yaml", "directory.yaml", "s3-compatible.yaml", "s3.yaml", "sidecar.yaml"];
+    let shipped = [
+        "access-log-to-json.yaml",
+        "backup-all.yaml",
+        "csv.yaml",
+        "directory.yaml",
+        "kinesis-agent.yaml",
+        "multiline-java.yaml",
+        "s3-compatible.yaml",
+        "s3.yaml",
+        "sidecar.yaml",
+    ];
     assert!(shipped.iter().all(|shipped| names.iter().any(|name| name == shipped)), "{names:?}");
 }
