@@ -110,6 +110,15 @@ impl Journal {
         })
     }
 
+    /// A file is a copy of another original than it seemed to be.
+    pub fn copies(&self, partition: PartitionId, original: PartitionId) -> Result<()> {
+        self.change_partitions(|transaction| {
+            let statement = "UPDATE source_partition SET copy_of = ?2, checkpoint = 0 WHERE id = ?1";
+            transaction.execute(statement, params![partition.0, original.0])?;
+            Ok(())
+        })
+    }
+
     /// A copy is known to hold the same as its original up to `checkpoint`, and all that is settled.
     pub fn still_copy(&self, partition: PartitionId, checkpoint: Position, evidence: &str) -> Result<()> {
         self.change_partitions(|transaction| {

@@ -28,12 +28,11 @@ use super::alike::{
 };
 use super::content::Content;
 use super::cutting::Cutting;
-use super::files::{Files, OpenFile};
+use super::files::{Files, OpenFile, names_of};
 use super::identity::{Evidence, extend};
 use super::let_go::Orphan;
 use super::names;
 use super::prefix::Prefix;
-use super::recognise::NewFile;
 use super::tailed::TailedFile;
 
 /// Bytes compared in one look, so that a large copy holds up nothing.
@@ -50,6 +49,8 @@ pub struct Copy {
     pub path: PathBuf,
     /// A file that differs before this position is no copy.
     needed: u64,
+    /// Whether it was taken for a copy of another one before: the next mistake is the last.
+    is_second: bool,
     equal_to: u64,
     /// What the journal knows to be equal and settled.
     stored: u64,
@@ -73,47 +74,46 @@ enum Fate {
     Alone(u64),
     /// The original's partition goes on in it.
     GoesOn,
+    /// It is no copy of this one.
+    Other,
 }
 
 impl Files {
     /// Of several partitions the new file may be a copy of, the one of which most was read.
-    pub(super) fn origin(&self, file: &NewFile) -> Origin {
-        if file.checkpoint > 0 || !self.context.scanned {
-            return Origin::Itself; // What was there at the first start is read as it is.
-        }
-        let Ok(size) = file.content.look().map(|seen| seen.size) else { return Origin::Itself };
+    pub(super) fn origin(&self, content: &Content, path: &Path) -> Origin {
+        let Ok(size) = content.look().map(|seen| seen.size) else { return Origin::Itself };
         let orphan = self.orphans.iter().filter_map(|orphan| {
             let tail = &orphan.open.tail;
-            let is_it = tail.file.is_or_was(|name| names::extends(name, &file.path))
-                && holds_all(&tail.file, tail.position, &file.content);
+            let is_it =
+                tail.file.is_or_was(|name| names::extends(name, path)) && holds_all(&tail.file, tail.position, content);
             is_it.then(|| (tail.position, Origin::GoesOn(tail.file.id)))
         });
         let dormant = self.dormant.iter().filter_map(|row| {
-            let is_it = names::extends(Path::new(&row.place), &file.path) && holds_read(row, &file.content);
+            let is_it = names_of(row).iter().any(|name| names::extends(name, path)) && holds_read(row, content);
             is_it.then(|| (row.read_to.as_ref().map_or(0, |read| read.position.0), Origin::GoesOn(row.id)))
         });
         let open = self.open.values().filter_map(|open| {
             let tail = &open.tail;
-            let is_it = tail.file.is_or_was(|name| names::extends(name, &file.path))
-                && (begins_like(open, &file.content, size) || was_like(open, &file.content));
+            let is_it = tail.file.is_or_was(|name| names::extends(name, path))
+                && (begins_like(open, content, size) || was_like(open, content));
             is_it.then(|| (tail.position, Origin::CopyOf(tail.file.id)))
         });
         let best = orphan.chain(dormant).chain(open).max_by_key(|&(position, _)| position);
-        best.map_or_else(|| self.shorter_copy(file, size), |(_, origin)| origin)
+        best.map_or_else(|| self.shorter_copy(content, path, size), |(_, origin)| origin)
     }
 
     /// A copy of a truncated file that was made before the last lines were written which we have read: those are still in
     /// memory, and with them the copy has to have the hash of all that was read.
-    fn shorter_copy(&self, file: &NewFile, size: u64) -> Origin {
+    fn shorter_copy(&self, content: &Content, path: &Path, size: u64) -> Origin {
         let is_it = |orphan: &&Orphan| {
             let tail = &orphan.open.tail;
             let Some(whole) = tail.file.prefix().filter(|_| size > 0 && size < tail.position) else { return false };
             let (recent, missing) = (tail.file.recent(), (tail.position - size) as usize);
             let mut prefix = whole.again();
             missing <= recent.len()
-                && tail.file.is_or_was(|name| names::extends(name, &file.path))
+                && tail.file.is_or_was(|name| names::extends(name, path))
                 && prefix.at() <= size
-                && extend(&mut prefix, &file.content, size).is_ok()
+                && extend(&mut prefix, content, size).is_ok()
                 && {
                     prefix.update(&recent[recent.len() - missing..]);
                     prefix.hash() == whole.hash()
@@ -146,6 +146,7 @@ impl Files {
             content,
             path,
             needed,
+            is_second: false,
             equal_to: 0,
             stored: verified,
             size: 0,
@@ -194,13 +195,13 @@ impl Files {
         let row = self.dormant.remove(index);
         let mut prefix = Evidence::from_json(&row.evidence).and_then(|evidence| evidence.prefix());
         let link = prefix.as_mut().and_then(|prefix| prefix.link_before(row.checkpoint.0));
-        let evidence = Evidence::take(&content, row.checkpoint.0, link).map_or(String::new(), |e| e.to_json());
+        let names = names_of(&row).iter().map(|name| name.display().to_string()).collect();
+        let evidence = Evidence::take(&content, row.checkpoint.0, link);
+        let evidence = evidence.map_or(String::new(), |evidence| evidence.with_names(names).to_json());
         let to = new_place(&content, &path, evidence);
         self.journal(|journal, _| journal.goes_on(id, &to, copy))?;
         self.open_partition(id, content, path, row.checkpoint, prefix);
-        if let Some(open) = self.open.get(&id) {
-            open.tail.file.was_called(PathBuf::from(row.place));
-        }
+        self.was_called(&row);
         Ok(())
     }
 
@@ -225,6 +226,7 @@ impl Files {
                     self.go_on_in_copy(original, id)?;
                 }
                 Fate::Alone(from) => self.stand_alone(id, from)?,
+                Fate::Other => self.look_for_other(id)?,
             }
         }
         Ok(())
@@ -297,6 +299,27 @@ impl Files {
         }
     }
 
+    /// A file that was still empty may have been taken for a copy of the wrong one.
+    fn look_for_other(&mut self, id: PartitionId) -> Result<(), SourceError> {
+        let Some(Copy { content, path, is_second, .. }) = self.copies.remove(&id) else { return Ok(()) };
+        match if is_second { Origin::Itself } else { self.origin(&content, &path) } {
+            Origin::GoesOn(original) => self.go_on(original, content, path, Some(id)),
+            Origin::CopyOf(original) => {
+                self.journal(|journal, _| journal.copies(id, original))?;
+                self.watch_copy(id, original, 0, content, path);
+                if let Some(copy) = self.copies.get_mut(&id) {
+                    copy.is_second = true;
+                }
+                Ok(())
+            }
+            Origin::Itself => {
+                info!(path = %path.display(), "a file is not the copy that it seemed to be; it is read");
+                self.watch_copy(id, id, 0, content, path);
+                self.stand_alone(id, 0)
+            }
+        }
+    }
+
     fn stand_alone(&mut self, id: PartitionId, from: u64) -> Result<(), SourceError> {
         let Some(Copy { content, path, .. }) = self.copies.remove(&id) else { return Ok(()) };
         let prefix = prefix_up_to(&content, from);
@@ -334,8 +357,7 @@ impl Copy {
             return Ok(Fate::Copy); // The original was truncated just now: the next look sees it.
         }
         if self.equal_to < self.needed {
-            info!(path = %self.path.display(), "a file is not the copy that it seemed to be; it is read");
-            return Ok(Fate::Alone(0));
+            return Ok(Fate::Other);
         }
         cutting.last_line_end(&self.content, self.equal_to).map(Fate::Alone)
     }

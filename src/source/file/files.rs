@@ -206,7 +206,9 @@ impl Files {
         }
         let mut new = Vec::new();
         for mut file in found {
-            match self.origin(&file) {
+            // What was there at the first start is read as it is.
+            let is_first = file.checkpoint > 0 || !self.context.scanned;
+            match if is_first { Origin::Itself } else { self.origin(&file.content, &file.path) } {
                 Origin::GoesOn(original) => self.go_on(original, file.content, file.path, None)?,
                 Origin::CopyOf(original) => {
                     file.copy_of = Some(original);
@@ -265,12 +267,17 @@ impl Files {
             None => {
                 let prefix = Evidence::from_json(&row.evidence).and_then(|evidence| evidence.prefix());
                 self.open_partition(row.id, content, path, row.checkpoint, prefix);
-                if let Some(open) = self.open.get(&row.id) {
-                    open.tail.file.was_called(PathBuf::from(row.place));
-                }
+                self.was_called(&row);
             }
         }
         Ok(())
+    }
+
+    /// The names that the journal has for a partition count when its copies are looked for.
+    pub(super) fn was_called(&self, row: &PartitionRow) {
+        if let Some(open) = self.open.get(&row.id) {
+            names_of(row).into_iter().for_each(|name| open.tail.file.was_called(name));
+        }
     }
 
     /// `prefix` is the chain of hashes that goes with the checkpoint, where the journal has one.
@@ -344,6 +351,13 @@ impl Files {
             }
         }
     }
+}
+
+/// The names that a partition had, the last one last.
+pub fn names_of(row: &PartitionRow) -> Vec<PathBuf> {
+    let evidence = Evidence::from_json(&row.evidence);
+    let former = evidence.iter().flat_map(Evidence::names).map(PathBuf::from);
+    former.chain([PathBuf::from(&row.place)]).collect()
 }
 
 impl OpenFile {

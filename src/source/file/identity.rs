@@ -50,6 +50,9 @@ pub struct Evidence {
     /// The hash of everything that was read before the checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     whole: Option<String>,
+    /// Names that the file had before, the last ones: copies were made of it under them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
     /// Of a compressed file: its size, and how many bytes it decompresses to. It is complete, so it never changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     packed: Option<Packed>,
@@ -78,7 +81,7 @@ impl Evidence {
             let length = size.min(SAMPLE);
             let (head, tail) = (sample(file, 0, length)?, sample(file, size - length, length)?);
             let packed = Some(Packed { size, unpacked: content.look()?.size });
-            return Ok(Self { head, tail, chain, at: None, whole: None, packed });
+            return Ok(Self { head, tail, chain, at: None, whole: None, names: Vec::new(), packed });
         }
         let head = if checkpoint == 0 { size.min(SAMPLE) } else { checkpoint.min(SAMPLE) };
         let tail = checkpoint.min(SAMPLE);
@@ -88,7 +91,7 @@ impl Evidence {
             extend(prefix, content, checkpoint)?;
         }
         let whole = whole.map(|prefix| prefix.to_text());
-        Ok(Self { head, tail, chain, at: Some(checkpoint), whole, packed: None })
+        Ok(Self { head, tail, chain, at: Some(checkpoint), whole, names: Vec::new(), packed: None })
     }
 
     /// Whether `file` is the one of this evidence at this checkpoint, of which `read_to` was read.
@@ -123,6 +126,16 @@ impl Evidence {
     /// The chain over what was read, at the start of the block in which the checkpoint lies.
     pub fn prefix(&self) -> Option<Prefix> {
         self.chain.as_ref().and_then(Prefix::resume)
+    }
+
+    pub fn with_names(mut self, names: Vec<String>) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// Names that the file had before.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// Whether it was taken of an empty file, and so fits every file.

@@ -99,8 +99,9 @@ impl Files {
                 && row.inode == content.key.inode
                 && match Evidence::from_json(&row.evidence) {
                     Some(evidence) => {
-                        // An inode number alone proves nothing: what was empty and has another name now may be a copy.
-                        (!evidence.is_void() || Path::new(&row.place) == path)
+                        // An inode number alone proves nothing: what was empty and matches under another name now may be a
+                        // copy, and is read as a new file if not. What left the globs would not be.
+                        (!evidence.is_void() || Path::new(&row.place) == path || !self.discovery.is_match(path))
                             && evidence.packed().is_none()
                             && evidence.matches(content, row.checkpoint.0, row.read_to.as_ref()).unwrap_or(false)
                     }

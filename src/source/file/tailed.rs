@@ -256,7 +256,8 @@ impl SourcePartition for TailedFile {
         let link = self.read().prefix.as_mut().and_then(|prefix| prefix.link_before(checkpoint.0));
         // A file that was cut shorter or rewritten meanwhile has no evidence for this place; the one before stays.
         let evidence = Evidence::take(&content, checkpoint.0, link).ok()?;
-        self.is_unchanged().ok()?.then(|| evidence.to_json())
+        let names = self.place().former.iter().map(|path| path.display().to_string()).collect();
+        self.is_unchanged().ok()?.then(|| evidence.with_names(names).to_json())
     }
 
     fn read_so_far(&self) -> Option<(Position, String)> {

@@ -20,7 +20,7 @@ use crate::source::SourceError;
 
 use super::content::{Content, CountedFile, Packing};
 use super::examine::{Examination, Examined, Examiner, KnownBy, Rival};
-use super::files::Files;
+use super::files::{Files, names_of};
 use super::identity::{Evidence, FileKey};
 use super::names;
 use super::prefix::Prefix;
@@ -153,7 +153,8 @@ impl Files {
             .filter(|open| open.tail.file.is_or_was(|name| names::is_twin(name, path, open.tail.is_deleted)));
         let orphans = self.orphans.iter().map(|orphan| &orphan.open);
         let orphans = orphans.filter(|open| open.tail.file.is_or_was(|name| names::is_twin(name, path, true)));
-        let dormant = self.dormant.iter().filter(|row| names::is_twin(Path::new(&row.place), path, true));
+        let dormant =
+            self.dormant.iter().filter(|row| names_of(row).iter().any(|name| names::is_twin(name, path, true)));
         open.chain(orphans).filter_map(|open| of_tail(&open.tail)).chain(dormant.filter_map(of_row)).collect()
     }
 
