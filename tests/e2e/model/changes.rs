@@ -141,7 +141,8 @@ impl World {
     }
 
     fn compress(&mut self, log: usize, extension: &str, rng: &mut Rng) {
-        let is_fit = |file: &ModelFile| !file.is_written() && !file.is_compressed && file.torn.is_none();
+        let is_plain = |file: &ModelFile| !file.is_compressed && !file.is_copy && file.torn.is_none();
+        let is_fit = |file: &ModelFile| is_plain(file) && !file.is_written();
         let Some(plain) = self.pick(log, rng, is_fit) else { return self.note("nothing to compress") };
         let path = self.files[plain].path().to_owned();
         let to = PathBuf::from(format!("{}.{extension}", path.display()));
