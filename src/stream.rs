@@ -358,6 +358,7 @@ impl Stream {
                 self.gone.insert(partition);
                 self.forget_gone().await?;
             }
+            SourceEvent::WaitsForRoom => self.seal_all(),
             SourceEvent::End => {
                 self.has_read_all = true;
                 self.lose_what_is_missing().await?;

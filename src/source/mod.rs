@@ -42,6 +42,8 @@ pub enum SourceEvent {
     },
     /// The partition has been read to its end and will never be there again.
     Gone(PartitionId),
+    /// Nothing more can be read before some of what was read is settled.
+    WaitsForRoom,
     /// Everything was read that there was: the last event of a drain.
     End,
 }

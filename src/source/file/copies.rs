@@ -337,6 +337,10 @@ impl Files {
 }
 
 impl Copy {
+    pub fn is_of(&self, original: PartitionId) -> bool {
+        self.original == original
+    }
+
     /// Compares on from where it is equal. The copy's size was taken before that of the original, so a copy that is longer
     /// has got bytes of its own.
     fn compare(&mut self, original: &OpenFile, cutting: &Cutting, is_whole: bool) -> io::Result<Fate> {

@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
 
 use crate::config::model::InitialPosition;
-use crate::journal::{Journal, JournalError, PartitionRow};
+use crate::journal::{Journal, JournalError, NewPartition, PartitionRow};
 use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::{SourceContext, SourceError, SourceEvent};
 
 use super::content::Content;
 use super::copies::{Copy, Origin};
+use super::crowd::{self, Resting};
 use super::cutting::Cutting;
 use super::discover::{Discovery, Walk};
 use super::identity::{Evidence, FileKey};
@@ -65,6 +66,13 @@ pub struct Files {
     pub(super) missing: HashSet<PartitionId>,
     /// Dormant partitions that were not found when the source began.
     pub(super) unfound: HashSet<PartitionId>,
+    /// Files that were closed to make room for others.
+    pub(super) resting: HashMap<FileKey, Resting>,
+    /// Files that the first scan has found and could not keep open, to be journalled with the others.
+    pub(super) unopened: Vec<NewPartition>,
+    /// Files that the last scan has left out because as many are open as may be; whether there were any.
+    pub(super) waiting: usize,
+    pub is_crowded: bool,
     /// What cannot be opened, complained about once.
     refused: HashSet<PathBuf>,
     pub(super) started: Instant,
@@ -118,6 +126,10 @@ impl Files {
             dormant: Vec::new(),
             missing: HashSet::new(),
             unfound: HashSet::new(),
+            resting: HashMap::new(),
+            unopened: Vec::new(),
+            waiting: 0,
+            is_crowded: false,
             refused: HashSet::new(),
             started: now,
             last_scan: now,
@@ -160,6 +172,8 @@ impl Files {
         let Walk { files: paths, errors, has_links } = self.discovery.scan();
         self.has_links = has_links;
         let mut refused = HashSet::new();
+        let was_crowded = std::mem::take(&mut self.is_crowded);
+        self.waiting = 0;
         for (path, error) in errors {
             self.refuse(&path, &error, &mut refused);
         }
@@ -180,7 +194,15 @@ impl Files {
         for path in self.refused.difference(&refused) {
             info!(path = %path.display(), "what could not be read is readable now, or gone");
         }
-        self.context.counters.refused.store(refused.len() as u64, Ordering::Relaxed);
+        self.context.counters.refused.store((refused.len() + self.waiting) as u64, Ordering::Relaxed);
+        if self.is_crowded && !was_crowded {
+            let waiting = self.waiting;
+            warn!(
+                waiting,
+                "more files match than the limit of descriptors allows to be open: some wait until others are delivered; \
+                 raise the limit (`ulimit -n`, `LimitNOFILE=`)"
+            );
+        }
         self.refused = refused;
         Ok(new)
     }
@@ -220,9 +242,12 @@ impl Files {
         if new.is_empty() && self.context.scanned {
             return Ok(());
         }
-        let rows: Vec<_> = new.iter().map(NewFile::row).collect();
+        let unopened = std::mem::take(&mut self.unopened);
+        let rows: Vec<_> = new.iter().map(NewFile::row).chain(unopened.iter().cloned()).collect();
         let ids = self.journal(|journal, stream| journal.register(stream, &rows))?;
         self.context.scanned = true;
+        let later = ids.iter().skip(new.len()).zip(unopened);
+        self.dormant.extend(later.map(|(&id, new)| crowd::unopened(id, new)));
         for (id, file) in ids.into_iter().zip(new) {
             let path = file.path.display();
             if let Some(original) = file.copy_of {
@@ -238,7 +263,7 @@ impl Files {
 
     /// Whether it is time to scan again.
     pub fn is_scan_due(&self) -> bool {
-        self.is_scan_wanted || self.last_scan.elapsed() >= self.watches.scan_interval()
+        self.is_scan_wanted || self.can_make_room() || self.last_scan.elapsed() >= self.watches.scan_interval()
     }
 
     pub fn since_scan(&self) -> Duration {
@@ -247,7 +272,8 @@ impl Files {
 
     /// How long to wait for events before open files are looked at anyway.
     pub fn look_interval(&self) -> Duration {
-        let is_waiting = !self.copies.is_empty() || !self.orphans.is_empty() || self.has_twins_to_examine();
+        let is_waiting =
+            self.is_crowded || !self.copies.is_empty() || !self.orphans.is_empty() || self.has_twins_to_examine();
         self.watches.look_interval(!is_waiting && !self.has_links && self.open.values().all(OpenFile::is_quiet))
     }
 
@@ -376,7 +402,12 @@ impl OpenFile {
 
     /// Whether it waits for nothing but to be written to.
     fn is_quiet(&self) -> bool {
-        self.is_matched && self.tail.behind() == 0 && self.tail.file.is_settled(self.tail.position)
+        self.is_matched && self.owes_nothing()
+    }
+
+    /// Whether all of it is read and settled.
+    pub(super) fn owes_nothing(&self) -> bool {
+        !self.tail.is_deleted && self.tail.behind() == 0 && self.tail.file.is_settled(self.tail.position)
     }
 
     /// Whether a read would bring something.

@@ -246,7 +246,7 @@ impl OpenFile {
 }
 
 /// What the journal has, or will have when all is settled, of a file that is let go.
-fn row_of(open: &OpenFile) -> PartitionRow {
+pub fn row_of(open: &OpenFile) -> PartitionRow {
     let file = &open.tail.file;
     let position = Position(open.tail.position);
     let key = file.key();

@@ -8,6 +8,7 @@ mod alike;
 mod content;
 mod copies;
 mod counting;
+mod crowd;
 mod cutting;
 mod discover;
 mod event;
@@ -132,11 +133,17 @@ impl FileSource {
             }
             let waits_for_copies = !self.files.orphans.is_empty() || self.files.has_twins_to_examine();
             if self.files.context.drain && !waits_for_copies && self.files.open.values().all(|open| open.is_done) {
-                self.files.events.push_back(SourceEvent::End);
-                return self.flush().map(|_| ());
+                if !self.files.is_crowded {
+                    self.files.events.push_back(SourceEvent::End);
+                    return self.flush().map(|_| ());
+                }
+                self.files.events.push_back(SourceEvent::WaitsForRoom);
+                if self.flush()?.is_break() {
+                    return Ok(());
+                }
             }
             let reasons = self.waker.wait(self.files.look_interval().min(self.until_quiet()));
-            self.is_scan_wanted |= reasons.names;
+            self.is_scan_wanted |= reasons.names || (reasons.written && self.files.has_resting());
             self.files.look()?;
             self.last_look = Instant::now();
         }
@@ -148,14 +155,16 @@ impl FileSource {
             return Ok(STOP);
         }
         if self.last_look.elapsed() >= TEND_INTERVAL {
-            self.is_scan_wanted |= self.waker.wait(Duration::ZERO).names;
+            let reasons = self.waker.wait(Duration::ZERO);
+            self.is_scan_wanted |= reasons.names || (reasons.written && self.files.has_resting());
             self.files.look()?;
             self.last_look = Instant::now();
         }
         self.files.give_up_missing()?;
         let is_due = self.is_scan_wanted || self.files.is_scan_due();
-        // A drain reads what it found; only the copy of a truncated file is looked for again.
-        if is_due && (!self.files.context.drain || self.files.is_scan_wanted) {
+        // A drain reads what it found; only the copy of a truncated file is looked for again, and what there was no room for.
+        let may_scan = !self.files.context.drain || self.files.is_scan_wanted || self.files.is_crowded;
+        if is_due && may_scan {
             std::thread::sleep(SCAN_PAUSE.saturating_sub(self.files.since_scan()));
             self.is_scan_wanted = false;
             self.files.scan()?;

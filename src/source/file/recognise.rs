@@ -16,15 +16,13 @@ use crate::journal::{NewPartition, PartitionRow};
 use crate::record::{PartitionId, Position};
 use crate::source::SourceError;
 
-use super::content::{Content, CountedFile, Packing, has_room_for_another};
+use super::content::{Content, CountedFile, Packing};
 use super::files::Files;
 use super::identity::{Evidence, FileKey};
 use super::prefix::Prefix;
 
 /// Names looked at when a renamed file is searched for.
 const SEARCH_ENTRIES: usize = 100_000;
-/// So many files each stream may open whatever the others have open.
-const OPEN_MIN: usize = 8;
 
 pub enum Found {
     Known(PartitionId),
@@ -61,8 +59,12 @@ impl Files {
         if let Some(&id) = self.by_key.get(&FileKey::of(&metadata)) {
             return Ok(Some(Found::Known(id)));
         }
-        if !has_room_for_another() && self.open.len() + new >= OPEN_MIN {
-            return Err(io::Error::other("as many files are open as the limit of descriptors allows"));
+        if self.is_resting(&metadata) {
+            return Ok(None);
+        }
+        if !self.make_room(new) {
+            self.waiting += 1;
+            return if self.context.scanned { Ok(None) } else { self.note_unopened(path) };
         }
         let Some(file) = if_there(File::open(path))?.map(CountedFile::new) else { return Ok(None) };
         let content = match Packing::of(path, &file)? {
@@ -85,10 +87,27 @@ impl Files {
         if let Some(row) = self.take_dormant(&content, path) {
             return Ok(Some(Found::Dormant(row, content)));
         }
+        self.new_file(content, path).map(|new| Some(Found::New(new)))
+    }
+
+    /// The first scan journals all files that it finds, also those that have to wait until others are closed.
+    fn note_unopened(&mut self, path: &Path) -> io::Result<Option<Found>> {
+        let Some(file) = if_there(File::open(path))?.map(CountedFile::new) else { return Ok(None) };
+        if Packing::of(path, &file)?.is_some() {
+            return Ok(None);
+        }
+        let new = self.new_file(Content::plain(file)?.into(), path)?;
+        let key = new.content.key;
+        if !self.unopened.iter().any(|other| other.device == key.device && other.inode == key.inode) {
+            self.unopened.push(new.row());
+        }
+        Ok(None)
+    }
+
+    fn new_file(&self, content: Arc<Content>, path: &Path) -> io::Result<NewFile> {
         let checkpoint = self.first_checkpoint(&content)?;
         let evidence = Evidence::take(&content, checkpoint, Prefix::beginning_at(checkpoint).link_before(checkpoint))?;
-        let path = path.to_owned();
-        Ok(Some(Found::New(NewFile { content, path, checkpoint, evidence, copy_of: None })))
+        Ok(NewFile { content, path: path.to_owned(), checkpoint, evidence, copy_of: None })
     }
 
     /// The journalled partition that the file is, the one seen last first.
