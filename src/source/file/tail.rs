@@ -89,15 +89,16 @@ impl Tail {
         }
     }
 
-    /// Looks at the file. `Ok(false)` when what was read is not there any more: it was truncated, or written anew.
+    /// Looks at the file. `Ok(false)` when what was read or searched is not there any more: it was truncated, or written
+    /// anew. Then [`Tail::behind`] says how much of it was not read.
     pub fn look(&mut self) -> io::Result<bool> {
         let seen = self.file.look()?;
         self.is_deleted = !seen.is_named;
         self.modified = seen.modified;
-        if seen.size < self.position {
-            return Ok(false);
-        }
-        if self.seen != Some(seen) && !self.file.is_unchanged()? {
+        let is_shorter = seen.size < self.position.max(self.search.known_to());
+        if is_shorter || (self.seen != Some(seen) && !self.file.is_unchanged()?) {
+            // What a read saw meanwhile may be less than what was there.
+            self.size = self.size.max(self.seen.map_or(0, |seen| seen.size));
             return Ok(false);
         }
         if seen.size > self.size {
@@ -148,6 +149,9 @@ impl Tail {
 
     /// Reads up to `chunk` bytes of records.
     pub fn read(&mut self, chunk: u64, end: FileEnd) -> io::Result<Read> {
+        if self.size < self.search.known_to() {
+            return Ok(Read::Nothing); // It was truncated since the last look: the next one says so.
+        }
         if let Some(preamble) = self.preamble
             && let Some(read) = self.read_preamble(preamble, end)?
         {
@@ -187,7 +191,7 @@ impl Tail {
         // Should what follows fail, the end is searched for again.
         self.search = Search::at(self.position);
         let (start, max_record) = (self.position, self.cutting.max_record);
-        let length = found.end - start - if found.is_bare { 0 } else { self.cutting.delimiter_len() };
+        let length = (found.end - start).saturating_sub(if found.is_bare { 0 } else { self.cutting.delimiter_len() });
         let last_is_bare = found.is_bare || found.is_early;
         let delimiter_len = if last_is_bare { 0 } else { self.cutting.delimiter_len() };
         let wanted = if length > max_record { max_record } else { length + delimiter_len };

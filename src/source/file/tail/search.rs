@@ -40,6 +40,11 @@ impl Search {
     pub fn at(position: u64) -> Self {
         Self { line: position, searched_to: position }
     }
+
+    /// Up to here the file has been there: one that ends before it was truncated.
+    pub fn known_to(self) -> u64 {
+        self.line.max(self.searched_to)
+    }
 }
 
 impl Window {

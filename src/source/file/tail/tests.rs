@@ -293,6 +293,43 @@ fn a_file_that_became_shorter_is_reported() {
 }
 
 #[test]
+fn a_torn_line_that_was_truncated_and_written_over_is_reported() {
+    let file = file(b"a line that is not complete ");
+    let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1000));
+    assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+    file.set_len(0).unwrap();
+    appended(&file, b"new1\nnew2\n");
+    assert!(!tail.look().unwrap());
+    assert_eq!(tail.behind(), 28, "so much of it is lost");
+}
+
+#[test]
+fn a_preamble_that_was_truncated_is_reported() {
+    let config = FileSourceConfig { skip_header_lines: 3, ..config("\n", 1000) };
+    for content in [&b"first\nsecond\nthi"[..], &[0; 17]] {
+        let file = file(content);
+        let mut tail = tail(&file, 0, Vec::new(), &config);
+        assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+        file.set_len(12).unwrap();
+        assert!(!tail.look().unwrap());
+        assert_eq!(tail.behind(), content.len() as u64);
+    }
+}
+
+#[test]
+fn a_file_truncated_between_looks_is_left_to_the_next_one() {
+    let multiline = Some(Multiline { rule: MultilineRule::Start(pattern("^A")), timeout: Duration::from_secs(5) });
+    let file = file(b"A\r\nb\r\n");
+    let mut tail = tail(&file, 0, Vec::new(), &FileSourceConfig { multiline, ..config("\r\n", 1000) });
+    assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+    file.set_len(1).unwrap();
+    tail.size = 1; // As a read would find it.
+    assert!(matches!(tail.read(1024, FileEnd::Final).unwrap(), Read::Nothing));
+    assert!(!tail.look().unwrap());
+    assert_eq!(tail.behind(), 6);
+}
+
+#[test]
 fn a_delimiter_torn_between_its_bytes_is_one() {
     let file = file(b"one\r");
     let mut tail = tail(&file, 0, Vec::new(), &config("\r\n", 1000));
