@@ -103,6 +103,8 @@ impl Tail {
         }
         if seen.size > self.size {
             self.grown = Instant::now();
+        } else if self.seen.is_some_and(|before| before.modified != seen.modified) {
+            self.look_at_hole_again();
         }
         self.seen = Some(seen);
         self.size = seen.size;

@@ -409,6 +409,29 @@ fn a_hole_waits_for_data_and_is_skipped() {
 }
 
 #[test]
+fn what_is_written_into_a_hole_is_read() {
+    let hole = vec![0; 300_000];
+    // Seen when it is written, and seen only when there is data behind the hole.
+    for is_seen in [true, false] {
+        for at in [0, 200_000] {
+            let file = file(&hole);
+            let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1 << 20));
+            assert_eq!(drain(&mut tail, 1 << 20, FileEnd::Open), []);
+            file.write_all_at(b"hello\nworld\n", at).unwrap();
+            file.set_modified(SystemTime::now() + Duration::from_secs(60)).unwrap();
+            let mut records = if is_seen { drain(&mut tail, 1 << 20, FileEnd::Open) } else { Vec::new() };
+            assert_eq!(!records.is_empty(), is_seen, "it does not wait for more");
+            appended(&file, b"more\n");
+            records.extend(drain(&mut tail, 1 << 20, FileEnd::Open));
+            let lines = lines(&records);
+            let words: Vec<_> = lines.iter().map(|line| line.trim_matches('\0')).collect();
+            assert_eq!(words, ["hello", "world", "more"]);
+            assert_eq!(lines[0], "hello", "only the hole before it is skipped, at {at}");
+        }
+    }
+}
+
+#[test]
 fn a_single_nul_is_data() {
     let config = config("\n", 1000);
     let two = file(b"\0one\n\0\n");
