@@ -62,7 +62,7 @@ pub enum Read {
 pub enum FileEnd {
     /// More may come, also to the last record.
     Open,
-    /// Nothing has come for long: a last record that ends with a line is complete.
+    /// Nothing has come for long: the last record is complete with its last whole line.
     Quiet,
     /// Nothing more is expected: the last record is complete as it stands.
     Final,
@@ -124,10 +124,12 @@ impl Tail {
         self.size > self.search.searched_to.max(self.position)
     }
 
-    /// When a last record that ends with a line is complete although more lines might belong to it.
+    /// When the last record is complete up to its last whole line, although more lines might belong to it. A line without
+    /// its end behind that does not hold it back.
     pub fn quiet_at(&self) -> Option<Instant> {
         let timeout = self.cutting.timeout?;
-        let waits = self.search.line == self.size && self.size > self.position && self.preamble.is_none();
+        let is_searched = self.search.searched_to >= self.size && self.preamble.is_none();
+        let waits = is_searched && self.search.line > self.position;
         waits.then(|| self.grown + timeout)
     }
 

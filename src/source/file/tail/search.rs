@@ -87,7 +87,8 @@ impl Tail {
                 Some(End { end: line, is_bare: false, is_early: true })
             }
             FileEnd::Final => Some(End { end: bound, is_bare: is_torn, is_early: !is_torn }),
-            FileEnd::Quiet if !is_torn => Some(End { end: bound, is_bare: false, is_early: true }),
+            // A line that is not whole begins the next record.
+            FileEnd::Quiet if line > self.position => Some(End { end: line, is_bare: false, is_early: true }),
             FileEnd::Quiet | FileEnd::Open => None,
         })
     }
