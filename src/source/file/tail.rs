@@ -28,6 +28,8 @@ pub struct Tail {
     /// What the file begins with that is no record, until it is behind us.
     preamble: Option<Preamble>,
     search: Search,
+    /// The record at `position` does not end within a chunk.
+    is_long: bool,
     /// Where records must end, ascending, all at or behind `position`.
     cuts: VecDeque<u64>,
     /// Size at the last look.
@@ -77,6 +79,7 @@ impl Tail {
         Self {
             position,
             search: Search::at(if preamble.is_some() { 0 } else { position }),
+            is_long: false,
             preamble,
             cutting,
             cuts: cuts.into(),
@@ -114,6 +117,7 @@ impl Tail {
     /// The file behind the partition is another one now, equal up to the position.
     pub fn turn_to_other_file(&mut self) {
         self.search = Search::at(if self.preamble.is_some() { 0 } else { self.position });
+        self.is_long = false;
         self.seen = None;
         self.size = self.position;
         self.is_deleted = false;
@@ -144,7 +148,7 @@ impl Tail {
 
     /// How many bytes the next [`Tail::read`] will hold at most.
     pub fn next_size(&self, chunk: u64) -> u64 {
-        if self.search.searched_to > self.position {
+        if self.is_searching() {
             // A long record: itself, or its beginning.
             return (self.cutting.max_record + self.cutting.delimiter_len()).min(self.behind()).max(chunk);
         }
@@ -162,7 +166,7 @@ impl Tail {
             return Ok(read);
         }
         self.pass_cuts();
-        if self.search.searched_to > self.position {
+        if self.is_searching() {
             return self.read_long(end);
         }
         let mut data = Vec::new();
@@ -175,13 +179,27 @@ impl Tail {
         let records_max = (data.len() / 8).max(16);
         let Cut { ends, last_is_bare } = self.cutting.cut(&data, self.position, cut.is_some(), records_max);
         let Some(&whole) = ends.last() else {
-            return if data.is_empty() { Ok(Read::Nothing) } else { self.read_long(end) };
+            self.is_long = self.behind() > chunk;
+            return match (data.is_empty(), self.is_long) {
+                (true, _) => Ok(Read::Nothing),
+                // It takes more memory than a chunk: that is asked for before the next turn.
+                (false, true) => Ok(Read::Searching),
+                (false, false) => {
+                    drop(data);
+                    self.read_long(end)
+                }
+            };
         };
         data.truncate(whole as usize);
         let start = self.position;
         self.file.passed(start, &data);
         self.advance(start + u64::from(whole));
         Ok(Read::Records { start, end: self.position, data, ends, last_is_bare })
+    }
+
+    /// Whether only the end of the next record is looked for.
+    fn is_searching(&self) -> bool {
+        self.is_long || self.search.searched_to > self.position
     }
 
     /// Finds the end of one record that is long or not complete, and reads it once its end is known.
@@ -218,6 +236,7 @@ impl Tail {
         self.file.passed_to(position);
         self.position = position;
         self.search = Search::at(position);
+        self.is_long = false;
         self.pass_cuts();
     }
 

@@ -21,14 +21,16 @@ fn tail(file: &File, position: u64, cuts: Vec<u64>, config: &FileSourceConfig) -
     Tail::new(Arc::new(file), position, cuts, Arc::new(Cutting::new(config)))
 }
 
-/// Everything that can be read now. Positions leave without a gap.
+/// Everything that can be read now. Positions leave without a gap, and no more is read than was asked for before.
 fn drain(tail: &mut Tail, chunk: u64, file_end: FileEnd) -> Vec<Record> {
     let mut records = Vec::new();
     let mut at = tail.position;
     assert!(tail.look().unwrap());
     loop {
+        let granted = tail.next_size(chunk);
         match tail.read(chunk, file_end).unwrap() {
             Read::Records { start, end, data, ends, last_is_bare } => {
+                assert!(data.capacity() as u64 <= granted, "{} bytes for {granted}", data.capacity());
                 assert_eq!(start, at);
                 let (last, mut from) = (ends.len() - 1, 0);
                 for (index, &to) in ends.iter().enumerate() {
@@ -45,6 +47,7 @@ fn drain(tail: &mut Tail, chunk: u64, file_end: FileEnd) -> Vec<Record> {
             Read::Oversize { start, end, head, length } => {
                 assert_eq!(start, at);
                 assert_eq!(head.len() as u64, tail.cutting.max_record);
+                assert!(head.capacity() as u64 <= granted, "{} bytes for {granted}", head.capacity());
                 assert!(length > tail.cutting.max_record);
                 records.push((start, end, None, true));
                 at = end;
