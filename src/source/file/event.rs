@@ -22,12 +22,6 @@ use super::{FileSource, SourceEvent};
 /// What a chunk costs beside its bytes.
 pub const CHUNK_OVERHEAD: u64 = 1024;
 
-/// What was granted for a read, and how much that was meant to be.
-pub struct Memory {
-    pub permit: Arc<Permit>,
-    pub wanted: u64,
-}
-
 /// Records that were read, and where they end in the source.
 struct Records {
     start: u64,
@@ -52,7 +46,7 @@ impl FileSource {
         file: Arc<TailedFile>,
         cutting: &Cutting,
         read: Read,
-        memory: Memory,
+        permit: Arc<Permit>,
     ) -> Option<SourceEvent> {
         match read {
             Read::Searching | Read::Nothing => None,
@@ -62,19 +56,17 @@ impl FileSource {
             }
             Read::Records { start, end, data, ends, last_is_bare } => {
                 let records = Records { start, end, data, ends, last_is_bare };
-                Some(SourceEvent::Chunk(self.chunk_of(file, cutting, records, memory)))
+                Some(SourceEvent::Chunk(self.chunk_of(file, cutting, records, permit)))
             }
             Read::Oversize { start, end, head, length } => {
-                Some(self.oversize(file, cutting, Oversize { start, end, head, length }, memory))
+                Some(self.oversize(file, cutting, Oversize { start, end, head, length }, permit))
             }
         }
     }
 
-    fn chunk_of(&self, partition: Arc<TailedFile>, cutting: &Cutting, records: Records, memory: Memory) -> Chunk {
+    fn chunk_of(&self, partition: Arc<TailedFile>, cutting: &Cutting, records: Records, permit: Arc<Permit>) -> Chunk {
         let Records { start, end, data, ends, last_is_bare } = records;
-        let Memory { permit, wanted } = memory;
-        let kept = (data.capacity() + 4 * ends.capacity()) as u64 + CHUNK_OVERHEAD;
-        drop(permit.split(wanted.saturating_sub(kept * self.files.context.copies)));
+        self.cover(&permit, (data.capacity() + 4 * ends.capacity()) as u64);
         self.count(ends.len() as u64, end - start);
         // Only a single record ends in the source elsewhere than in the data.
         let source_ends = (end - start != data.len() as u64).then(|| Arc::new(vec![end - start]));
@@ -92,7 +84,13 @@ impl FileSource {
         }
     }
 
-    fn oversize(&self, partition: Arc<TailedFile>, cutting: &Cutting, record: Oversize, memory: Memory) -> SourceEvent {
+    fn oversize(
+        &self,
+        partition: Arc<TailedFile>,
+        cutting: &Cutting,
+        record: Oversize,
+        permit: Arc<Permit>,
+    ) -> SourceEvent {
         let Oversize { start, end, mut head, length } = record;
         let kept = match &self.on_oversize {
             OnOversize::ErrorOutput => head.len(),
@@ -106,13 +104,22 @@ impl FileSource {
             warn!(path, position = start, length, cut_bytes, "a record is over the limit; it is truncated");
             let ends = vec![head.len() as u32];
             let records = Records { start, end, data: head, ends, last_is_bare: true };
-            return SourceEvent::Chunk(self.chunk_of(partition, cutting, records, memory));
+            return SourceEvent::Chunk(self.chunk_of(partition, cutting, records, permit));
         }
         warn!(path, position = start, length, cut_bytes, "a record is over the limit");
         self.count(1, end - start);
+        self.cover(&permit, head.capacity() as u64);
         let (range, head) = (PositionRange::new(start, end), Bytes::from(head));
-        let permit = memory.permit;
         SourceEvent::Oversize(OversizeRecord { partition, range, head, length, arrival: Timestamp::now(), permit })
+    }
+
+    /// Makes the permit what `bytes` take in all buffers that they go to. It may cover less where that is more than half of all
+    /// memory: reading waits then until it has been given back.
+    fn cover(&self, permit: &Permit, bytes: u64) {
+        let context = &self.files.context;
+        let (covered, kept) = (permit.bytes(), (bytes + CHUNK_OVERHEAD) * context.copies);
+        drop(permit.split(covered.saturating_sub(kept)));
+        permit.absorb(context.budget.overdraw(kept.saturating_sub(covered)));
     }
 
     fn count(&self, records: u64, bytes: u64) {

@@ -40,11 +40,11 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::config::model::{FileSourceConfig, OnOversize};
 use crate::failpoint;
+use crate::memory::Permit;
 use crate::record::PartitionId;
 
 use super::{SourceContext, SourceError, SourceEvent};
 use cutting::Cutting;
-use event::Memory;
 use files::{Files, OpenFile};
 use tail::{FileEnd, Read};
 use twins::Twins;
@@ -238,14 +238,18 @@ impl FileSource {
 
     /// Reads one chunk of a file and queues it.
     fn read_one(&mut self, id: PartitionId) -> Result<(), SourceError> {
-        let Some(memory) = self.memory_for(id)? else { return Ok(()) };
+        let Some((permit, size)) = self.memory_for(id)? else { return Ok(()) };
         let (context, now) = (&self.files.context, Instant::now());
         let Some(open) = self.files.open.get_mut(&id) else { return Ok(()) };
         if context.drain && open.tail.position >= open.target {
             open.is_done = true;
             return Ok(());
         }
-        let read = match file_end(open, now, context.drain).and_then(|end| open.tail.read(self.chunk, end)) {
+        let end = file_end(open, now, context.drain);
+        if open.tail.next_size(self.chunk) > size {
+            return Ok(()); // More is there now than memory was asked for: its next turn asks again.
+        }
+        let read = match end.and_then(|end| open.tail.read(self.chunk, end)) {
             Ok(read) => read,
             Err(error) => {
                 open.postpone(&error);
@@ -256,22 +260,23 @@ impl FileSource {
             open.is_done = true;
         }
         let (partition, cutting) = (open.tail.file.clone(), open.tail.cutting().clone());
-        let Some(event) = self.event(partition, &cutting, read, memory) else { return Ok(()) };
+        let Some(event) = self.event(partition, &cutting, read, permit) else { return Ok(()) };
         failpoint::pass("read");
         self.files.events.push_back(event);
         Ok(())
     }
 
     /// Memory for the next read of a file: its bytes, at most half as much again for the ends of the records, and that for
-    /// each buffer they go to. Files are tended while there is none; `None` when the file is gone or the source stops.
-    fn memory_for(&mut self, id: PartitionId) -> Result<Option<Memory>, SourceError> {
+    /// each buffer they go to; with the number of these bytes. Files are tended while there is none; `None` when the file is
+    /// gone or the source stops.
+    fn memory_for(&mut self, id: PartitionId) -> Result<Option<(Arc<Permit>, u64)>, SourceError> {
         loop {
             let context = &self.files.context;
             let Some(open) = self.files.open.get(&id) else { return Ok(None) };
             let size = open.tail.next_size(self.chunk);
             let wanted = (size + size / 2 + event::CHUNK_OVERHEAD) * context.copies;
             if let Some(permit) = context.budget.acquire(wanted, &context.stop, TEND_INTERVAL) {
-                return Ok(Some(Memory { permit, wanted }));
+                return Ok(Some((permit, size)));
             }
             if self.tend()?.is_break() {
                 return Ok(None);

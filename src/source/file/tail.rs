@@ -28,6 +28,8 @@ pub struct Tail {
     /// What the file begins with that is no record, until it is behind us.
     preamble: Option<Preamble>,
     search: Search,
+    /// The record at `position` does not end within a chunk.
+    is_long: bool,
     /// Where records must end, ascending, all at or behind `position`.
     cuts: VecDeque<u64>,
     /// Size at the last look.
@@ -62,7 +64,7 @@ pub enum Read {
 pub enum FileEnd {
     /// More may come, also to the last record.
     Open,
-    /// Nothing has come for long: a last record that ends with a line is complete.
+    /// Nothing has come for long: the last record is complete with its last whole line.
     Quiet,
     /// Nothing more is expected: the last record is complete as it stands.
     Final,
@@ -77,6 +79,7 @@ impl Tail {
         Self {
             position,
             search: Search::at(if preamble.is_some() { 0 } else { position }),
+            is_long: false,
             preamble,
             cutting,
             cuts: cuts.into(),
@@ -89,19 +92,22 @@ impl Tail {
         }
     }
 
-    /// Looks at the file. `Ok(false)` when what was read is not there any more: it was truncated, or written anew.
+    /// Looks at the file. `Ok(false)` when what was read or searched is not there any more: it was truncated, or written
+    /// anew. Then [`Tail::behind`] says how much of it was not read.
     pub fn look(&mut self) -> io::Result<bool> {
         let seen = self.file.look()?;
         self.is_deleted = !seen.is_named;
         self.modified = seen.modified;
-        if seen.size < self.position {
-            return Ok(false);
-        }
-        if self.seen != Some(seen) && !self.file.is_unchanged()? {
+        let is_shorter = seen.size < self.position.max(self.search.known_to());
+        if is_shorter || (self.seen != Some(seen) && !self.file.is_unchanged()?) {
+            // What a read saw meanwhile may be less than what was there.
+            self.size = self.size.max(self.seen.map_or(0, |seen| seen.size));
             return Ok(false);
         }
         if seen.size > self.size {
             self.grown = Instant::now();
+        } else if self.seen.is_some_and(|before| before.modified != seen.modified) {
+            self.look_at_hole_again();
         }
         self.seen = Some(seen);
         self.size = seen.size;
@@ -111,6 +117,7 @@ impl Tail {
     /// The file behind the partition is another one now, equal up to the position.
     pub fn turn_to_other_file(&mut self) {
         self.search = Search::at(if self.preamble.is_some() { 0 } else { self.position });
+        self.is_long = false;
         self.seen = None;
         self.size = self.position;
         self.is_deleted = false;
@@ -121,10 +128,12 @@ impl Tail {
         self.size > self.search.searched_to.max(self.position)
     }
 
-    /// When a last record that ends with a line is complete although more lines might belong to it.
+    /// When the last record is complete up to its last whole line, although more lines might belong to it. A line without
+    /// its end behind that does not hold it back.
     pub fn quiet_at(&self) -> Option<Instant> {
         let timeout = self.cutting.timeout?;
-        let waits = self.search.line == self.size && self.size > self.position && self.preamble.is_none();
+        let is_searched = self.search.searched_to >= self.size && self.preamble.is_none();
+        let waits = is_searched && self.search.line > self.position;
         waits.then(|| self.grown + timeout)
     }
 
@@ -139,7 +148,7 @@ impl Tail {
 
     /// How many bytes the next [`Tail::read`] will hold at most.
     pub fn next_size(&self, chunk: u64) -> u64 {
-        if self.search.searched_to > self.position {
+        if self.is_searching() {
             // A long record: itself, or its beginning.
             return (self.cutting.max_record + self.cutting.delimiter_len()).min(self.behind()).max(chunk);
         }
@@ -148,13 +157,16 @@ impl Tail {
 
     /// Reads up to `chunk` bytes of records.
     pub fn read(&mut self, chunk: u64, end: FileEnd) -> io::Result<Read> {
+        if self.size < self.search.known_to() {
+            return Ok(Read::Nothing); // It was truncated since the last look: the next one says so.
+        }
         if let Some(preamble) = self.preamble
             && let Some(read) = self.read_preamble(preamble, end)?
         {
             return Ok(read);
         }
         self.pass_cuts();
-        if self.search.searched_to > self.position {
+        if self.is_searching() {
             return self.read_long(end);
         }
         let mut data = Vec::new();
@@ -167,13 +179,27 @@ impl Tail {
         let records_max = (data.len() / 8).max(16);
         let Cut { ends, last_is_bare } = self.cutting.cut(&data, self.position, cut.is_some(), records_max);
         let Some(&whole) = ends.last() else {
-            return if data.is_empty() { Ok(Read::Nothing) } else { self.read_long(end) };
+            self.is_long = self.behind() > chunk;
+            return match (data.is_empty(), self.is_long) {
+                (true, _) => Ok(Read::Nothing),
+                // It takes more memory than a chunk: that is asked for before the next turn.
+                (false, true) => Ok(Read::Searching),
+                (false, false) => {
+                    drop(data);
+                    self.read_long(end)
+                }
+            };
         };
         data.truncate(whole as usize);
         let start = self.position;
         self.file.passed(start, &data);
         self.advance(start + u64::from(whole));
         Ok(Read::Records { start, end: self.position, data, ends, last_is_bare })
+    }
+
+    /// Whether only the end of the next record is looked for.
+    fn is_searching(&self) -> bool {
+        self.is_long || self.search.searched_to > self.position
     }
 
     /// Finds the end of one record that is long or not complete, and reads it once its end is known.
@@ -187,7 +213,7 @@ impl Tail {
         // Should what follows fail, the end is searched for again.
         self.search = Search::at(self.position);
         let (start, max_record) = (self.position, self.cutting.max_record);
-        let length = found.end - start - if found.is_bare { 0 } else { self.cutting.delimiter_len() };
+        let length = (found.end - start).saturating_sub(if found.is_bare { 0 } else { self.cutting.delimiter_len() });
         let last_is_bare = found.is_bare || found.is_early;
         let delimiter_len = if last_is_bare { 0 } else { self.cutting.delimiter_len() };
         let wanted = if length > max_record { max_record } else { length + delimiter_len };
@@ -210,6 +236,7 @@ impl Tail {
         self.file.passed_to(position);
         self.position = position;
         self.search = Search::at(position);
+        self.is_long = false;
         self.pass_cuts();
     }
 

@@ -1,7 +1,9 @@
 //! What a file begins with that is no record: a byte order mark, a hole, header lines.
 //!
 //! ```text
-//!   Mark ──▶ Hole ──▶ Header (line by line) ──▶ records
+//!   Mark ──▶ Hole ──▶ HoleAgain ──▶ Header (line by line) ──▶ records
+//!    ▲        │          │
+//!    └────────┴──────────┘ something was written into the hole
 //! ```
 //!
 //! Always true: the preamble is found from the file's first byte on, whatever position reading begins at, so it is the same in
@@ -12,7 +14,7 @@ use std::io;
 
 use bytes::Bytes;
 use encoding_rs::UTF_16LE;
-use tracing::info;
+use tracing::warn;
 
 use super::search::{Search, Window};
 use super::{Cutting, FileEnd, Read, Tail};
@@ -37,6 +39,11 @@ enum Stage {
     /// NUL bytes that a writer without O_APPEND leaves behind when its file was truncated: it goes on at its old offset, in the
     /// middle of what it wrote, so no header follows. A single one is data: it had written more than that.
     Hole,
+    /// A hole of `length` bytes, which a writer may have filled since they were read: up to `checked` they are NULs still.
+    HoleAgain {
+        length: u64,
+        checked: u64,
+    },
     /// So many lines are still to come.
     Header(u32),
 }
@@ -55,11 +62,23 @@ impl Preamble {
     /// The preamble of a file that is read from `position` on. `None` where that is certainly behind it.
     pub fn of(position: u64, cutting: &Cutting) -> Option<Self> {
         let may_matter = position == 0 || cutting.header_lines > 0 || cutting.big_endian.is_some();
-        may_matter.then_some(Self { stage: Stage::Mark, hole: 0 })
+        may_matter.then_some(Self::beginning())
+    }
+
+    fn beginning() -> Self {
+        Self { stage: Stage::Mark, hole: 0 }
     }
 }
 
 impl Tail {
+    /// The file was written to and has not grown: where a hole was there may be data now.
+    pub(super) fn look_at_hole_again(&mut self) {
+        if let Some(Preamble { stage: Stage::Hole | Stage::HoleAgain { .. }, .. }) = self.preamble {
+            self.preamble = Some(Preamble::beginning());
+            self.search = Search::at(0);
+        }
+    }
+
     /// Goes on with the preamble. `None` once it is behind `position`.
     pub(super) fn read_preamble(&mut self, mut preamble: Preamble, end: FileEnd) -> io::Result<Option<Read>> {
         let progress = self.pass_preamble(&mut preamble, end);
@@ -91,7 +110,7 @@ impl Tail {
             self.preamble = None;
         }
         if start == 0 && hole > 0 {
-            info!(path = %self.file.path().display(), nul_bytes = hole, "a file begins with NUL bytes; they are no record");
+            warn!(path = %self.file.path().display(), nul_bytes = hole, "a file begins with NUL bytes; they are no record");
         }
         match start < end {
             true => Some(Read::Skipped { start, end }),
@@ -105,7 +124,8 @@ impl Tail {
         loop {
             let progress = match preamble.stage {
                 Stage::Mark => self.pass_mark(end)?,
-                Stage::Hole => self.pass_hole(preamble, turn_end, end)?,
+                Stage::Hole => self.pass_hole(turn_end, end)?,
+                Stage::HoleAgain { length, checked } => self.pass_hole_again(preamble, length, checked)?,
                 Stage::Header(0) => Progress::Through,
                 Stage::Header(lines) => self.pass_header_line(&mut window, lines, turn_end)?,
             };
@@ -140,7 +160,7 @@ impl Tail {
     }
 
     /// A hole counts only when data follows: until then its end is not known.
-    fn pass_hole(&mut self, preamble: &mut Preamble, turn_end: u64, file_end: FileEnd) -> io::Result<Progress> {
+    fn pass_hole(&mut self, turn_end: u64, file_end: FileEnd) -> io::Result<Progress> {
         let mut window = Vec::new();
         while self.search.searched_to < turn_end {
             let from = self.search.searched_to;
@@ -152,21 +172,48 @@ impl Tail {
             }
             match window.iter().position(|&byte| byte != 0) {
                 None if !window.is_empty() => self.search.searched_to = from + window.len() as u64,
-                at => return Ok(self.end_hole(preamble, from + at.unwrap_or(0) as u64)),
+                at => return Ok(Progress::NextStage(self.end_hole(from + at.unwrap_or(0) as u64))),
             }
         }
         Ok(Progress::Turn)
     }
 
     /// The first byte that is no NUL is at `end`.
-    fn end_hole(&mut self, preamble: &mut Preamble, end: u64) -> Progress {
+    fn end_hole(&mut self, end: u64) -> Stage {
         let unit = self.cutting.unit();
         // In UTF-16 a character may begin with a NUL byte.
         let whole = end - end % unit;
-        preamble.hole = if whole > unit { whole } else { 0 };
-        self.search = Search::at(preamble.hole);
-        let lines = if preamble.hole == 0 { self.cutting.header_lines } else { 0 };
-        Progress::NextStage(Stage::Header(lines))
+        if whole > unit {
+            self.search.searched_to = end;
+            return Stage::HoleAgain { length: whole, checked: 0 };
+        }
+        self.search = Search::at(0);
+        Stage::Header(self.cutting.header_lines)
+    }
+
+    /// A file may have been given its size before it is filled. What was written into the hole meanwhile is no hole.
+    fn pass_hole_again(&mut self, preamble: &mut Preamble, length: u64, mut checked: u64) -> io::Result<Progress> {
+        let turn_end = checked.saturating_add(STEP).min(length);
+        let mut window = Vec::new();
+        while checked < turn_end {
+            window.clear();
+            self.fill(&mut window, checked, (turn_end - checked).min(WINDOW))?;
+            if window.is_empty() {
+                return Ok(Progress::Turn); // It has become shorter: the next look sees it.
+            }
+            if window.iter().any(|&byte| byte != 0) {
+                self.search = Search::at(0);
+                return Ok(Progress::NextStage(Stage::Mark));
+            }
+            checked += window.len() as u64;
+        }
+        if checked < length {
+            preamble.stage = Stage::HoleAgain { length, checked };
+            return Ok(Progress::Turn);
+        }
+        preamble.hole = length;
+        self.search = Search::at(length);
+        Ok(Progress::NextStage(Stage::Header(0)))
     }
 
     fn pass_header_line(&mut self, window: &mut Window, lines: u32, turn_end: u64) -> io::Result<Progress> {

@@ -40,6 +40,11 @@ impl Search {
     pub fn at(position: u64) -> Self {
         Self { line: position, searched_to: position }
     }
+
+    /// Up to here the file has been there: one that ends before it was truncated.
+    pub fn known_to(self) -> u64 {
+        self.line.max(self.searched_to)
+    }
 }
 
 impl Window {
@@ -82,7 +87,8 @@ impl Tail {
                 Some(End { end: line, is_bare: false, is_early: true })
             }
             FileEnd::Final => Some(End { end: bound, is_bare: is_torn, is_early: !is_torn }),
-            FileEnd::Quiet if !is_torn => Some(End { end: bound, is_bare: false, is_early: true }),
+            // A line that is not whole begins the next record.
+            FileEnd::Quiet if line > self.position => Some(End { end: line, is_bare: false, is_early: true }),
             FileEnd::Quiet | FileEnd::Open => None,
         })
     }

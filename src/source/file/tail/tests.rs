@@ -21,14 +21,16 @@ fn tail(file: &File, position: u64, cuts: Vec<u64>, config: &FileSourceConfig) -
     Tail::new(Arc::new(file), position, cuts, Arc::new(Cutting::new(config)))
 }
 
-/// Everything that can be read now. Positions leave without a gap.
+/// Everything that can be read now. Positions leave without a gap, and no more is read than was asked for before.
 fn drain(tail: &mut Tail, chunk: u64, file_end: FileEnd) -> Vec<Record> {
     let mut records = Vec::new();
     let mut at = tail.position;
     assert!(tail.look().unwrap());
     loop {
+        let granted = tail.next_size(chunk);
         match tail.read(chunk, file_end).unwrap() {
             Read::Records { start, end, data, ends, last_is_bare } => {
+                assert!(data.capacity() as u64 <= granted, "{} bytes for {granted}", data.capacity());
                 assert_eq!(start, at);
                 let (last, mut from) = (ends.len() - 1, 0);
                 for (index, &to) in ends.iter().enumerate() {
@@ -45,6 +47,7 @@ fn drain(tail: &mut Tail, chunk: u64, file_end: FileEnd) -> Vec<Record> {
             Read::Oversize { start, end, head, length } => {
                 assert_eq!(start, at);
                 assert_eq!(head.len() as u64, tail.cutting.max_record);
+                assert!(head.capacity() as u64 <= granted, "{} bytes for {granted}", head.capacity());
                 assert!(length > tail.cutting.max_record);
                 records.push((start, end, None, true));
                 at = end;
@@ -293,6 +296,43 @@ fn a_file_that_became_shorter_is_reported() {
 }
 
 #[test]
+fn a_torn_line_that_was_truncated_and_written_over_is_reported() {
+    let file = file(b"a line that is not complete ");
+    let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1000));
+    assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+    file.set_len(0).unwrap();
+    appended(&file, b"new1\nnew2\n");
+    assert!(!tail.look().unwrap());
+    assert_eq!(tail.behind(), 28, "so much of it is lost");
+}
+
+#[test]
+fn a_preamble_that_was_truncated_is_reported() {
+    let config = FileSourceConfig { skip_header_lines: 3, ..config("\n", 1000) };
+    for content in [&b"first\nsecond\nthi"[..], &[0; 17]] {
+        let file = file(content);
+        let mut tail = tail(&file, 0, Vec::new(), &config);
+        assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+        file.set_len(12).unwrap();
+        assert!(!tail.look().unwrap());
+        assert_eq!(tail.behind(), content.len() as u64);
+    }
+}
+
+#[test]
+fn a_file_truncated_between_looks_is_left_to_the_next_one() {
+    let multiline = Some(Multiline { rule: MultilineRule::Start(pattern("^A")), timeout: Duration::from_secs(5) });
+    let file = file(b"A\r\nb\r\n");
+    let mut tail = tail(&file, 0, Vec::new(), &FileSourceConfig { multiline, ..config("\r\n", 1000) });
+    assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+    file.set_len(1).unwrap();
+    tail.size = 1; // As a read would find it.
+    assert!(matches!(tail.read(1024, FileEnd::Final).unwrap(), Read::Nothing));
+    assert!(!tail.look().unwrap());
+    assert_eq!(tail.behind(), 6);
+}
+
+#[test]
 fn a_delimiter_torn_between_its_bytes_is_one() {
     let file = file(b"one\r");
     let mut tail = tail(&file, 0, Vec::new(), &config("\r\n", 1000));
@@ -316,12 +356,15 @@ fn a_record_of_several_lines_is_complete_when_nothing_more_comes() {
     assert_eq!(drain(&mut tail, 1024, FileEnd::Quiet), [(0, 13, Some(b"1 one\n  more".to_vec()), true)]);
     assert_eq!(tail.quiet_at(), None);
     appended(&file, b"  late\n2 two\n  torn");
-    assert_eq!(lines(&drain(&mut tail, 1024, FileEnd::Quiet)), ["  late"]);
+    assert_eq!(lines(&drain(&mut tail, 1024, FileEnd::Open)), ["  late"]);
+    assert!(tail.quiet_at().is_some(), "a torn line does not hold back the lines before it");
+    assert_eq!(drain(&mut tail, 1024, FileEnd::Quiet), [(20, 26, Some(b"2 two".to_vec()), true)]);
     assert_eq!(tail.quiet_at(), None, "a line without its end is never cut off");
+    assert_eq!(drain(&mut tail, 1024, FileEnd::Quiet), []);
     appended(&file, b" off\n");
     assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
     assert!(tail.quiet_at().is_some());
-    assert_eq!(lines(&drain(&mut tail, 1024, FileEnd::Quiet)), ["2 two\n  torn off"]);
+    assert_eq!(lines(&drain(&mut tail, 1024, FileEnd::Quiet)), ["  torn off"]);
 }
 
 #[test]
@@ -369,6 +412,29 @@ fn a_hole_waits_for_data_and_is_skipped() {
     assert_eq!(lines(&drain(&mut one, 1024, FileEnd::Open)), ["one", "\0two"]);
     let nul_lines = config("\0", 1000);
     assert_eq!(drain(&mut tail(&file, 0, Vec::new(), &nul_lines), 1 << 20, FileEnd::Open).len(), 300_001);
+}
+
+#[test]
+fn what_is_written_into_a_hole_is_read() {
+    let hole = vec![0; 300_000];
+    // Seen when it is written, and seen only when there is data behind the hole.
+    for is_seen in [true, false] {
+        for at in [0, 200_000] {
+            let file = file(&hole);
+            let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1 << 20));
+            assert_eq!(drain(&mut tail, 1 << 20, FileEnd::Open), []);
+            file.write_all_at(b"hello\nworld\n", at).unwrap();
+            file.set_modified(SystemTime::now() + Duration::from_secs(60)).unwrap();
+            let mut records = if is_seen { drain(&mut tail, 1 << 20, FileEnd::Open) } else { Vec::new() };
+            assert_eq!(!records.is_empty(), is_seen, "it does not wait for more");
+            appended(&file, b"more\n");
+            records.extend(drain(&mut tail, 1 << 20, FileEnd::Open));
+            let lines = lines(&records);
+            let words: Vec<_> = lines.iter().map(|line| line.trim_matches('\0')).collect();
+            assert_eq!(words, ["hello", "world", "more"]);
+            assert_eq!(lines[0], "hello", "only the hole before it is skipped, at {at}");
+        }
+    }
 }
 
 #[test]
