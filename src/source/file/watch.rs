@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,24 @@ const LOOK_POLLING: Duration = Duration::from_millis(200);
 /// Between two walks of the globs: watched, and not watched.
 const SCAN_WATCHED: Duration = Duration::from_secs(10);
 const SCAN_POLLING: Duration = Duration::from_secs(1);
+
+/// File systems that other machines or processes may write to without an event here, by their `f_type`
+/// (<https://man7.org/linux/man-pages/man2/statfs.2.html>): NFS, SMB and CIFS, FUSE and virtiofs, 9P, Ceph, AFS, Lustre, GPFS,
+/// OCFS2, VirtualBox' shared folders.
+const REMOTE: [u32; 12] = [
+    0x6969,
+    0x517b,
+    0xff53_4d42,
+    0xfe53_4d42,
+    0x6573_5546,
+    0x0102_1997,
+    0x00c3_6400,
+    0x5346_414f,
+    0x0bd0_0bd0,
+    0x4750_4653,
+    0x7461_636f,
+    0x786f_4256,
+];
 
 /// Collects the reasons to look.
 #[derive(Clone, Default)]
@@ -95,6 +113,8 @@ pub struct Watches {
     watched: BTreeMap<(PathBuf, bool), u64>,
     /// Folders that could not be watched.
     refused: BTreeSet<PathBuf>,
+    /// Folders of which not all events are seen here.
+    remote: BTreeSet<PathBuf>,
 }
 
 impl Watches {
@@ -107,7 +127,7 @@ impl Watches {
                 None
             }
         };
-        Self { watcher, watched: BTreeMap::new(), refused: BTreeSet::new() }
+        Self { watcher, watched: BTreeMap::new(), refused: BTreeSet::new(), remote: BTreeSet::new() }
     }
 
     /// Watches exactly `folders`, as far as the system lets us.
@@ -130,6 +150,9 @@ impl Watches {
                 Ok(()) => {
                     if self.refused.remove(&folder.0) {
                         info!(folder = %folder.0.display(), "the folder is watched now");
+                    }
+                    if is_remote(&folder.0) && self.remote.insert(folder.0.clone()) {
+                        info!(folder = %folder.0.display(), "a network file system: polling, too");
                     }
                     self.watched.insert(folder, inode);
                 }
@@ -158,6 +181,10 @@ impl Watches {
     }
 
     fn is_reliable(&self) -> bool {
-        self.watcher.is_some() && self.refused.is_empty()
+        self.watcher.is_some() && self.refused.is_empty() && self.remote.is_empty()
     }
+}
+
+fn is_remote(folder: &Path) -> bool {
+    rustix::fs::statfs(folder).is_ok_and(|statfs| REMOTE.contains(&(statfs.f_type as u32)))
 }
