@@ -368,6 +368,23 @@ fn a_record_of_several_lines_is_complete_when_nothing_more_comes() {
 }
 
 #[test]
+fn a_record_that_grows_byte_by_byte_is_searched_once() {
+    let rule = MultilineRule::Start(pattern("^A"));
+    let multiline = Some(Multiline { rule, timeout: Duration::from_secs(5) });
+    let file = file(b"A\n");
+    let mut tail = tail(&file, 0, Vec::new(), &FileSourceConfig { multiline, ..config("\n", 1000) });
+    let (mut searched_to, mut line) = (0, 0);
+    for byte in b"b\n\nccc\nd".repeat(20) {
+        assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+        assert!(tail.search.line >= line && tail.search.searched_to > searched_to, "it begins anew");
+        (searched_to, line) = (tail.search.searched_to, tail.search.line);
+        assert_eq!(searched_to, tail.size);
+        appended(&file, &[byte]);
+    }
+    assert!(searched_to - line < 8, "only its last line is still open");
+}
+
+#[test]
 fn header_lines_are_skipped_in_each_life_and_the_last_one_is_kept() {
     let file = file(b"# made by x\nid,");
     let config = FileSourceConfig { skip_header_lines: 2, ..config("\n", 1000) };
