@@ -37,6 +37,15 @@ impl PositionRange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionId(pub i64);
 
+/// Why a source partition has no header line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoHeader {
+    #[error("the source skips no header lines")]
+    NoneSkipped,
+    #[error("the header line is longer than 64 KB")]
+    TooLong,
+}
+
 /// What the rest of the code may ask of a source partition that is being read.
 pub trait SourcePartition: Send + Sync {
     /// The journal's number for it.
@@ -50,10 +59,10 @@ pub trait SourcePartition: Send + Sync {
     fn read_so_far(&self) -> Option<(Position, String)> {
         None
     }
-    /// The last header line that was skipped, as it stands in the source and without its line end: at most 64 KB of it. For
-    /// the names of columns.
-    fn header(&self) -> Option<Bytes> {
-        None
+    /// The last header line that was skipped, as it stands in the source and without its line end, for the names of columns.
+    /// It is whole: of a line over 64 KB nothing is kept.
+    fn header(&self) -> Result<Bytes, NoHeader> {
+        Err(NoHeader::NoneSkipped)
     }
     /// How the source's text is encoded, where the source itself says so (a byte order mark); else the configuration does.
     fn encoding(&self) -> Option<&'static encoding_rs::Encoding> {

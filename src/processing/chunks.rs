@@ -77,7 +77,7 @@ impl Processing {
                 name: &name,
                 position: chunk.position(done).0,
                 arrival: chunk.arrival,
-                header: header.as_deref().map(str::as_bytes),
+                header: header.as_deref().map(str::as_bytes).map_err(|reason| *reason),
             };
             records.clear();
             pipeline.run(chunk.record(done), &origin, &mut scratch, &mut records, &mut failures);

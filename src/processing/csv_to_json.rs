@@ -188,9 +188,8 @@ impl CsvToJson {
     }
 
     fn header(&self, known: &RwLock<Vec<KnownHeader>>, origin: &Origin<'_>) -> Result<Arc<MemberNames>, Failure> {
-        let Some(header) = origin.header else {
-            return Err(Failure::new("there is no header for the columns' names: the source skips no header lines"));
-        };
+        let no_header = |reason| Failure::new(format!("there is no header for the columns' names: {reason}"));
+        let header = origin.header.map_err(no_header)?;
         let find = |known: &[KnownHeader]| {
             known.iter().find(|(bytes, _)| **bytes == *header).map(|(_, columns)| columns.clone())
         };

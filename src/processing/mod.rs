@@ -8,6 +8,8 @@
 
 use jiff::Timestamp;
 
+use crate::record::NoHeader;
+
 mod add_metadata;
 mod append_delimiter;
 mod chunks;
@@ -53,8 +55,8 @@ pub struct Origin<'a> {
     pub position: u64,
     /// When it was read.
     pub arrival: Timestamp,
-    /// The file's last skipped header line without its line end, if the source skips any.
-    pub header: Option<&'a [u8]>,
+    /// The file's last skipped header line without its line end.
+    pub header: Result<&'a [u8], NoHeader>,
 }
 
 /// Why a record failed: the text goes into the error output's `errorMessage`.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::testing::{all_from, one, origin};
 use super::*;
+use crate::record::NoHeader;
 
 fn names(names: &[&str]) -> CsvToJsonConfig {
     CsvToJsonConfig::of(Columns::Names(names.iter().map(|&name| name.to_owned()).collect()))
@@ -72,7 +73,7 @@ fn delimiters_and_quotes_can_be_others() {
 fn columns_are_named_by_the_header_of_the_records_own_file() {
     let csv = csv(CsvToJsonConfig::of(Columns::Header));
     let of = |header: &[u8], row: &[u8]| {
-        all_from(&csv, row, &Origin { header: Some(header), ..origin() }).map(|records| records.concat())
+        all_from(&csv, row, &Origin { header: Ok(header), ..origin() }).map(|records| records.concat())
     };
     for _ in 0..2 {
         assert_eq!(of(b"\xEF\xBB\xBFid,\"full \"\"name\"\"\"\r", b"1,x").unwrap(), r#"{"id":"1","full \"name\"":"x"}"#);
@@ -82,6 +83,8 @@ fn columns_are_named_by_the_header_of_the_records_own_file() {
     }
     let missing = one(&csv, b"1").unwrap_err();
     assert_eq!(missing, "there is no header for the columns' names: the source skips no header lines");
+    let too_long = all_from(&csv, b"1", &Origin { header: Err(NoHeader::TooLong), ..origin() }).unwrap_err();
+    assert_eq!(too_long, "there is no header for the columns' names: the header line is longer than 64 KB");
 }
 
 #[test]
@@ -89,7 +92,7 @@ fn remembered_headers_are_bounded() {
     let csv = csv(CsvToJsonConfig::of(Columns::Header));
     for number in 0..3 * HEADERS_MAX {
         let header = format!("column{number}");
-        let origin = Origin { header: Some(header.as_bytes()), ..origin() };
+        let origin = Origin { header: Ok(header.as_bytes()), ..origin() };
         assert_eq!(all_from(&csv, b"1", &origin).unwrap(), [format!(r#"{{"column{number}":"1"}}"#)]);
     }
     let Source::Header(known) = &csv.columns else { panic!("names") };

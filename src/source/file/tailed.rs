@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use encoding_rs::Encoding;
 
-use crate::record::{PartitionId, Position, SourcePartition};
+use crate::record::{NoHeader, PartitionId, Position, SourcePartition};
 
 use super::content::{Content, Seen};
 use super::identity::{Evidence, FileKey};
@@ -34,8 +34,8 @@ pub struct TailedFile {
     /// The journalled checkpoint, as far as the stream has told.
     checkpoint: AtomicU64,
     read: Mutex<ReadSoFar>,
-    /// The last header line, once it has been read.
-    pub(super) header: OnceLock<Bytes>,
+    /// The last header line, once it has been read; none if it is too long to be kept.
+    pub(super) header: OnceLock<Result<Bytes, NoHeader>>,
     /// What the byte order mark says, where it decides.
     pub(super) encoding: OnceLock<&'static Encoding>,
 }
@@ -270,8 +270,8 @@ impl SourcePartition for TailedFile {
         self.checkpoint.fetch_max(checkpoint.0, Ordering::Relaxed);
     }
 
-    fn header(&self) -> Option<Bytes> {
-        self.header.get().cloned()
+    fn header(&self) -> Result<Bytes, NoHeader> {
+        self.header.get().cloned().unwrap_or(Err(NoHeader::NoneSkipped))
     }
 
     fn encoding(&self) -> Option<&'static Encoding> {

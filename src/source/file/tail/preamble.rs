@@ -16,13 +16,15 @@ use bytes::Bytes;
 use encoding_rs::UTF_16LE;
 use tracing::warn;
 
+use crate::record::NoHeader;
+
 use super::search::{Search, Window};
 use super::{Cutting, FileEnd, Read, Tail};
 
 /// Bytes of a hole that are looked at together, and those of a preamble before other files get their turn.
 const WINDOW: u64 = 128 << 10;
 const STEP: u64 = 16 << 20;
-/// Bytes that are kept of a header line.
+/// Bytes of a header line that is kept.
 const HEADER_MAX: u64 = 64 << 10;
 
 /// How much of a preamble is known: everything up to the search's `line` belongs to it.
@@ -223,12 +225,23 @@ impl Tail {
         };
         if lines == 1 {
             let (start, text_end) = (self.search.line, end - self.cutting.delimiter_len());
-            let mut header = Vec::new();
-            self.fill(&mut header, start, (text_end - start).min(HEADER_MAX))?;
+            let header = self.header(start, text_end - start)?;
             // It is read once, unless the file changes under our hands.
-            let _ = self.file.header.set(Bytes::from(header));
+            let _ = self.file.header.set(header);
         }
         self.search = Search::at(end);
         Ok(Progress::NextStage(Stage::Header(lines - 1)))
+    }
+
+    /// Half a line would cut the last column's name short.
+    fn header(&mut self, start: u64, length: u64) -> io::Result<Result<Bytes, NoHeader>> {
+        if length > HEADER_MAX {
+            let path = self.file.path();
+            warn!(path = %path.display(), length, "a header line is longer than 64 KB; it can name no columns");
+            return Ok(Err(NoHeader::TooLong));
+        }
+        let mut header = Vec::new();
+        self.fill(&mut header, start, length)?;
+        Ok(Ok(Bytes::from(header)))
     }
 }

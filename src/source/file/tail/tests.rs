@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::model::{FileSourceConfig, Multiline, MultilineRule};
-use crate::record::{PartitionId, SourcePartition};
+use crate::record::{NoHeader, PartitionId, SourcePartition};
 use crate::source::file::content::{Content, CountedFile};
 use crate::source::file::cutting::tests::{config, pattern};
 
@@ -368,21 +368,49 @@ fn a_record_of_several_lines_is_complete_when_nothing_more_comes() {
 }
 
 #[test]
+fn a_record_that_grows_byte_by_byte_is_searched_once() {
+    let rule = MultilineRule::Start(pattern("^A"));
+    let multiline = Some(Multiline { rule, timeout: Duration::from_secs(5) });
+    let file = file(b"A\n");
+    let mut tail = tail(&file, 0, Vec::new(), &FileSourceConfig { multiline, ..config("\n", 1000) });
+    let (mut searched_to, mut line) = (0, 0);
+    for byte in b"b\n\nccc\nd".repeat(20) {
+        assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+        assert!(tail.search.line >= line && tail.search.searched_to > searched_to, "it begins anew");
+        (searched_to, line) = (tail.search.searched_to, tail.search.line);
+        assert_eq!(searched_to, tail.size);
+        appended(&file, &[byte]);
+    }
+    assert!(searched_to - line < 8, "only its last line is still open");
+}
+
+#[test]
 fn header_lines_are_skipped_in_each_life_and_the_last_one_is_kept() {
     let file = file(b"# made by x\nid,");
     let config = FileSourceConfig { skip_header_lines: 2, ..config("\n", 1000) };
     let mut first = tail(&file, 0, Vec::new(), &config);
     assert_eq!(drain(&mut first, 1024, FileEnd::Open), []);
-    assert_eq!((first.position, first.file.header()), (0, None));
+    assert_eq!((first.position, first.file.header()), (0, Err(NoHeader::NoneSkipped)));
     appended(&file, b"name\n1,a\n");
     assert_eq!(drain(&mut first, 1024, FileEnd::Open), [(20, 24, Some(b"1,a".to_vec()), false)]);
-    assert_eq!(first.file.header().as_deref(), Some(&b"id,name"[..]));
+    assert_eq!(first.file.header().as_deref(), Ok(&b"id,name"[..]));
     for (checkpoint, expected) in [(12, vec!["1,a"]), (15, vec!["1,a"]), (20, vec!["1,a"]), (24, vec![])] {
         let mut again = tail(&file, checkpoint, Vec::new(), &config);
         assert_eq!(lines(&drain(&mut again, 1024, FileEnd::Open)), expected, "from {checkpoint}");
         if checkpoint < 24 {
-            assert_eq!(again.file.header().as_deref(), Some(&b"id,name"[..]), "from {checkpoint}");
+            assert_eq!(again.file.header().as_deref(), Ok(&b"id,name"[..]), "from {checkpoint}");
         }
+    }
+}
+
+#[test]
+fn a_header_line_over_64_kb_is_not_kept() {
+    let config = FileSourceConfig { skip_header_lines: 1, ..config("\n", 1000) };
+    for (length, expected) in [(64 << 10, Ok(64 << 10)), ((64 << 10) + 1, Err(NoHeader::TooLong))] {
+        let file = file(&["x".repeat(length).as_bytes(), b"\none\n"].concat());
+        let mut tail = tail(&file, 0, Vec::new(), &config);
+        assert_eq!(lines(&drain(&mut tail, 1024, FileEnd::Open)), ["one"]);
+        assert_eq!(tail.file.header().map(|header| header.len()), expected);
     }
 }
 
