@@ -2,7 +2,7 @@
 //!
 //! Always true: in doubt a file is not delivered. It is the file of a checkpoint only if device, inode and content are; a
 //! delivery stream that reads it, or whose globs match it, counts even if it has never seen it; and what comes to the file
-//! after the journal was looked at is unread.
+//! after the journal was looked at is unread; what was never read is not delivered.
 
 mod progress;
 
@@ -46,6 +46,7 @@ pub struct Records {
     pub delivered: u64,
     pub in_flight: u64,
     pub unread: u64,
+    pub skipped: u64,
 }
 
 impl Readers {
@@ -140,6 +141,7 @@ impl Standing<'_> {
                 State::Delivered => records.delivered += 1,
                 State::InFlight => records.in_flight += 1,
                 State::Unread => records.unread += 1,
+                State::Skipped => records.skipped += 1,
             }
         })?;
         Ok(records)

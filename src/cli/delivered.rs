@@ -17,8 +17,8 @@ use crate::daemon::chain;
 use crate::delivered::{Progress, Readers, Records, Standing, State};
 use crate::journal::JournalView;
 
-/// Tells how much of each FILE is delivered, in flight (in a delivery that is not settled) and unread (all else), for each
-/// delivery stream that reads it.
+/// Tells how much of each FILE is delivered, in flight (in a delivery that is not settled), skipped (never read, as the stream
+/// began at the file's end with `initial_position: latest`) and unread (all else), for each delivery stream that reads it.
 ///
 /// Exits with 0 only when all of every FILE is delivered by every delivery stream that reads it: those whose paths match it,
 /// and those that read it under another name. 1 otherwise, also for a file that no delivery stream reads or has seen. A
@@ -28,7 +28,7 @@ use crate::journal::JournalView;
   hydrant delivered --quiet /var/log/app.log.1 && rm /var/log/app.log.1
 
 Standard output is tab separated, with a header: file, stream, state (delivered, not_delivered, \
-never_seen, not_read), size, then bytes and records that are delivered, in flight and unread.
+never_seen, not_read), size, then bytes and records that are delivered, in flight, unread and skipped.
 
 Ask about files that nobody writes to any more: what comes to a file after the answer is not part of it.")]
 pub struct Arguments {
@@ -47,7 +47,7 @@ pub struct Arguments {
 }
 
 const HEADER: &str = "file\tstream\tstate\tsize\tdelivered_bytes\tdelivered_records\tin_flight_bytes\tin_flight_records\t\
-                      unread_bytes\tunread_records";
+                      unread_bytes\tunread_records\tskipped_bytes\tskipped_records";
 
 /// Why a file does not count as delivered.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +74,7 @@ struct Line<'a> {
     delivered: Amount,
     in_flight: Amount,
     unread: Amount,
+    skipped: Amount,
 }
 
 #[derive(Serialize)]
@@ -157,8 +158,12 @@ fn explain(standing: &Standing<'_>) -> String {
     let stream = &standing.reader.stream;
     let Some(progress) = &standing.progress else { return format!("delivery stream `{stream}` has never seen it") };
     let (in_flight, unread) = (progress.bytes(State::InFlight), progress.bytes(State::Unread));
-    if in_flight + unread > 0 {
-        return format!("delivery stream `{stream}` has {in_flight} bytes of it in flight, {unread} bytes are unread");
+    let skipped = progress.bytes(State::Skipped);
+    let never = if skipped > 0 { format!(", {skipped} bytes were skipped at first sight") } else { String::new() };
+    if in_flight + unread + skipped > 0 {
+        return format!(
+            "delivery stream `{stream}` has {in_flight} bytes of it in flight, {unread} bytes are unread{never}"
+        );
     }
     let Progress { checkpoint, size, .. } = progress;
     format!("in delivery stream `{stream}` all is settled, but the checkpoint is at {checkpoint} of {size}")
@@ -184,6 +189,7 @@ fn line<'a>(path: &Path, file: &File, standing: &Standing<'a>, records: Records)
         delivered: amount(State::Delivered, records.delivered),
         in_flight: amount(State::InFlight, records.in_flight),
         unread: amount(State::Unread, records.unread),
+        skipped: amount(State::Skipped, records.skipped),
     })
 }
 
@@ -193,7 +199,7 @@ impl<'a> Line<'a> {
         let nothing = || Amount { bytes: 0, records: records.map(|_| 0) };
         let unread = Amount { bytes: size, records };
         let file = path.display().to_string();
-        Self { file, stream, state, size, delivered: nothing(), in_flight: nothing(), unread }
+        Self { file, stream, state, size, delivered: nothing(), in_flight: nothing(), unread, skipped: nothing() }
     }
 
     fn tab_separated(&self) -> String {
@@ -201,7 +207,7 @@ impl<'a> Line<'a> {
         let file: String = self.file.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
         let mut columns =
             vec![file, self.stream.unwrap_or("-").to_owned(), self.state.to_owned(), self.size.to_string()];
-        for Amount { bytes, records } in [&self.delivered, &self.in_flight, &self.unread] {
+        for Amount { bytes, records } in [&self.delivered, &self.in_flight, &self.unread, &self.skipped] {
             columns.push(bytes.to_string());
             columns.push(records.map_or_else(|| String::from("-"), |records| records.to_string()));
         }

@@ -11,6 +11,8 @@ use crate::record::PositionRange;
 pub enum State {
     /// The destination, or the error output, has acknowledged it, and its copy if one is made.
     Delivered,
+    /// Never read: `initial_position: latest` has begun behind it.
+    Skipped,
     /// In a journalled delivery that is not settled.
     InFlight,
     /// All else: not read, or in an open buffer.
@@ -29,7 +31,7 @@ pub struct Part {
 pub struct Progress {
     /// Bytes in the file.
     pub size: u64,
-    /// Everything before it is settled. What `latest` skipped at first sight counts as that.
+    /// Everything before it is settled, but for what was skipped, and what another partition owes.
     pub checkpoint: u64,
     /// In order and without a gap, from 0 to `size`.
     pub parts: Vec<Part>,
@@ -48,7 +50,11 @@ impl Progress {
     pub fn new(row: &FileRow, size: u64, needs_copies: bool) -> Self {
         let checkpoint = row.checkpoint.0.min(size);
         let mut progress = Self { size, checkpoint, parts: Vec::new() };
-        progress.push(0, checkpoint, State::Delivered);
+        let skipped = row.skipped.0.min(checkpoint);
+        let owed = row.owed.0.clamp(skipped, checkpoint);
+        progress.push(0, skipped, State::Skipped);
+        progress.push(skipped, owed, State::Unread);
+        progress.push(owed, checkpoint, State::Delivered);
         let (mut at, mut holders) = (checkpoint, Holders::default());
         for (position, change) in borders(&row.held, checkpoint, size) {
             progress.push(at, position, holders.state(needs_copies));
@@ -143,7 +149,11 @@ mod tests {
         let holds = |held: &&Held| held.ranges.iter().any(|r| r.start.0 <= position && position < r.end.0);
         let holders: Vec<&Held> = row.held.iter().filter(holds).collect();
         let is_settled = |kind| holders.iter().any(|held| held.settled && held.kind == kind);
-        if position < row.checkpoint.0 {
+        if position < row.skipped.0.min(row.checkpoint.0) {
+            State::Skipped
+        } else if position < row.owed.0.min(row.checkpoint.0) {
+            State::Unread
+        } else if position < row.checkpoint.0 {
             State::Delivered
         } else if holders.iter().any(|held| !held.settled) {
             State::InFlight
@@ -159,12 +169,21 @@ mod tests {
         fn every_position_has_the_state_that_its_holders_give_it(
             held in proptest::collection::vec(held(), 0..6),
             checkpoint in 0u64..60,
+            skipped in prop_oneof![Just(0u64), 0u64..70],
+            owed in prop_oneof![Just(0u64), 0u64..70],
             size in 0u64..90,
             needs_copies in any::<bool>(),
         ) {
             let evidence = String::new();
-            let row =
-                FileRow { partition: PartitionId(1), stream: "s".into(), checkpoint: Position(checkpoint), evidence, held };
+            let row = FileRow {
+                partition: PartitionId(1),
+                stream: "s".into(),
+                checkpoint: Position(checkpoint),
+                skipped: Position(skipped),
+                owed: Position(owed),
+                evidence,
+                held,
+            };
             let progress = Progress::new(&row, size, needs_copies);
             let mut at = 0;
             for part in &progress.parts {
@@ -175,9 +194,10 @@ mod tests {
                 }
             }
             prop_assert_eq!(at, size);
-            let states = [State::Delivered, State::InFlight, State::Unread];
+            let states = [State::Delivered, State::Skipped, State::InFlight, State::Unread];
             prop_assert_eq!(states.iter().map(|&state| progress.bytes(state)).sum::<u64>(), size);
-            prop_assert_eq!(progress.is_complete(), checkpoint >= size);
+            let is_whole = (0..size).all(|position| naive(&row, position, needs_copies) == State::Delivered);
+            prop_assert_eq!(progress.is_complete(), checkpoint >= size && is_whole);
         }
     }
 }

@@ -50,6 +50,14 @@ struct PartitionCopy {
     copy_of: Option<String>,
     #[serde(default)]
     gone_since: Option<i64>,
+    /// A copy without it does not know what was skipped: all before the checkpoint counts as that.
+    #[serde(default)]
+    skipped_to: Option<u64>,
+    #[serde(default)]
+    shared_to: u64,
+    /// A uuid, too.
+    #[serde(default)]
+    shared_with: Option<String>,
 }
 
 impl CheckpointCopy {
@@ -76,8 +84,9 @@ impl CheckpointCopy {
             for partition in &stream.partitions {
                 transaction.execute(
                     "INSERT INTO source_partition
-                     (stream, uuid, place, device, inode, checkpoint, evidence, read_to, read_hash, gone_since)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                     (stream, uuid, place, device, inode, checkpoint, evidence, read_to, read_hash, gone_since,
+                      skipped_to, shared_to)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
                     params![
                         id,
                         partition.uuid,
@@ -88,16 +97,19 @@ impl CheckpointCopy {
                         partition.evidence,
                         partition.read_to as i64,
                         partition.read_hash,
-                        partition.gone_since
+                        partition.gone_since,
+                        partition.skipped_to.unwrap_or(partition.checkpoint) as i64,
+                        partition.shared_to as i64
                     ],
                 )?;
             }
             // Numbers are given anew, so copies name their originals by what stays.
             for partition in &stream.partitions {
                 transaction.execute(
-                    "UPDATE source_partition SET copy_of = (SELECT id FROM source_partition WHERE uuid = ?2)
+                    "UPDATE source_partition SET copy_of = (SELECT id FROM source_partition WHERE uuid = ?2),
+                         shared_with = (SELECT id FROM source_partition WHERE uuid = ?3)
                      WHERE uuid = ?1",
-                    params![partition.uuid, partition.copy_of],
+                    params![partition.uuid, partition.copy_of, partition.shared_with],
                 )?;
             }
         }
@@ -143,6 +155,9 @@ impl Journal {
                 read_hash: row.read_to.map_or_else(String::new, |read| read.hash),
                 copy_of: row.copy_of.and_then(|original| uuids.get(&original).cloned()),
                 gone_since: row.gone_since,
+                skipped_to: Some(row.beginning.skipped_to.0),
+                shared_to: row.beginning.shared_to.0,
+                shared_with: row.beginning.shared_with.and_then(|other| uuids.get(&other).cloned()),
             });
             streams.push(StreamCopy { name, version, scanned, partitions: partitions.collect() });
         }

@@ -21,7 +21,7 @@ mod tests;
 
 pub use copy::CheckpointCopy;
 pub use open::{OpenError, Opened, Start};
-pub use partitions::{KnownBy, NewPartition, PartitionRow, ReadTo};
+pub use partitions::{Beginning, KnownBy, NewPartition, PartitionRow, ReadTo};
 pub use read::{FileRow, Held, JournalView};
 
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 //! Source partitions in the journal: first sight, where they are, what they are known by, and their end.
 //!
 //! Always true: a partition is here before anything of it is read; what a copy shares with its original is read from one of
-//! them alone (`copy_of`); a file that is gone is remembered for a while, as its copy or compressed twin may come late.
+//! them alone (`copy_of`); what was never read of it (`skipped_to`), and what another one has to settle (`shared_to`), stays
+//! known; a file that is gone is remembered for a while, as its copy or compressed twin may come late.
 
 use std::sync::atomic::Ordering;
 
@@ -29,6 +30,19 @@ pub struct PartitionRow {
     pub copy_of: Option<PartitionId>,
     /// Milliseconds since 1970 when it was found to be gone for good.
     pub gone_since: Option<i64>,
+    pub beginning: Beginning,
+}
+
+/// What a partition does not read itself, at its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Beginning {
+    /// Nobody reads what lies before this position: `initial_position: latest`.
+    pub skipped_to: Position,
+    /// What lies between that and this position was read by another partition and had not been settled there yet. 0 where
+    /// nothing is owed.
+    pub shared_to: Position,
+    /// That other partition; `None` where it is not known.
+    pub shared_with: Option<PartitionId>,
 }
 
 /// How much of a partition was read, and the hash by which a copy of that is known.
@@ -62,7 +76,8 @@ impl Journal {
     pub fn partitions(&self, stream: i64) -> Result<Vec<PartitionRow>> {
         let connection = self.connection();
         let mut statement = connection.prepare_cached(
-            "SELECT id, uuid, place, device, inode, checkpoint, evidence, read_to, read_hash, copy_of, gone_since
+            "SELECT id, uuid, place, device, inode, checkpoint, evidence, read_to, read_hash, copy_of, gone_since,
+                    skipped_to, shared_to, shared_with
              FROM source_partition WHERE stream = ?1 ORDER BY id",
         )?;
         let rows = statement.query_map([stream], partition_row)?;
@@ -113,7 +128,10 @@ impl Journal {
     /// A file is a copy of another original than it seemed to be.
     pub fn copies(&self, partition: PartitionId, original: PartitionId) -> Result<()> {
         self.change_partitions(|transaction| {
-            let statement = "UPDATE source_partition SET copy_of = ?2, checkpoint = 0 WHERE id = ?1";
+            let statement = "
+                UPDATE source_partition SET copy_of = ?2, checkpoint = 0,
+                    skipped_to = coalesce((SELECT skipped_to FROM source_partition WHERE id = ?2), 0)
+                WHERE id = ?1";
             transaction.execute(statement, params![partition.0, original.0])?;
             Ok(())
         })
@@ -128,10 +146,19 @@ impl Journal {
         })
     }
 
-    /// A copy is a file of its own from `checkpoint` on: everything before it is its original's.
+    /// A copy is a file of its own from `checkpoint` on: everything before it is its original's, which owes it until it has
+    /// settled it.
     pub fn stands_alone(&self, copy: &KnownBy, checkpoint: Position) -> Result<()> {
         self.change_partitions(|transaction| {
-            let statement = "UPDATE source_partition SET copy_of = NULL, checkpoint = ?2, evidence = ?3 WHERE id = ?1";
+            // A repetition after an error whose transaction had succeeded all the same finds that it is no copy any more.
+            let statement = "
+                UPDATE source_partition AS own SET
+                    skipped_to = min(skipped_to, ?2),
+                    shared_to = CASE WHEN EXISTS (
+                        SELECT 1 FROM source_partition AS original WHERE original.id = own.copy_of
+                        AND original.shared_to = 0 AND ?2 <= max(original.checkpoint, own.checkpoint)) THEN 0 ELSE ?2 END,
+                    shared_with = copy_of, copy_of = NULL, checkpoint = ?2, evidence = ?3
+                WHERE id = ?1 AND copy_of IS NOT NULL";
             let evidence = copy.evidence.as_deref().unwrap_or_default();
             transaction.execute(statement, params![copy.partition.0, checkpoint.0 as i64, evidence])?;
             store_known(transaction, &[KnownBy { evidence: None, ..copy.clone() }])
@@ -172,12 +199,14 @@ impl Journal {
             for partition in living {
                 statement.execute([partition.0])?;
             }
+            transaction.prepare_cached(FORGIVE)?.execute([stream])?;
             let mut statement = transaction.prepare_cached(
                 "DELETE FROM source_partition WHERE stream = ?1 AND gone_since IS NOT NULL
                  AND (gone_since < ?2 OR gone_since < (SELECT gone_since FROM source_partition
                       WHERE stream = ?1 AND gone_since IS NOT NULL ORDER BY gone_since DESC LIMIT 1 OFFSET ?3 - 1))
                  AND NOT EXISTS (SELECT 1 FROM delivery_records AS held WHERE held.partition = source_partition.id)
-                 AND NOT EXISTS (SELECT 1 FROM source_partition AS copy WHERE copy.copy_of = source_partition.id)
+                 AND NOT EXISTS (SELECT 1 FROM source_partition AS copy WHERE copy.copy_of = source_partition.id
+                                 OR (copy.shared_with = source_partition.id AND copy.shared_to > 0))
                  RETURNING id",
             )?;
             let forgotten =
@@ -192,6 +221,13 @@ impl Journal {
         Ok(value)
     }
 }
+
+/// What another partition has settled by now is owed no longer.
+const FORGIVE: &str = "
+    UPDATE source_partition AS own SET shared_to = 0, shared_with = NULL
+    WHERE stream = ?1 AND shared_to > 0 AND EXISTS (
+        SELECT 1 FROM source_partition AS other
+        WHERE other.id = own.shared_with AND other.checkpoint >= own.shared_to AND other.shared_to = 0)";
 
 pub(super) fn store_known(transaction: &Transaction<'_>, known: &[KnownBy]) -> Result<()> {
     let mut evidence =
@@ -211,8 +247,9 @@ pub(super) fn store_known(transaction: &Transaction<'_>, known: &[KnownBy]) -> R
 
 fn insert(transaction: &Transaction<'_>, stream: i64, new: &NewPartition) -> Result<PartitionId> {
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO source_partition (stream, uuid, place, device, inode, checkpoint, evidence, copy_of)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO source_partition (stream, uuid, place, device, inode, checkpoint, evidence, copy_of, skipped_to)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
+                 coalesce((SELECT skipped_to FROM source_partition WHERE id = ?8), ?6))",
     )?;
     let uuid = uuid::Uuid::new_v4().to_string();
     let (device, inode, checkpoint) = (new.device as i64, new.inode as i64, new.checkpoint.0 as i64);
@@ -234,5 +271,10 @@ fn partition_row(row: &Row<'_>) -> rusqlite::Result<PartitionRow> {
         read_to: (!read_to.hash.is_empty()).then_some(read_to),
         copy_of: row.get::<_, Option<i64>>(9)?.map(PartitionId),
         gone_since: row.get(10)?,
+        beginning: Beginning {
+            skipped_to: Position(row.get::<_, i64>(11)? as u64),
+            shared_to: Position(row.get::<_, i64>(12)? as u64),
+            shared_with: row.get::<_, Option<i64>>(13)?.map(PartitionId),
+        },
     })
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction};
 
 use super::open::{DATABASE, beside, broken};
-use super::{JournalError, Kind, OpenError, schema};
+use super::{Beginning, JournalError, Kind, OpenError, schema};
 use crate::positions::decode_ranges;
 use crate::record::{PartitionId, Position, PositionRange};
 
@@ -31,6 +31,10 @@ pub struct FileRow {
     /// The delivery stream's name.
     pub stream: String,
     pub checkpoint: Position,
+    /// Nothing before it was ever read.
+    pub skipped: Position,
+    /// What lies between that and this was another partition's, and is not known to be settled there; else 0.
+    pub owed: Position,
     /// What the source stored to know the file by.
     pub evidence: String,
     /// What deliveries hold that are pending, or settled and not passed by the checkpoint.
@@ -77,7 +81,7 @@ impl JournalView {
         if found == 0 {
             return Ok(None);
         }
-        Self::take(&transaction).map(Some).map_err(OpenError::Journal)
+        Self::take(&transaction, found).map(Some).map_err(OpenError::Journal)
     }
 
     /// The file of this delivery stream, the one that was seen first last if its inode number was used again.
@@ -85,8 +89,10 @@ impl JournalView {
         self.files.get(&(device, inode))?.iter().rfind(|row| row.stream == stream)
     }
 
-    fn take(transaction: &Transaction<'_>) -> Result<Self, JournalError> {
+    fn take(transaction: &Transaction<'_>, version: i64) -> Result<Self, JournalError> {
         let mut held = held(transaction)?;
+        // Version 1, which no daemon has brought up to date yet, knows nothing of them.
+        let debts = if version == 1 { Debts(HashMap::new()) } else { Debts::read(transaction)? };
         let mut view = Self::default();
         let mut statement = transaction.prepare(
             "SELECT file.id, file.device, file.inode, stream.name, file.checkpoint, file.evidence
@@ -96,15 +102,70 @@ impl JournalView {
         while let Some(row) = rows.next()? {
             let partition = PartitionId(row.get(0)?);
             let key = (row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64);
+            let checkpoint = Position(row.get::<_, i64>(4)? as u64);
             view.files.entry(key).or_default().push(FileRow {
                 partition,
                 stream: row.get(3)?,
-                checkpoint: Position(row.get::<_, i64>(4)? as u64),
+                checkpoint,
+                skipped: debts.skipped(partition).unwrap_or(checkpoint),
+                owed: debts.owed(partition),
                 evidence: row.get(5)?,
                 held: held.remove(&partition).unwrap_or_default(),
             });
         }
         Ok(view)
+    }
+}
+
+/// Partitions whose beginning another one reads may owe it still.
+struct Debts(HashMap<PartitionId, Debt>);
+
+struct Debt {
+    checkpoint: Position,
+    copy_of: Option<PartitionId>,
+    beginning: Beginning,
+}
+
+impl Debts {
+    /// Longer chains of copies of copies count as not settled.
+    const CHAIN_MAX: usize = 64;
+
+    fn read(transaction: &Transaction<'_>) -> Result<Self, JournalError> {
+        let mut statement = transaction
+            .prepare("SELECT id, checkpoint, copy_of, skipped_to, shared_to, shared_with FROM source_partition")?;
+        let rows = statement.query_map([], |row| {
+            let position = |column| Ok::<_, rusqlite::Error>(Position(row.get::<_, i64>(column)? as u64));
+            let partition = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(PartitionId));
+            let beginning = Beginning { skipped_to: position(3)?, shared_to: position(4)?, shared_with: partition(5)? };
+            Ok((PartitionId(row.get(0)?), Debt { checkpoint: position(1)?, copy_of: partition(2)?, beginning }))
+        })?;
+        Ok(Self(rows.collect::<rusqlite::Result<_>>()?))
+    }
+
+    /// `None` where that is not known.
+    fn skipped(&self, partition: PartitionId) -> Option<Position> {
+        self.0.get(&partition).map(|debt| debt.beginning.skipped_to)
+    }
+
+    fn owed(&self, partition: PartitionId) -> Position {
+        let Some(debt) = self.0.get(&partition).filter(|_| !self.is_settled(partition)) else { return Position(0) };
+        // A copy is settled to its checkpoint where its original is.
+        if debt.copy_of.is_some() { debt.checkpoint } else { debt.beginning.shared_to }
+    }
+
+    /// Whether what others read of a partition is settled there. A partition that is not there any more is no proof.
+    fn is_settled(&self, mut partition: PartitionId) -> bool {
+        for _ in 0..Self::CHAIN_MAX {
+            let Some(debt) = self.0.get(&partition) else { return false };
+            let Beginning { shared_to, shared_with, .. } = debt.beginning;
+            partition = match (debt.copy_of, shared_with) {
+                (Some(original), _) => original,
+                (None, _) if shared_to == Position(0) => return true,
+                (None, Some(other)) if self.0.get(&other).is_some_and(|other| other.checkpoint >= shared_to) => other,
+                (None, _) => return false,
+            };
+        }
+        false
     }
 }
 
@@ -157,7 +218,7 @@ fn held(transaction: &Transaction<'_>) -> Result<HashMap<PartitionId, Vec<Held>>
 #[cfg(test)]
 mod tests {
     use super::super::tests::{intent, new_file, open, set};
-    use super::super::{Checkpoint, Intent, Opened};
+    use super::super::{Checkpoint, Intent, KnownBy, NewPartition, Opened};
     use super::*;
 
     #[test]
@@ -202,6 +263,66 @@ mod tests {
         let view = JournalView::read_with(&path, &immutable(&path), OpenFlags::SQLITE_OPEN_URI).unwrap().unwrap();
         assert!(view.file("s", 1, 10).is_some());
         assert!(!beside(&path, "-wal").exists() && !beside(&path, "-shm").exists());
+    }
+
+    /// What of a file was skipped, and what of it another one owes.
+    fn beginning(folder: &Path, inode: u64) -> (u64, u64) {
+        let view = JournalView::read(folder).unwrap().unwrap();
+        let row = view.file("s", 1, inode).unwrap();
+        (row.skipped.0, row.owed.0)
+    }
+
+    #[test]
+    fn what_a_copy_shares_is_owed_until_its_original_has_settled_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = open(folder.path()).journal;
+        let stream = journal.stream("s", "one").unwrap().id;
+        let latest = NewPartition { checkpoint: Position(4), ..new_file("/a", 10) };
+        let original = journal.register(stream, &[latest]).unwrap()[0];
+        let copy = |place, inode| NewPartition { copy_of: Some(original), ..new_file(place, inode) };
+        let copies = journal.register(stream, &[copy("/a.1", 11), copy("/a.2", 12), copy("/a.3", 13)]).unwrap();
+        let settle = |position| {
+            let moved = Checkpoint { partition: original, position: Position(position), evidence: None };
+            journal.settle(stream, &[], &[moved]).unwrap();
+        };
+        let stands_alone = |n: usize, from| {
+            let known = KnownBy { partition: copies[n], evidence: None, read_to: None };
+            // A repetition changes nothing.
+            journal.stands_alone(&known, Position(from)).unwrap();
+            journal.stands_alone(&known, Position(from)).unwrap();
+        };
+        stands_alone(0, 9);
+        stands_alone(1, 0);
+        assert_eq!(beginning(folder.path(), 10), (4, 0));
+        assert_eq!(beginning(folder.path(), 11), (4, 9), "read, and not settled");
+        assert_eq!(beginning(folder.path(), 12), (0, 0), "no copy at all");
+        settle(8);
+        assert_eq!(beginning(folder.path(), 11), (4, 9));
+        journal.mark_gone(&[original], 1, true).unwrap();
+        assert_eq!(journal.forget_gone(stream, &[], 9, 0).unwrap(), [], "who owes something is remembered");
+        settle(9);
+        assert_eq!(beginning(folder.path(), 11), (4, 0));
+        stands_alone(2, 9);
+        assert_eq!(beginning(folder.path(), 13), (4, 0), "settled before");
+        assert_eq!(journal.forget_gone(stream, &[], 9, 0).unwrap(), [original]);
+        assert_eq!(beginning(folder.path(), 11), (4, 0), "what was settled stays settled");
+    }
+
+    #[test]
+    fn what_one_that_is_not_there_any_more_owes_is_never_settled() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = open(folder.path()).journal;
+        let stream = journal.stream("s", "one").unwrap().id;
+        let original = journal.register(stream, &[new_file("/a", 10)]).unwrap()[0];
+        let copy = NewPartition { copy_of: Some(original), ..new_file("/a.1", 11) };
+        let copies = journal.register(stream, &[copy]).unwrap();
+        let known = KnownBy { partition: copies[0], evidence: None, read_to: None };
+        journal.stands_alone(&known, Position(9)).unwrap();
+        drop(journal);
+        let connection = Connection::open(folder.path().join(DATABASE)).unwrap();
+        connection.execute("DELETE FROM source_partition WHERE inode = 10", []).unwrap();
+        drop(connection);
+        assert_eq!(beginning(folder.path(), 11), (0, 9));
     }
 
     #[test]

@@ -33,7 +33,10 @@ CREATE TABLE source_partition (
     read_to    INTEGER NOT NULL DEFAULT 0,
     read_hash  TEXT NOT NULL DEFAULT '',
     copy_of    INTEGER,
-    gone_since INTEGER
+    gone_since INTEGER,
+    skipped_to  INTEGER NOT NULL DEFAULT 0,
+    shared_to   INTEGER NOT NULL DEFAULT 0,
+    shared_with INTEGER
 ) STRICT;
 CREATE INDEX source_partition_of_stream ON source_partition (stream);
 
@@ -64,12 +67,17 @@ CREATE TABLE delivery_records (
 CREATE INDEX delivery_records_of_partition ON delivery_records (partition);
 ";
 
-/// From version 1: what was read of a partition at least, which copies wait for their original, which files are gone.
+/// From version 1: what was read of a partition at least, which copies wait for their original, which files are gone, and where
+/// they were begun. That was not stored: what lies before the checkpoint may have been skipped, so it counts as that.
 const FROM_1: &str = "
 ALTER TABLE source_partition ADD COLUMN read_to INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE source_partition ADD COLUMN read_hash TEXT NOT NULL DEFAULT '';
 ALTER TABLE source_partition ADD COLUMN copy_of INTEGER;
 ALTER TABLE source_partition ADD COLUMN gone_since INTEGER;
+ALTER TABLE source_partition ADD COLUMN skipped_to INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE source_partition ADD COLUMN shared_to INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE source_partition ADD COLUMN shared_with INTEGER;
+UPDATE source_partition SET skipped_to = checkpoint;
 ";
 
 /// 0 for a database in which there is nothing yet.

@@ -348,13 +348,16 @@ fn a_database_of_version_1_is_brought_up_to_date_with_its_rows() {
         journal.settle(stream, &[], &[checkpoint(files[0], 500)]).unwrap();
     }
     let connection = Connection::open(folder.path().join("hydrant.db")).unwrap();
-    for column in ["read_to", "read_hash", "copy_of", "gone_since"] {
+    for column in ["read_to", "read_hash", "copy_of", "gone_since", "skipped_to", "shared_to", "shared_with"] {
         connection.execute(&format!("ALTER TABLE source_partition DROP COLUMN {column}"), []).unwrap();
     }
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
+    let skipped = || JournalView::read(folder.path()).unwrap().unwrap().file("s", 1, 10).unwrap().skipped;
+    assert_eq!(skipped(), Position(500), "a view of version 1 does not know where the file was begun");
     let Opened { journal, start } = open(folder.path());
     assert_eq!(start, Start::Journal);
+    assert_eq!(skipped(), Position(500), "nor does anybody later");
     let row = journal.partitions(journal.stream("s", "one").unwrap().id).unwrap().remove(0);
     assert_eq!((row.place.as_str(), row.checkpoint, row.evidence.as_str()), ("/a", Position(500), "e"));
     assert_eq!((row.read_to, row.copy_of, row.gone_since), (None, None, None));

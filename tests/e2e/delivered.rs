@@ -51,7 +51,7 @@ fn a_file_is_delivered_when_all_of_it_is_and_its_half_line_is_unread() {
     let rows: Vec<Vec<&str>> = finished.stdout.lines().map(|line| line.split('\t').collect()).collect();
     let [header, row] = rows.as_slice() else { panic!("a header and a line: {finished}") };
     assert_eq!(header.len(), row.len());
-    assert_eq!(row[1..], ["s", "delivered", "8", "8", "2", "0", "0", "0", "0"]);
+    assert_eq!(row[1..], ["s", "delivered", "8", "8", "2", "0", "0", "0", "0", "0", "0"]);
     assert!(finished.stderr.is_empty(), "nothing to explain: {finished}");
 
     append(&log, "three\nha");
@@ -145,24 +145,49 @@ fn a_file_renamed_out_of_the_glob_is_known_and_its_own_inode_with_other_bytes_is
 }
 
 #[test]
-fn what_latest_skipped_counts_as_done_and_a_copy_in_the_backup_has_to_be_made_too() {
+fn what_latest_skipped_is_never_delivered() {
     let scratch = Scratch::new();
     let log = scratch.log("a.log", "old\n");
     let mut stream = stream("s", &scratch.logs().join("*.log"), directory(&scratch.out()));
     stream["source"]["file"]["initial_position"] = "latest".into();
+    let config = config(&scratch, [stream]);
+    Hydrant::drain(&scratch, &config);
+    append(&log, "new\n");
+    Hydrant::drain(&scratch, &config);
+    assert_eq!(told(&scratch, &log, 1), [json!(["s", "not_delivered", [4, 1], [0, 0], [0, 0]])]);
+    let finished = delivered(&scratch, &["--json"], &log).expect_code(1);
+    let line: Value = serde_json::from_str(&finished.stdout).expect("a JSON object");
+    assert_eq!(line["skipped"], json!({"bytes": 4, "records": 1}));
+    assert!(finished.stderr.contains("4 bytes were skipped at first sight"), "{finished}");
+
+    // So it is if the journal is lost and the checkpoint copy is all there is.
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(scratch.state().join(format!("hydrant.db{suffix}")));
+    }
+    Hydrant::drain(&scratch, &config);
+    assert_eq!(told(&scratch, &log, 1), [json!(["s", "not_delivered", [4, 1], [0, 0], [0, 0]])]);
+
+    // A file that came later is read from its beginning.
+    let later = scratch.log("b.log", "later\n");
+    Hydrant::drain(&scratch, &config);
+    delivered(&scratch, &["-q"], &later).expect_code(0);
+}
+
+#[test]
+fn a_copy_in_the_backup_has_to_be_made_too() {
+    let scratch = Scratch::new();
+    let log = scratch.log("a.log", "");
+    let mut stream = stream("s", &scratch.logs().join("*.log"), directory(&scratch.out()));
     let mut backup = blockable_directory(&scratch.backup());
     backup["mode"] = "all".into();
     backup["buffering"] = fast_buffering();
     stream["backup"] = backup;
     let config = config(&scratch, [stream]);
-    Hydrant::drain(&scratch, &config);
-    assert_eq!(told(&scratch, &log, 0), [json!(["s", "delivered", [4, 1], [0, 0], [0, 0]])]);
-
     let in_the_way = InTheWay::of(&scratch.backup());
     append(&log, "new\n");
     let hydrant = Hydrant::run(&scratch, &config);
     wait_until("the destination has it", || !keys(&scratch.out()).is_empty());
-    let copy_in_flight = [json!(["s", "not_delivered", [4, 1], [4, 1], [0, 0]])];
+    let copy_in_flight = [json!(["s", "not_delivered", [0, 0], [4, 1], [0, 0]])];
     wait_until("its copy is in flight", || told(&scratch, &log, 1) == copy_in_flight);
     drop(in_the_way);
     wait_until("its copy is made", || delivered(&scratch, &["-q"], &log).status.success());

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tracing::{debug, error, info};
 
 use crate::failpoint;
-use crate::journal::{NewPartition, PartitionRow, ReadTo};
+use crate::journal::{Beginning, NewPartition, PartitionRow, ReadTo};
 use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::{SourceError, SourceEvent};
 
@@ -261,6 +261,7 @@ pub fn row_of(open: &OpenFile) -> PartitionRow {
         read_to: file.read_so_far().map(|(position, hash)| ReadTo { position, hash }),
         copy_of: None,
         gone_since: None,
+        beginning: Beginning::default(), // The journal's own stays as it is.
     }
 }
 
