@@ -37,6 +37,14 @@ pub fn wait(default: std::time::Duration) -> std::time::Duration {
     default
 }
 
+/// How many deliveries the journal may hold, which the tests may lower: `HYDRANT_UNPASSED_MAX`.
+pub fn at_most(default: u64) -> u64 {
+    #[cfg(debug_assertions)]
+    return armed::at_most(default);
+    #[cfg(not(debug_assertions))]
+    default
+}
+
 #[cfg(debug_assertions)]
 mod armed {
     use std::sync::LazyLock;
@@ -76,6 +84,11 @@ mod armed {
     pub fn wait(default: Duration) -> Duration {
         static SHORT: LazyLock<Option<u64>> = LazyLock::new(|| std::env::var("HYDRANT_LINGER_MS").ok()?.parse().ok());
         SHORT.map_or(default, |millis| default.min(Duration::from_millis(millis)))
+    }
+
+    pub fn at_most(default: u64) -> u64 {
+        let lower = std::env::var("HYDRANT_UNPASSED_MAX").ok().and_then(|value| value.parse().ok());
+        lower.map_or(default, |lower: u64| default.min(lower))
     }
 
     fn die() {

@@ -108,6 +108,11 @@ impl Ledger {
         self.partitions.get(&partition).map(|progress| progress.read).unwrap_or_default()
     }
 
+    /// The holder that has been needed for the longest time: none that is newer can be the first to hold a checkpoint back.
+    pub fn oldest_holder(&self) -> Option<HolderId> {
+        self.holders.first_key_value().map(|(&holder, _)| holder)
+    }
+
     /// Whether everything that was read of `partition` is settled.
     pub fn is_settled(&self, partition: PartitionId) -> bool {
         self.partitions.get(&partition).is_none_or(|progress| progress.needed.is_empty())

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::error;
+use tracing::{error, info};
 
 use crate::account::Account;
 use crate::buffer::Buffer;
@@ -199,6 +199,7 @@ struct Stream {
     stored: HashMap<PartitionId, Position>,
     /// Deliveries in the journal after the last settlement.
     unpassed: u64,
+    unpassed_max: u64,
     /// With `drain`: the source has said that there is nothing more.
     has_read_all: bool,
     shipping_now: JoinSet<Result<Option<Shipped>, JournalError>>,
@@ -267,6 +268,7 @@ impl Stream {
             settled: Vec::new(),
             stored: HashMap::new(),
             unpassed: 0,
+            unpassed_max: failpoint::at_most(UNPASSED_MAX),
             has_read_all: false,
             shipping_now: JoinSet::new(),
             in_flight: InFlight::default(),
@@ -294,8 +296,11 @@ impl Stream {
         let mut tick = tokio::time::interval(TICK);
         loop {
             let may_go_on = self.shipping_now.len() < IN_FLIGHT_MAX;
-            let may_read = may_go_on && !is_source_done && self.unpassed < UNPASSED_MAX;
+            let may_read = may_go_on && !is_source_done && self.unpassed < self.unpassed_max;
             self.say_sealable(may_go_on);
+            if may_go_on {
+                self.free_checkpoints();
+            }
             if is_source_done && may_go_on && !self.open.is_empty() {
                 self.seal_all();
             }
@@ -375,6 +380,18 @@ impl Stream {
             self.route_copies(&source).await;
         }
         self.read(source.partition.id(), source.range(0, source.records()))
+    }
+
+    /// Settled deliveries pile up behind the oldest holder. If that is an open buffer, one failed record in it would stop
+    /// reading until its interval is over: it is sealed early. One that is on its way already is waited for.
+    fn free_checkpoints(&mut self) {
+        if self.unpassed < self.unpassed_max / 2 {
+            return;
+        }
+        let oldest = self.ledger.oldest_holder();
+        let Some((&name, _)) = self.open.iter().find(|(_, open)| Some(open.holder) == oldest) else { return };
+        info!(stream = %self.name, output = name, waiting = self.unpassed, "a buffer holds many deliveries back: sealed early");
+        self.seal(name);
     }
 
     /// Says what sealing would set free: nothing while no more deliveries may be under way.

@@ -220,3 +220,22 @@ fn a_record_that_became_several_is_delivered_once_in_each_output_whenever_the_pr
         assert_eq!(failed, expected, "killed at {failpoint}");
     }
 }
+
+#[cfg(debug_assertions)]
+#[test]
+fn one_failed_record_does_not_hold_reading_back_until_its_buffer_is_due() {
+    const RECORDS: usize = 100;
+    let scratch = Scratch::new();
+    let record = format!("{{\"a\":\"{}\"}}\n", "x".repeat(100_000));
+    scratch.log("a.log", format!("bad\n{}", record.repeat(RECORDS)));
+    let mut stream = processed(&scratch, json!([{ "json": {} }]));
+    stream["backup"] = json!({
+        "mode": "failed_only",
+        "buffering": { "size_mb": 5, "interval_seconds": 900 },
+        "directory": { "path": scratch.backup() },
+    });
+    let hydrant = Hydrant::run_with_env(&scratch, &config(&scratch, [stream]), &[("HYDRANT_UNPASSED_MAX", "20")]);
+    wait_until("all good records are there", || lines_under(&scratch, "ok/").len() == RECORDS);
+    assert_eq!(delivered_lines(&scratch.backup()).len(), 1);
+    hydrant.terminate().expect_code(0);
+}
