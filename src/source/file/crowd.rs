@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tracing::debug;
 
-use crate::journal::{NewPartition, PartitionRow};
+use crate::journal::{Beginning, NewPartition, PartitionRow};
 use crate::record::{PartitionId, SourcePartition};
 
 use super::content::has_room_for_another;
@@ -98,5 +98,6 @@ pub fn unopened(id: PartitionId, new: NewPartition) -> PartitionRow {
         read_to: None,
         copy_of: None,
         gone_since: None,
+        beginning: Beginning::default(), // The journal's own stays as it is.
     }
 }
