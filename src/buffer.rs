@@ -22,6 +22,7 @@ pub struct Buffer {
     /// When the oldest record was pushed, in the caller's milliseconds.
     oldest_ms: Option<u64>,
     set: RecordSet,
+    partial: RecordSet,
 }
 
 /// What a sealed buffer held.
@@ -31,11 +32,13 @@ pub struct Sealed {
     pub bytes: u64,
     pub records: u64,
     pub set: RecordSet,
+    /// Of which records this is only a part.
+    pub partial: RecordSet,
 }
 
 impl Buffer {
     pub fn new(hints: Hints) -> Self {
-        Self { hints, bytes: 0, records: 0, oldest_ms: None, set: RecordSet::default() }
+        Self { hints, bytes: 0, records: 0, oldest_ms: None, set: RecordSet::default(), partial: RecordSet::default() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -71,6 +74,11 @@ impl Buffer {
         self.set.cut(partition);
     }
 
+    /// Says that the records of `range`, pushed before, are only a part of what their source records became.
+    pub fn partial(&mut self, partition: PartitionId, range: PositionRange) {
+        self.partial.add(partition, range);
+    }
+
     /// Whether the size hint is reached.
     pub fn is_full(&self) -> bool {
         !self.is_empty() && self.bytes >= self.hints.size
@@ -88,7 +96,7 @@ impl Buffer {
         }
         let empty = Self::new(self.hints);
         let full = std::mem::replace(self, empty);
-        Some(Sealed { bytes: full.bytes, records: full.records, set: full.set })
+        Some(Sealed { bytes: full.bytes, records: full.records, set: full.set, partial: full.partial })
     }
 }
 

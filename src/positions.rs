@@ -42,6 +42,30 @@ impl RecordSet {
         }
     }
 
+    /// What of this set is not in `other`, and what is.
+    pub fn split(&self, other: &Self) -> (Self, Self) {
+        let (mut without, mut within) = (Self::default(), Self::default());
+        for (partition, ranges) in self.iter() {
+            for range in ranges {
+                let mut at = range.start;
+                let all = other.ranges(partition);
+                let first = all.partition_point(|other| other.end <= range.start);
+                for common in all[first..].iter().take_while(|other| other.start < range.end) {
+                    let (start, end) = (common.start.max(at), common.end.min(range.end));
+                    if at < start {
+                        without.add(partition, PositionRange { start: at, end: start });
+                    }
+                    within.add(partition, PositionRange { start, end });
+                    at = end;
+                }
+                if at < range.end {
+                    without.add(partition, PositionRange { start: at, end: range.end });
+                }
+            }
+        }
+        (without, within)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.by_partition.is_empty()
     }

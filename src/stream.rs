@@ -417,6 +417,7 @@ impl Stream {
             arrival_ms: open.arrival.as_millisecond(),
             records: sealed.records,
             set: sealed.set,
+            partial: sealed.partial,
         };
         let shipment = Shipment {
             holder: open.holder,

@@ -59,17 +59,20 @@ CREATE TABLE delivery_records (
     first_position INTEGER NOT NULL,
     end_position   INTEGER NOT NULL,
     ranges         BLOB,
+    partial        BLOB,
     PRIMARY KEY (delivery, partition)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX delivery_records_of_partition ON delivery_records (partition);
 ";
 
-/// From version 1: what was read of a partition at least, which copies wait for their original, which files are gone.
+/// From version 1: what was read of a partition at least, which copies wait for their original, which files are gone,
+/// of which records a delivery holds only a part.
 const FROM_1: &str = "
 ALTER TABLE source_partition ADD COLUMN read_to INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE source_partition ADD COLUMN read_hash TEXT NOT NULL DEFAULT '';
 ALTER TABLE source_partition ADD COLUMN copy_of INTEGER;
 ALTER TABLE source_partition ADD COLUMN gone_since INTEGER;
+ALTER TABLE delivery_records ADD COLUMN partial BLOB;
 ";
 
 /// 0 for a database in which there is nothing yet.
