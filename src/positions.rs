@@ -184,6 +184,29 @@ mod tests {
         }
 
         #[test]
+        fn a_set_splits_into_what_another_holds_and_the_rest(
+            one in proptest::collection::vec((0u64..5, 1u64..6), 0..12),
+            other in proptest::collection::vec((0u64..5, 1u64..6), 0..12),
+        ) {
+            let file = PartitionId(1);
+            let set = |steps: Vec<(u64, u64)>| {
+                let (mut set, mut at) = (RecordSet::default(), 0);
+                for (gap, length) in steps {
+                    set.add(file, PositionRange::new(at + gap, at + gap + length));
+                    at += gap + length;
+                }
+                set
+            };
+            let (one, other) = (set(one), set(other));
+            let holds = |set: &RecordSet, p| set.ranges(file).iter().any(|r| r.start.0 <= p && p < r.end.0);
+            let (without, within) = one.split(&other);
+            for p in 0..130 {
+                prop_assert_eq!(holds(&within, p), holds(&one, p) && holds(&other, p), "at {}", p);
+                prop_assert_eq!(holds(&without, p), holds(&one, p) && !holds(&other, p), "at {}", p);
+            }
+        }
+
+        #[test]
         fn any_bytes_decode_or_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let _ = decode_ranges(&bytes);
         }

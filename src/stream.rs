@@ -427,7 +427,7 @@ impl Stream {
             content_encoding: Codec::new(output.format().compression).content_encoding(),
             lane: open.lane,
             records: sealed.records,
-            plan: Plan::New { intent, partitions },
+            plan: Plan::New { intent: Box::new(intent), partitions },
         };
         self.ship(shipment);
     }
