@@ -6,6 +6,9 @@
 use crate::positions::RecordSet;
 use crate::record::{PartitionId, PositionRange};
 
+/// Ranges of one buffer: they are kept until the checkpoint has passed them and count in no budget, so they are bounded.
+const RANGES_MAX: usize = 65_536;
+
 /// Size in bytes and age in milliseconds at which a buffer is sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hints {
@@ -22,6 +25,8 @@ pub struct Buffer {
     /// When the oldest record was pushed, in the caller's milliseconds.
     oldest_ms: Option<u64>,
     set: RecordSet,
+    partial: RecordSet,
+    ranges: usize,
 }
 
 /// What a sealed buffer held.
@@ -31,11 +36,21 @@ pub struct Sealed {
     pub bytes: u64,
     pub records: u64,
     pub set: RecordSet,
+    /// Of which records this is only a part.
+    pub partial: RecordSet,
 }
 
 impl Buffer {
     pub fn new(hints: Hints) -> Self {
-        Self { hints, bytes: 0, records: 0, oldest_ms: None, set: RecordSet::default() }
+        Self {
+            hints,
+            bytes: 0,
+            records: 0,
+            oldest_ms: None,
+            set: RecordSet::default(),
+            partial: RecordSet::default(),
+            ranges: 0,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -63,7 +78,9 @@ impl Buffer {
         self.oldest_ms.get_or_insert(now_ms);
         self.bytes += bytes;
         self.records += records;
+        let before = self.set.ranges(partition).len();
         self.set.add(partition, range);
+        self.ranges += self.set.ranges(partition).len() - before;
     }
 
     /// Says that nothing in the source shows where the last record of `partition` ends: the set keeps the place.
@@ -71,9 +88,14 @@ impl Buffer {
         self.set.cut(partition);
     }
 
-    /// Whether the size hint is reached.
+    /// Says that the records of `range`, pushed before, are only a part of what their source records became.
+    pub fn partial(&mut self, partition: PartitionId, range: PositionRange) {
+        self.partial.add(partition, range);
+    }
+
+    /// Whether the size hint is reached, or there are too many gaps between the records.
     pub fn is_full(&self) -> bool {
-        !self.is_empty() && self.bytes >= self.hints.size
+        !self.is_empty() && (self.bytes >= self.hints.size || self.ranges >= RANGES_MAX)
     }
 
     /// When the buffer has to be sealed for its age, in the caller's milliseconds.
@@ -88,7 +110,7 @@ impl Buffer {
         }
         let empty = Self::new(self.hints);
         let full = std::mem::replace(self, empty);
-        Some(Sealed { bytes: full.bytes, records: full.records, set: full.set })
+        Some(Sealed { bytes: full.bytes, records: full.records, set: full.set, partial: full.partial })
     }
 }
 
@@ -107,6 +129,16 @@ mod tests {
         fn bytes(&self) -> u64 {
             self.held.iter().map(|(_, size)| size).sum()
         }
+    }
+
+    #[test]
+    fn a_buffer_is_full_when_its_records_lie_in_very_many_ranges() {
+        let mut buffer = Buffer::new(Hints { size: u64::MAX, interval_ms: 1000 });
+        for n in 0..RANGES_MAX as u64 {
+            assert!(!buffer.is_full());
+            buffer.push(0, PartitionId(1), PositionRange::new(n * 2, n * 2 + 1), 1, 1);
+        }
+        assert!(buffer.is_full() && buffer.seal().is_some() && !buffer.is_full());
     }
 
     proptest! {

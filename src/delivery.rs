@@ -36,7 +36,7 @@ pub struct Shipment {
 /// Whether the delivery is in the journal already.
 pub enum Plan {
     New {
-        intent: Intent,
+        intent: Box<Intent>,
         /// The partitions of its records, and whether nothing of them is settled yet: what they are known by is journalled
         /// with the intent, so that they are known again with everything that leaves.
         partitions: Vec<(Arc<dyn SourcePartition>, bool)>,

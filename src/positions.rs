@@ -42,6 +42,30 @@ impl RecordSet {
         }
     }
 
+    /// What of this set is not in `other`, and what is.
+    pub fn split(&self, other: &Self) -> (Self, Self) {
+        let (mut without, mut within) = (Self::default(), Self::default());
+        for (partition, ranges) in self.iter() {
+            for range in ranges {
+                let mut at = range.start;
+                let all = other.ranges(partition);
+                let first = all.partition_point(|other| other.end <= range.start);
+                for common in all[first..].iter().take_while(|other| other.start < range.end) {
+                    let (start, end) = (common.start.max(at), common.end.min(range.end));
+                    if at < start {
+                        without.add(partition, PositionRange { start: at, end: start });
+                    }
+                    within.add(partition, PositionRange { start, end });
+                    at = end;
+                }
+                if at < range.end {
+                    without.add(partition, PositionRange { start: at, end: range.end });
+                }
+            }
+        }
+        (without, within)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.by_partition.is_empty()
     }
@@ -157,6 +181,29 @@ mod tests {
                 range
             }).collect();
             prop_assert_eq!(decode_ranges(&encode_ranges(&ranges)), Some(ranges));
+        }
+
+        #[test]
+        fn a_set_splits_into_what_another_holds_and_the_rest(
+            one in proptest::collection::vec((0u64..5, 1u64..6), 0..12),
+            other in proptest::collection::vec((0u64..5, 1u64..6), 0..12),
+        ) {
+            let file = PartitionId(1);
+            let set = |steps: Vec<(u64, u64)>| {
+                let (mut set, mut at) = (RecordSet::default(), 0);
+                for (gap, length) in steps {
+                    set.add(file, PositionRange::new(at + gap, at + gap + length));
+                    at += gap + length;
+                }
+                set
+            };
+            let (one, other) = (set(one), set(other));
+            let holds = |set: &RecordSet, p| set.ranges(file).iter().any(|r| r.start.0 <= p && p < r.end.0);
+            let (without, within) = one.split(&other);
+            for p in 0..130 {
+                prop_assert_eq!(holds(&within, p), holds(&one, p) && holds(&other, p), "at {}", p);
+                prop_assert_eq!(holds(&without, p), holds(&one, p) && !holds(&other, p), "at {}", p);
+            }
         }
 
         #[test]

@@ -37,16 +37,27 @@ pub enum Part {
     Delivered,
     Failed,
     Copied,
+    /// Of a record that became several, those that passed; the others went elsewhere.
+    PartlyDelivered,
+    PartlyFailed,
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Delivered, Self::Failed, Self::Copied];
+    const ALL: [Self; 5] = [Self::Delivered, Self::Failed, Self::Copied, Self::PartlyDelivered, Self::PartlyFailed];
 
     fn of(intent: &Intent) -> Self {
         match intent.kind {
             Kind::Copy => Self::Copied,
             Kind::Fate if intent.output == DESTINATION => Self::Delivered,
             Kind::Fate => Self::Failed,
+        }
+    }
+
+    fn partly(self) -> Self {
+        match self {
+            Self::Delivered | Self::PartlyDelivered => Self::PartlyDelivered,
+            Self::Failed | Self::PartlyFailed => Self::PartlyFailed,
+            Self::Copied => Self::Copied,
         }
     }
 }
@@ -278,7 +289,10 @@ impl AttemptObserver for AskingObserver<'_> {
 
 impl Recovered {
     fn note(&mut self, row: &DeliveryRow, owner: Owner) {
-        self.owners.add(Part::of(&row.intent), &row.intent.set, owner);
+        let part = Part::of(&row.intent);
+        let (whole, partial) = row.intent.set.split(&row.intent.partial);
+        self.owners.add(part, &whole, owner);
+        self.owners.add(part.partly(), &partial, owner);
         for (partition, ranges) in row.intent.set.iter() {
             let ends = |range: &PositionRange| [range.start, range.end];
             self.cuts.entry(partition).or_default().extend(ranges.iter().flat_map(ends));

@@ -418,6 +418,7 @@ impl Stream {
             arrival_ms: open.arrival.as_millisecond(),
             records: sealed.records,
             set: sealed.set,
+            partial: sealed.partial,
         };
         let shipment = Shipment {
             holder: open.holder,
@@ -427,7 +428,7 @@ impl Stream {
             content_encoding: Codec::new(output.format().compression).content_encoding(),
             lane: open.lane,
             records: sealed.records,
-            plan: Plan::New { intent, partitions },
+            plan: Plan::New { intent: Box::new(intent), partitions },
         };
         self.ship(shipment);
     }

@@ -26,6 +26,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let (hints, to) = (&stream.buffering, stream.destination.place());
         let size = hints.size as f64 / f64::from(1 << 20);
         println!("{}: {} -> {to}", stream.name, file.paths.join(", "));
+        if !stream.processing.is_empty() {
+            let steps: Vec<_> = stream.processing.iter().map(|step| step.processor.name()).collect();
+            println!("  processed by {}", steps.join(" → "));
+        }
         println!("  buffered up to {size} MB or {:?}, {}", hints.interval, stream.compression);
         println!("  prefix {}", stream.destination.layout().prefix.text());
         let errors = &stream.error_output.destination;

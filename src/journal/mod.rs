@@ -126,6 +126,8 @@ pub struct Intent {
     pub arrival_ms: i64,
     pub records: u64,
     pub set: RecordSet,
+    /// The records of `set` of which this is only a part: processing made several of them, and some went elsewhere.
+    pub partial: RecordSet,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -206,9 +208,9 @@ impl Journal {
     /// All deliveries of a stream that are not forgotten yet, in the order in which they were journalled.
     pub fn deliveries(&self, stream: i64) -> Result<Vec<DeliveryRow>> {
         let connection = self.connection();
-        let mut sets = std::collections::HashMap::<i64, RecordSet>::new();
+        let mut sets = std::collections::HashMap::<i64, (RecordSet, RecordSet)>::new();
         let mut statement = connection.prepare_cached(
-            "SELECT delivery, partition, first_position, end_position, ranges FROM delivery_records
+            "SELECT delivery, partition, first_position, end_position, ranges, partial FROM delivery_records
              WHERE delivery IN (SELECT id FROM delivery WHERE stream = ?1)",
         )?;
         let mut rows = statement.query([stream])?;
@@ -220,8 +222,12 @@ impl Journal {
                 None => (first < end).then(|| vec![PositionRange::new(first, end)]),
             };
             let unreadable = || JournalError::Content { what: format!("the records of delivery {delivery}") };
-            let set = sets.entry(delivery).or_default();
+            let partly = row.get::<_, Option<Vec<u8>>>(5)?.map_or(Some(Vec::new()), |bytes| decode_ranges(&bytes));
+            let (set, partial) = sets.entry(delivery).or_default();
             set.add_kept(partition, ranges.ok_or_else(unreadable)?);
+            for range in partly.ok_or_else(unreadable)? {
+                partial.add(partition, range);
+            }
         }
         let mut statement = connection.prepare_cached(
             "SELECT id, settled, uuid, kind, output, destination, format, key, version, arrival_ms, records
@@ -229,6 +235,7 @@ impl Journal {
         )?;
         let rows = statement.query_map([stream], |row| {
             let id = row.get::<_, i64>(0)?;
+            let (set, partial) = sets.remove(&id).unwrap_or_default();
             Ok(DeliveryRow {
                 id: DeliveryRowId(id),
                 settled: row.get(1)?,
@@ -242,7 +249,8 @@ impl Journal {
                     version: row.get(8)?,
                     arrival_ms: row.get(9)?,
                     records: row.get(10)?,
-                    set: sets.remove(&id).unwrap_or_default(),
+                    set,
+                    partial,
                 },
             })
         })?;
@@ -285,7 +293,7 @@ impl Journal {
                     intent.records
                 ])?;
             let id = transaction.last_insert_rowid();
-            insert_records(transaction, id, &intent.set)?;
+            insert_records(transaction, id, &intent.set, &intent.partial)?;
             Ok(DeliveryRowId(id))
         })?;
         if !known.is_empty() {
@@ -297,8 +305,9 @@ impl Journal {
     /// Some records of a pending delivery can never be read again: it goes on with those of `set`.
     pub fn shrink(&self, delivery: DeliveryRowId, set: &RecordSet) -> Result<()> {
         self.change(|transaction| {
+            let partial = partial(transaction, delivery)?.split(set).1;
             transaction.execute("DELETE FROM delivery_records WHERE delivery = ?1", [delivery.0])?;
-            insert_records(transaction, delivery.0, set)
+            insert_records(transaction, delivery.0, set, &partial)
         })
     }
 
@@ -358,15 +367,32 @@ const FORGET_PASSED: &str = "
         SELECT 1 FROM delivery_records AS held JOIN source_partition AS source ON source.id = held.partition
         WHERE held.delivery = delivery.id AND held.end_position > source.checkpoint)";
 
-fn insert_records(transaction: &Transaction<'_>, delivery: i64, set: &RecordSet) -> Result<()> {
+/// The records of which a journalled delivery holds only a part.
+fn partial(transaction: &Transaction<'_>, delivery: DeliveryRowId) -> Result<RecordSet> {
+    let query = "SELECT partition, partial FROM delivery_records WHERE delivery = ?1 AND partial IS NOT NULL";
+    let mut statement = transaction.prepare_cached(query)?;
+    let mut rows = statement.query([delivery.0])?;
+    let mut partial = RecordSet::default();
+    while let Some(row) = rows.next()? {
+        let unreadable = || JournalError::Content { what: format!("the records of delivery {}", delivery.0) };
+        for range in decode_ranges(&row.get::<_, Vec<u8>>(1)?).ok_or_else(unreadable)? {
+            partial.add(PartitionId(row.get(0)?), range);
+        }
+    }
+    Ok(partial)
+}
+
+fn insert_records(transaction: &Transaction<'_>, delivery: i64, set: &RecordSet, partial: &RecordSet) -> Result<()> {
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO delivery_records (delivery, partition, first_position, end_position, ranges)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO delivery_records (delivery, partition, first_position, end_position, ranges, partial)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     for (partition, ranges) in set.iter() {
         let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { continue };
         let several = (ranges.len() > 1).then(|| encode_ranges(ranges));
-        statement.execute(params![delivery, partition.0, first.start.0 as i64, last.end.0 as i64, several])?;
+        let partly = Some(partial.ranges(partition)).filter(|ranges| !ranges.is_empty()).map(encode_ranges);
+        let (first, end) = (first.start.0 as i64, last.end.0 as i64);
+        statement.execute(params![delivery, partition.0, first, end, several, partly])?;
     }
     Ok(())
 }

@@ -62,13 +62,15 @@ CREATE TABLE delivery_records (
     first_position INTEGER NOT NULL,
     end_position   INTEGER NOT NULL,
     ranges         BLOB,
+    partial        BLOB,
     PRIMARY KEY (delivery, partition)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX delivery_records_of_partition ON delivery_records (partition);
 ";
 
 /// From version 1: what was read of a partition at least, which copies wait for their original, which files are gone, and where
-/// they were begun. That was not stored: what lies before the checkpoint may have been skipped, so it counts as that.
+/// they were begun (that was not stored: what lies before the checkpoint may have been skipped, so it counts as that); of which
+/// records a delivery holds only a part.
 const FROM_1: &str = "
 ALTER TABLE source_partition ADD COLUMN read_to INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE source_partition ADD COLUMN read_hash TEXT NOT NULL DEFAULT '';
@@ -78,6 +80,7 @@ ALTER TABLE source_partition ADD COLUMN skipped_to INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE source_partition ADD COLUMN shared_to INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE source_partition ADD COLUMN shared_with INTEGER;
 UPDATE source_partition SET skipped_to = checkpoint;
+ALTER TABLE delivery_records ADD COLUMN partial BLOB;
 ";
 
 /// 0 for a database in which there is nothing yet.

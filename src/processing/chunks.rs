@@ -18,6 +18,9 @@ use super::{
 /// Once so much has been made of a chunk, the rest of it waits for its own turn.
 const MADE_MAX: usize = 8 << 20;
 
+/// A source record of which more parts than that have failed fails as a whole.
+const FAILED_PARTS_MAX: usize = 1_000;
+
 /// The processors of one stream, and what stands between the records that they make.
 pub struct Processing {
     /// For files of each encoding; the first where a file does not say which.
@@ -33,6 +36,8 @@ struct Made {
     ends: Vec<u32>,
     records: Vec<u32>,
     failed: Vec<FailedRecord>,
+    /// Bytes of all lines in `failed`.
+    failed_bytes: usize,
 }
 
 impl Processing {
@@ -72,7 +77,7 @@ impl Processing {
             chunk.partition.header().map(|header| encoding.decode_without_bom_handling(&header).0.into_owned());
         let mut failures = Vec::new();
         let mut done = 0;
-        while done < chunk.records() && made.data.len() < MADE_MAX {
+        while done < chunk.records() && made.data.len() + made.failed_bytes < MADE_MAX {
             let origin = Origin {
                 name: &name,
                 position: chunk.position(done).0,
@@ -81,9 +86,13 @@ impl Processing {
             };
             records.clear();
             pipeline.run(chunk.record(done), &origin, &mut scratch, &mut records, &mut failures);
+            if failures.len() > FAILED_PARTS_MAX {
+                fail_as_a_whole(chunk.record(done), &mut records, &mut failures);
+            }
             self.take(&mut made, &records);
             if !failures.is_empty() {
                 let failed = failed_record(&chunk, done, records.is_empty(), &mut failures);
+                made.failed_bytes += failed.lines.len();
                 made.failed.push(failed);
             }
             done += 1;
@@ -111,8 +120,7 @@ impl Processing {
     fn processed(&self, source: Chunk, made: Made, budget: &StreamBudget) -> Processed {
         let mut data = made.data;
         data.shrink_to_fit();
-        let lines: usize = made.failed.iter().map(|failed| failed.lines.len()).sum();
-        let kept = (data.len() + lines + 8 * made.ends.len()) as u64;
+        let kept = (data.len() + made.failed_bytes + 8 * made.ends.len()) as u64;
         // Half of what was granted for the chunk is for what is made of it; what that does not cover is taken all the same.
         let granted = source.permit.split(kept.min(source.permit.bytes() / 2));
         granted.absorb(budget.overdraw(kept - granted.bytes()));
@@ -128,6 +136,14 @@ impl Processing {
         };
         Processed { source, chunk, failed: made.failed }
     }
+}
+
+/// One failure in place of very many, so that what a single record can cost is bounded.
+fn fail_as_a_whole(record: &[u8], records: &mut Records, failures: &mut Vec<(Vec<u8>, Failure)>) {
+    let (parts, first) = (failures.len(), failures.first().map_or("", |(_, failure)| failure.message.as_str()));
+    let failure = Failure::new(format!("{parts} parts of the record failed, so all of it does; the first: {first}"));
+    records.clear();
+    *failures = vec![(record.to_vec(), failure)];
 }
 
 /// The lines for what of one record has failed. `is_whole`: nothing of it goes on.

@@ -24,6 +24,63 @@ use super::{OpenBuffer, Stream, StreamError};
 struct Held {
     delivered: Option<Owner>,
     failed: Option<Owner>,
+    /// Deliveries that hold only a part of each record: alone, they speak for their own output.
+    partly_delivered: Option<Owner>,
+    partly_failed: Option<Owner>,
+}
+
+/// What the journal says about what goes to one output.
+enum Claim {
+    Nobody,
+    Settled,
+    Pending(DeliveryRowId),
+    /// Passes now, and failed as a whole under an earlier configuration.
+    PendingFailure(DeliveryRowId),
+}
+
+impl From<Option<Owner>> for Claim {
+    fn from(owner: Option<Owner>) -> Self {
+        match owner {
+            None => Self::Nobody,
+            Some(Owner::Settled) => Self::Settled,
+            Some(Owner::Pending(row)) => Self::Pending(row),
+        }
+    }
+}
+
+impl Held {
+    /// For what passes. A part excuses what passes beside a failure; of a record that passes as a whole now, its one part
+    /// says nothing about the others, and only both parts together are all of it.
+    fn passing(self, is_split: bool) -> Claim {
+        match (self.delivered, self.failed) {
+            (Some(owner), _) => return Some(owner).into(),
+            (None, Some(Owner::Settled)) => return Claim::Settled,
+            (None, Some(Owner::Pending(row))) => return Claim::PendingFailure(row),
+            (None, None) => {}
+        }
+        match (self.partly_delivered, self.partly_failed) {
+            (own, _) if is_split => own.into(),
+            (Some(Owner::Pending(row)), _) => Claim::Pending(row),
+            (Some(Owner::Settled), Some(Owner::Settled)) => Claim::Settled,
+            (Some(Owner::Settled) | None, _) => Claim::Nobody,
+        }
+    }
+
+    /// The same for what fails.
+    fn failing(self, is_split: bool) -> Claim {
+        match (self.failed, self.delivered) {
+            (Some(owner), _) => return Some(owner).into(),
+            (None, Some(Owner::Settled)) => return Claim::Settled,
+            (None, Some(Owner::Pending(row))) if !is_split => return Claim::Pending(row),
+            (None, Some(Owner::Pending(_)) | None) => {}
+        }
+        match (self.partly_failed, self.partly_delivered) {
+            (own, _) if is_split => own.into(),
+            (Some(Owner::Pending(row)), _) => Claim::Pending(row),
+            (Some(Owner::Settled), Some(Owner::Settled)) => Claim::Settled,
+            (Some(Owner::Settled) | None, _) => Claim::Nobody,
+        }
+    }
 }
 
 /// Lines for the error output, made of one source record.
@@ -34,6 +91,8 @@ struct Failed {
     records: u64,
     /// Nothing in the source may say that the record ends there.
     is_cut: bool,
+    /// Something of the record has passed.
+    is_partial: bool,
     arrival: Timestamp,
     permit: Arc<Permit>,
 }
@@ -61,7 +120,7 @@ impl Stream {
             let next_failed = failed.peek().map_or(usize::MAX, |failed| failed.index);
             let to = run_end.min(next_failed);
             if to > from {
-                self.route_run(held, chunk, from, to).await;
+                self.route_run(held, false, chunk, from, to).await;
                 from = to;
             } else if let Some(failed) = failed.next() {
                 self.route_failed(held, chunk, failed).await;
@@ -78,7 +137,7 @@ impl Stream {
             let (owner, until) = self.owners.at(Part::Copied, chunk.partition.id(), chunk.position(from));
             let to = from + chunk.records_until(from, until);
             match (owner, self.outputs.backup.clone()) {
-                (None, Some(backup)) => self.buffer(&backup, chunk, from, to).await,
+                (None, Some(backup)) => self.buffer(&backup, false, chunk, from, to).await,
                 (Some(Owner::Pending(row)), _) => self.reform(row, records(chunk, from, to)).await,
                 (None, None) | (Some(Owner::Settled), _) => self.copy.skipped += (to - from) as u64,
             }
@@ -103,7 +162,8 @@ impl Stream {
         let (arrival, permit) = (record.arrival, record.permit.clone());
         let line = self.pool.spawn(move || envelope::record_too_large(&record, Timestamp::now()));
         let lines = crate::pool::join(line).await;
-        self.fail(owner, Failed { partition, range, lines, records: 1, is_cut: true, arrival, permit }).await;
+        let failed = Failed { partition, range, lines, records: 1, is_cut: true, is_partial: false, arrival, permit };
+        self.fail(owner.into(), failed).await;
     }
 
     /// What was read, and what processing has added and taken away.
@@ -120,20 +180,33 @@ impl Stream {
     }
 
     fn held(&self, partition: PartitionId, position: Position) -> (Held, Position) {
-        let (delivered, until) = self.owners.at(Part::Delivered, partition, position);
-        let (failed, failed_until) = self.owners.at(Part::Failed, partition, position);
-        (Held { delivered, failed }, until.min(failed_until))
+        let mut until = Position(u64::MAX);
+        let mut owner = |part| {
+            let (owner, part_until) = self.owners.at(part, partition, position);
+            until = until.min(part_until);
+            owner
+        };
+        let held = Held {
+            delivered: owner(Part::Delivered),
+            failed: owner(Part::Failed),
+            partly_delivered: owner(Part::PartlyDelivered),
+            partly_failed: owner(Part::PartlyFailed),
+        };
+        (held, until)
     }
 
-    /// Records that processing has let through.
-    async fn route_run(&mut self, held: Held, chunk: &Chunk, from: usize, to: usize) {
-        match (held.delivered, held.failed) {
-            (Some(Owner::Settled), _) | (None, Some(Owner::Settled)) => self.fate.skipped += chunk.made(from, to),
-            (Some(Owner::Pending(row)), _) => self.reform(row, records(chunk, from, to)).await,
-            (None, Some(Owner::Pending(row))) => self.reform_as_failed(row, chunk, from, to).await,
-            (None, None) => {
+    /// Records that processing has let through; `is_split` says that some of what was made of them has failed.
+    async fn route_run(&mut self, held: Held, is_split: bool, chunk: &Chunk, from: usize, to: usize) {
+        if !is_split {
+            self.leave_out(held.partly_failed);
+        }
+        match held.passing(is_split) {
+            Claim::Settled => self.fate.skipped += chunk.made(from, to),
+            Claim::Pending(row) => self.reform(row, records(chunk, from, to)).await,
+            Claim::PendingFailure(row) => self.reform_as_failed(row, chunk, from, to).await,
+            Claim::Nobody => {
                 let destination = self.outputs.destination.clone();
-                self.buffer(&destination, chunk, from, to).await;
+                self.buffer(&destination, is_split, chunk, from, to).await;
             }
         }
     }
@@ -141,9 +214,11 @@ impl Stream {
     /// A record that processing has refused, or of several that it became some.
     async fn route_failed(&mut self, held: Held, chunk: &Chunk, failed: &FailedRecord) {
         let (index, after) = (failed.index, failed.index + 1);
-        let is_whole = chunk.made(index, after) == 0;
-        if !is_whole {
-            self.route_run(Held { failed: None, ..held }, chunk, index, after).await;
+        let is_split = chunk.made(index, after) > 0;
+        if is_split {
+            self.route_run(held, is_split, chunk, index, after).await;
+        } else {
+            self.leave_out(held.partly_delivered);
         }
         let failed = Failed {
             partition: chunk.partition.id(),
@@ -151,23 +226,32 @@ impl Stream {
             lines: failed.lines.clone(),
             records: failed.records,
             is_cut: chunk.is_cut(after),
+            is_partial: is_split,
             arrival: chunk.arrival,
             permit: chunk.permit.clone(),
         };
-        // A record that went to the destination as a whole in an earlier life has had its fate.
-        let owner = held.failed.or(held.delivered.filter(|_| is_whole));
-        self.fail(owner, failed).await;
+        self.fail(held.failing(is_split), failed).await;
+    }
+
+    /// The pending delivery may go without a record: the configuration has changed, and what was a part of the record
+    /// there is now in another output.
+    fn leave_out(&mut self, owner: Option<Owner>) {
+        if let Some(Owner::Pending(row)) = owner
+            && let Some(reforming) = self.reforming.get_mut(&row)
+        {
+            reforming.is_shrunk = true;
+        }
     }
 
     /// Puts lines for the error output to their owner, or into its buffer when they are new.
-    async fn fail(&mut self, owner: Option<Owner>, failed: Failed) {
-        let Failed { partition, range, lines, records, is_cut, arrival, permit } = failed;
+    async fn fail(&mut self, claim: Claim, failed: Failed) {
+        let Failed { partition, range, lines, records, is_cut, is_partial, arrival, permit } = failed;
         let bytes = lines.len() as u64;
         let piece = Piece::Ready { bytes: lines, records, permit };
-        match owner {
-            Some(Owner::Settled) => self.fate.skipped += records,
-            Some(Owner::Pending(row)) => self.reform(row, piece).await,
-            None => {
+        match claim {
+            Claim::Settled => self.fate.skipped += records,
+            Claim::Pending(row) | Claim::PendingFailure(row) => self.reform(row, piece).await,
+            Claim::Nobody => {
                 let output = self.outputs.processing_failed.clone();
                 let now_ms = self.now_ms();
                 if self.open.get(output.name).is_some_and(|open| open.buffer.room(0, &[bytes as u32]) == 0) {
@@ -177,6 +261,9 @@ impl Stream {
                 open.buffer.push(now_ms, partition, range, records, bytes);
                 if is_cut {
                     open.buffer.cut(partition);
+                }
+                if is_partial {
+                    open.buffer.partial(partition, range);
                 }
                 open.lane.push(piece).await;
                 let (holder, is_full) = (open.holder, open.buffer.is_full());
@@ -208,7 +295,7 @@ impl Stream {
     }
 
     /// Puts new records into the open buffer of their output, sealing it whenever it is full.
-    async fn buffer(&mut self, output: &Arc<Output>, chunk: &Chunk, mut from: usize, to: usize) {
+    async fn buffer(&mut self, output: &Arc<Output>, is_partial: bool, chunk: &Chunk, mut from: usize, to: usize) {
         while from < to {
             if chunk.made(from, from + 1) == 0 {
                 from += 1; // Processing has dropped it: nobody needs its position.
@@ -224,6 +311,9 @@ impl Stream {
                 trace!(path = chunk.partition.name(), end = %range.end.0, "records entered a buffer");
                 if chunk.is_cut(until) {
                     open.buffer.cut(chunk.partition.id());
+                }
+                if is_partial {
+                    open.buffer.partial(chunk.partition.id(), range);
                 }
                 let holder = open.holder;
                 open.lane.push(records(chunk, from, until)).await;

@@ -68,6 +68,14 @@ fn check_says_that_a_configuration_is_good() {
 }
 
 #[test]
+fn check_shows_the_processors_in_their_order() {
+    let scratch = Scratch::new();
+    let processing = "    processing: [{ json: {} }, { add_metadata: { fields: { at: offset } } }]\n";
+    let finished = Hydrant::check(&scratch, &format!("{}\n{processing}", GOOD.trim_end())).expect_code(0);
+    assert!(finished.stdout.contains("json → add_metadata"), "{finished}");
+}
+
+#[test]
 fn check_names_every_mistake_with_its_place_and_the_nearest_key() {
     let scratch = Scratch::new();
     let bad = GOOD.replace("compression: gzip", "compresion: gzip").replace("size_mb: 64", "size_mb: 640");

@@ -221,6 +221,28 @@ fn a_record_that_became_several_is_delivered_once_in_each_output_whenever_the_pr
     }
 }
 
+#[test]
+fn what_passes_of_a_record_is_not_lost_when_its_failed_part_was_settled_and_the_configuration_changes() {
+    let scratch = Scratch::new();
+    let event = |id: &str, message: &str| json!({ "id": id, "timestamp": 1, "message": message });
+    let events = [event("0", "{\"a\":1}"), event("1", "not json")];
+    let batch = json!({ "messageType": "DATA_MESSAGE", "owner": "1", "logGroup": "g", "logStream": "s",
+                        "subscriptionFilters": ["f"], "logEvents": events });
+    scratch.log("a.log", format!("{batch}\n"));
+    let split = json!({ "cloudwatch_logs": { "extract_message": true } });
+    let mut stream = processed(&scratch, json!([split.clone(), { "json": {} }]));
+    stream["buffering"] = json!({ "size_mb": 5, "interval_seconds": 600 });
+    stream["backup"] =
+        json!({ "mode": "failed_only", "buffering": fast_buffering(), "directory": { "path": scratch.backup() } });
+    let hydrant = Hydrant::run(&scratch, &config(&scratch, [stream.clone()]));
+    wait_until("the failed part is settled", || delivered_lines(&scratch.backup()).len() == 1 && hydrant.is_idle());
+    assert!(hydrant.kill_9().killed());
+    stream["processing"] = json!([split]);
+    Hydrant::drain(&scratch, &config(&scratch, [stream]));
+    assert_eq!(lines_under(&scratch, "ok/"), ["not json", r#"{"a":1}"#]);
+    assert_eq!(delivered_lines(&scratch.backup()).len(), 1);
+}
+
 #[cfg(debug_assertions)]
 #[test]
 fn one_failed_record_does_not_hold_reading_back_until_its_buffer_is_due() {
