@@ -56,11 +56,11 @@ impl Outputs {
     /// Opens the destinations and sweeps what a crash left in their staging folders.
     pub async fn open(config: &DeliveryStreamConfig, room: Room<'_>) -> Result<Self, AttemptError> {
         let mut places = Places { room, opened: Vec::new() };
-        let delimiter = config.output_delimiter.as_slice();
         let SourceConfig::File(file) = &config.source;
-        // What ends a record in the source must be those very bytes: in UTF-16 they are others.
-        let is_same_delimiter = file.delimiter_in(file.encoding) == delimiter;
+        // Copies are what was read, in the files' encoding; everything else is UTF-8.
+        let of_copies = file.in_encoding(&config.output_delimiter, file.encoding);
         let output = |name, kind, place, to: &DestinationConfig, hints: &BufferingHints, compression| {
+            let delimiter = if kind == Kind::Copy { &of_copies } else { &config.output_delimiter };
             Arc::new(Output {
                 name,
                 kind,
@@ -68,7 +68,8 @@ impl Outputs {
                 hints: Hints { size: hints.size, interval_ms: hints.interval.as_millis() as u64 },
                 layout: to.layout().clone(),
                 format: Format { compression, output_delimiter: delimiter.to_vec() },
-                is_same_delimiter,
+                // What ends a record in the source must be those very bytes: in UTF-16 they are others.
+                is_same_delimiter: file.delimiter_in(file.encoding) == *delimiter,
                 error_type: None,
             })
         };

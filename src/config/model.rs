@@ -313,6 +313,11 @@ impl FileSourceConfig {
     pub fn delimiter_in(&self, encoding: &'static Encoding) -> Vec<u8> {
         in_encoding(&self.record_delimiter, encoding)
     }
+
+    /// A text of the configuration as it stands in files of this encoding.
+    pub fn in_encoding(&self, text: &[u8], encoding: &'static Encoding) -> Vec<u8> {
+        in_encoding(text, encoding)
+    }
 }
 
 impl OnOversize {

@@ -162,6 +162,21 @@ fn columns_can_be_named_by_the_header_of_each_file() {
 }
 
 #[test]
+fn a_backup_of_text_in_another_encoding_can_be_read_in_it() {
+    let scratch = Scratch::new();
+    let utf_16: Vec<u8> = "one\ntwo\nlast".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    scratch.log("a.log", &utf_16);
+    let mut stream = processed(&scratch, json!([]));
+    stream["source"]["file"]["encoding"] = "utf-16le".into();
+    stream["backup"] =
+        json!({ "mode": "all", "buffering": fast_buffering(), "directory": { "path": scratch.backup() } });
+    Hydrant::drain(&scratch, &config(&scratch, [stream]));
+    assert_eq!(lines_under(&scratch, "ok/"), ["last", "one", "two"]);
+    let copies: Vec<u8> = Objects::read(&scratch.backup()).iter().flat_map(|(_, data)| data.to_vec()).collect();
+    assert_eq!(copies, [utf_16, vec![b'\n', 0]].concat());
+}
+
+#[test]
 fn text_in_another_encoding_arrives_as_utf_8_and_empty_lines_can_be_left_out() {
     let scratch = Scratch::new();
     let text = "grün\n\nЖ\n";
