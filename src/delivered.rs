@@ -110,6 +110,11 @@ impl Reader {
         }
     }
 
+    /// Files whose deletion was interrupted, under the names that they have meanwhile. Blocks.
+    pub fn left_aside(&self) -> Vec<PathBuf> {
+        self.discovery.left_aside()
+    }
+
     /// The files that the globs matched at the last scan.
     pub fn matched(&self) -> impl Iterator<Item = (&FileKey, &Path)> {
         self.matched.iter().map(|(key, path)| (key, path.as_path()))

@@ -175,6 +175,35 @@ fn a_crash_behind_a_deletion_leaves_nothing_to_do() {
 }
 
 #[test]
+fn a_file_that_a_crash_left_on_its_way_is_brought_back() {
+    let scratch = Scratch::new();
+    let log = scratch.log("a.log", "one\n");
+    let glob = scratch.logs().join("*.log");
+    let deleting = config(&scratch, [deleting("s", &glob, directory(&scratch.out()))]);
+    let keeping = config(&scratch, [stream("s", &glob, directory(&scratch.out()))]);
+    let aside = scratch.logs().join(".hydrant-delete.a.log");
+    let crash = || {
+        let env = [SHORT[0], ("HYDRANT_FAILPOINT", "set-aside:1")];
+        let finished = Hydrant::run_with_env(&scratch, &deleting, &env).wait();
+        assert!(finished.killed() && aside.exists() && !log.exists(), "{finished}");
+    };
+    crash();
+    // Also by a daemon that deletes nothing any more.
+    let hydrant = Hydrant::run_with_env(&scratch, &keeping, &SHORT);
+    wait_until("it is back", || hydrant.said("is back in its place") == 1);
+    assert_eq!(fs::read_to_string(&log).expect("the log"), "one\n");
+    hydrant.terminate().expect_code(0);
+    crash();
+    fs::write(&log, "two\n").expect("the next log");
+    let hydrant = Hydrant::run_with_env(&scratch, &keeping, &SHORT);
+    let restored = scratch.logs().join("a.log.restored-1");
+    wait_until("it is back beside the next one", || restored.exists());
+    wait_until("the next one is delivered", || delivered_lines(&scratch.out()) == ["one", "two"]);
+    hydrant.terminate().expect_code(0);
+    assert!(!aside.exists() && log.exists());
+}
+
+#[test]
 fn what_becomes_of_files_is_no_new_configuration_to_the_journal() {
     let scratch = Scratch::new();
     let log = scratch.log("a.log", "one\n");
