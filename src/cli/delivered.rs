@@ -85,7 +85,7 @@ struct Amount {
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let config = match super::load(&arguments.config) {
+    let config = match super::or_shown(crate::config::load_to_look(&arguments.config)) {
         Ok(config) => config,
         Err(status) => return status,
     };

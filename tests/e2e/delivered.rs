@@ -196,6 +196,23 @@ fn a_copy_in_the_backup_has_to_be_made_too() {
 }
 
 #[test]
+fn variables_of_processors_need_not_be_set() {
+    let scratch = Scratch::new();
+    let log = scratch.log("a.log", "one\n");
+    let mut stream = stream("s", &log, directory(&scratch.out()));
+    let fields = json!({"pod": {"environment": "HYDRANT_TEST_POD"}});
+    stream["processing"] = json!([{"add_metadata": {"fields": fields, "key": "line"}}]);
+    write_config(&scratch, &config(&scratch, [stream]));
+    let path = scratch.path("hydrant.yaml");
+    let args = ["check".as_ref(), "--config".as_ref(), path.as_os_str()];
+    let checked = Hydrant::start(&scratch, &args, &[]).wait().expect_code(2);
+    assert!(checked.stderr.contains("`HYDRANT_TEST_POD` is not set"), "{checked}");
+    let drain = ["run".as_ref(), "--drain".as_ref(), "--config".as_ref(), path.as_os_str()];
+    Hydrant::start(&scratch, &drain, &[("HYDRANT_TEST_POD", "a")]).wait().expect_code(0);
+    delivered(&scratch, &["-q"], &log).expect_code(0);
+}
+
+#[test]
 fn a_wrong_command_line_or_configuration_is_2() {
     let scratch = Scratch::new();
     let log = scratch.log("a.log", "one\n");
