@@ -47,6 +47,8 @@ pub struct Deletion {
     first_seen: HashMap<(String, FileKey), PathBuf>,
     /// What could not be deleted, complained about once.
     refused: HashSet<FileKey>,
+    /// Compressed files that cannot be decompressed to their ends, so that this is not tried at each look.
+    broken: HashSet<FileKey>,
 }
 
 /// A file that a stream with `on_delivered: delete` matches.
@@ -85,8 +87,14 @@ pub async fn run(mut deletion: Deletion, mut configured: Configured, stop: Cance
 
 impl Deletion {
     pub fn new(state_dir: PathBuf, streams: &[DeliveryStreamConfig]) -> Self {
-        let mut deletion =
-            Self { state_dir, readers: None, deletes: false, first_seen: HashMap::new(), refused: HashSet::new() };
+        let mut deletion = Self {
+            state_dir,
+            readers: None,
+            deletes: false,
+            first_seen: HashMap::new(),
+            refused: HashSet::new(),
+            broken: HashSet::new(),
+        };
         deletion.configure(streams);
         deletion
     }
@@ -114,6 +122,7 @@ impl Deletion {
         readers.scan();
         let mut candidates = self.candidates(&readers);
         self.refused.retain(|key| candidates.contains_key(key));
+        self.broken.retain(|key| candidates.contains_key(key));
         candidates.retain(|_, candidate| {
             plain_file(&candidate.path).is_ok_and(|found| found.is_some_and(|metadata| candidate.is_due(&metadata)))
         });
@@ -154,11 +163,18 @@ impl Deletion {
 
     fn consider(&mut self, candidate: &Candidate, readers: &Readers, view: &JournalView) {
         let path = &candidate.path;
+        if self.broken.contains(&candidate.key) {
+            return;
+        }
         match delete_if_delivered(candidate, readers, view) {
             Ok(Some(size)) => {
                 info!(path = %path.display(), size, "a file was deleted: all of it is delivered");
             }
             Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.broken.insert(candidate.key);
+                warn!(path = %path.display(), %error, "a file is kept");
+            }
             Err(error) => {
                 if self.refused.insert(candidate.key) {
                     warn!(path = %path.display(), %error, "a delivered file cannot be deleted; it is tried again");
@@ -188,6 +204,10 @@ fn delete_if_delivered(candidate: &Candidate, readers: &Readers, view: &JournalV
     let is_delivered = !standings.is_empty() && standings.iter().all(Standing::is_complete);
     if !is_delivered || FileKey::of(&before) != candidate.key || !candidate.is_due(&before) {
         return Ok(None);
+    }
+    if !standings.iter().try_fold(true, |whole, standing| Ok::<_, io::Error>(whole && standing.is_whole(&file)?))? {
+        let error = "it cannot be decompressed to its end; what could be is delivered";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, error));
     }
     let writers = Writers::keep_out(&file);
     if writers.is_open_for_writing() {

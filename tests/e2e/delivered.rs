@@ -213,6 +213,23 @@ fn variables_of_processors_need_not_be_set() {
 }
 
 #[test]
+fn a_compressed_file_is_delivered_when_its_content_is() {
+    let scratch = Scratch::new();
+    let log = scratch.log("a.log", "one\ntwo\n");
+    let config = config(&scratch, [stream("s", &scratch.logs().join("*.log*"), directory(&scratch.out()))]);
+    Hydrant::drain(&scratch, &config);
+    // The partition began as the plain file.
+    let twin = scratch.logs().join("a.log.zst");
+    std::fs::write(&twin, zstd::encode_all(&b"one\ntwo\n"[..], 1).expect("compressed lines")).expect("a twin");
+    std::fs::remove_file(&log).expect("the log deleted");
+    delivered(&scratch, &["-q"], &twin).expect_code(1);
+    Hydrant::drain(&scratch, &config);
+    assert_eq!(told(&scratch, &twin, 0), [json!(["s", "delivered", [8, 2], [0, 0], [0, 0]])]);
+    delivered(&scratch, &["-q"], &twin).expect_code(0);
+    assert_eq!(delivered_lines(&scratch.out()), ["one", "two"]);
+}
+
+#[test]
 fn a_wrong_command_line_or_configuration_is_2() {
     let scratch = Scratch::new();
     let log = scratch.log("a.log", "one\n");
