@@ -1,10 +1,9 @@
 //! Deletes files that every delivery stream has delivered whole, where `on_delivered: delete` says so.
 //!
 //! Always true: a file goes only if a stream with `on_delivered: delete` matches its path, every stream that reads or
-//! matches it has its checkpoint at the file's end, it has been left alone for long enough, and nobody has it open for
-//! writing as far as the kernel tells. In doubt it stays. Whoever writes to it in the last instant is read on: sources keep
-//! their descriptors until a deleted file has been quiet for a while. How a file goes, and what a crash on the way
-//! leaves, is told in `aside`.
+//! matches it has its checkpoint at the file's end, it has been left alone for long enough, and the kernel says that nobody has
+//! it open for writing or waits for that: a source may have closed it, and would not read on. In doubt it stays. How a file
+//! goes, and what a crash on the way leaves, is told in `aside`.
 
 mod aside;
 mod writers;
@@ -210,6 +209,11 @@ fn delete_if_delivered(candidate: &Candidate, readers: &Readers, view: &JournalV
         return Err(io::Error::new(io::ErrorKind::InvalidData, error));
     }
     let writers = Writers::keep_out(&file);
+    if writers.are_unknown() {
+        let error = "the kernel does not tell whether somebody has it open for writing: that takes the file's owner or \
+                     CAP_LEASE, and a local file system";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, error));
+    }
     if writers.is_open_for_writing() {
         debug!(path = %path.display(), "a delivered file is still open for writing");
         return Ok(None);
@@ -223,7 +227,7 @@ fn delete_if_delivered(candidate: &Candidate, readers: &Readers, view: &JournalV
         return Ok(None);
     }
     failpoint::pass("before-deletion");
-    let is_deleted = aside::delete(path, |found| found.is_file() && is_same(found))?;
+    let is_deleted = aside::delete(path, |found| found.is_file() && is_same(found) && writers.are_kept_out())?;
     failpoint::pass("after-deletion");
     Ok(is_deleted.then_some(before.len()))
 }
