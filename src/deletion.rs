@@ -1,10 +1,11 @@
 //! Deletes files that every delivery stream has delivered whole, where `on_delivered: delete` says so.
 //!
 //! Always true: a file goes only if a stream with `on_delivered: delete` matches its path, every stream that reads or
-//! matches it has its checkpoint at the file's end, it has been left alone for long enough, and nobody has it open for
-//! writing as far as the kernel tells. In doubt it stays. Whoever writes to it in the last instant is read on: sources keep
-//! their descriptors until a deleted file has been quiet for a while. A crash behind the deletion leaves nothing to do.
+//! matches it has its checkpoint at the file's end, it has been left alone for long enough, and the kernel says that nobody has
+//! it open for writing or waits for that: a source may have closed it, and would not read on. In doubt it stays. How a file
+//! goes, and what a crash on the way leaves, is told in `aside`.
 
+mod aside;
 mod writers;
 
 use std::collections::{HashMap, HashSet};
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::config::model::{DeliveryStreamConfig, OnDelivered, SourceConfig};
-use crate::delivered::{Readers, Standing};
+use crate::delivered::{Reader, Readers, Standing};
 use crate::failpoint;
 use crate::journal::JournalView;
 use crate::source::file::FileKey;
@@ -37,12 +38,16 @@ pub type Configured = watch::Receiver<Vec<DeliveryStreamConfig>>;
 /// What one look remembers for the next.
 pub struct Deletion {
     state_dir: PathBuf,
-    /// All streams that read files; `None` where no stream deletes any.
+    /// All streams that read files; `None` where a glob cannot be used.
     readers: Option<Readers>,
+    /// Whether any stream deletes files.
+    deletes: bool,
     /// The path under which each stream first saw a file in this process: under another one it was rotated away.
     first_seen: HashMap<(String, FileKey), PathBuf>,
     /// What could not be deleted, complained about once.
     refused: HashSet<FileKey>,
+    /// Compressed files that cannot be decompressed to their ends, so that this is not tried at each look.
+    broken: HashSet<FileKey>,
 }
 
 /// A file that a stream with `on_delivered: delete` matches.
@@ -55,6 +60,12 @@ struct Candidate {
 
 /// Looks from time to time until it is told to stop.
 pub async fn run(mut deletion: Deletion, mut configured: Configured, stop: CancellationToken) {
+    // What an earlier life has left is brought back whether or not files are deleted now.
+    let tidied = tokio::task::spawn_blocking(move || {
+        deletion.tidy();
+        deletion
+    });
+    deletion = crate::pool::join(tidied).await;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -75,7 +86,14 @@ pub async fn run(mut deletion: Deletion, mut configured: Configured, stop: Cance
 
 impl Deletion {
     pub fn new(state_dir: PathBuf, streams: &[DeliveryStreamConfig]) -> Self {
-        let mut deletion = Self { state_dir, readers: None, first_seen: HashMap::new(), refused: HashSet::new() };
+        let mut deletion = Self {
+            state_dir,
+            readers: None,
+            deletes: false,
+            first_seen: HashMap::new(),
+            refused: HashSet::new(),
+            broken: HashSet::new(),
+        };
         deletion.configure(streams);
         deletion
     }
@@ -85,20 +103,25 @@ impl Deletion {
             let SourceConfig::File(source) = &stream.source;
             source.on_delivered != OnDelivered::Keep
         };
-        self.readers = if streams.iter().any(deletes) {
-            let readers = Readers::new(streams);
-            readers.inspect_err(|error| warn!(%error, "a glob cannot be used: no file is deleted")).ok()
-        } else {
-            None
-        };
+        self.deletes = streams.iter().any(deletes);
+        let readers = Readers::new(streams);
+        self.readers = readers.inspect_err(|error| warn!(%error, "a glob cannot be used: no file is deleted")).ok();
+    }
+
+    /// Brings back the files whose deletion was interrupted. Blocks.
+    fn tidy(&self) {
+        let readers = self.readers.iter().flat_map(Readers::iter);
+        readers.flat_map(Reader::left_aside).for_each(|aside| aside::bring_back_left(&aside));
     }
 
     /// Deletes what may be deleted now, for as long as `may_go_on`. Blocks.
     pub fn look(&mut self, may_go_on: impl Fn() -> bool) {
-        let Some(mut readers) = self.readers.take() else { return };
+        self.tidy();
+        let Some(mut readers) = self.readers.take_if(|_| self.deletes) else { return };
         readers.scan();
         let mut candidates = self.candidates(&readers);
         self.refused.retain(|key| candidates.contains_key(key));
+        self.broken.retain(|key| candidates.contains_key(key));
         candidates.retain(|_, candidate| {
             plain_file(&candidate.path).is_ok_and(|found| found.is_some_and(|metadata| candidate.is_due(&metadata)))
         });
@@ -139,11 +162,18 @@ impl Deletion {
 
     fn consider(&mut self, candidate: &Candidate, readers: &Readers, view: &JournalView) {
         let path = &candidate.path;
+        if self.broken.contains(&candidate.key) {
+            return;
+        }
         match delete_if_delivered(candidate, readers, view) {
             Ok(Some(size)) => {
                 info!(path = %path.display(), size, "a file was deleted: all of it is delivered");
             }
             Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.broken.insert(candidate.key);
+                warn!(path = %path.display(), %error, "a file is kept");
+            }
             Err(error) => {
                 if self.refused.insert(candidate.key) {
                     warn!(path = %path.display(), %error, "a delivered file cannot be deleted; it is tried again");
@@ -174,7 +204,16 @@ fn delete_if_delivered(candidate: &Candidate, readers: &Readers, view: &JournalV
     if !is_delivered || FileKey::of(&before) != candidate.key || !candidate.is_due(&before) {
         return Ok(None);
     }
+    if !standings.iter().try_fold(true, |whole, standing| Ok::<_, io::Error>(whole && standing.is_whole(&file)?))? {
+        let error = "it cannot be decompressed to its end; what could be is delivered";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+    }
     let writers = Writers::keep_out(&file);
+    if writers.are_unknown() {
+        let error = "the kernel does not tell whether somebody has it open for writing: that takes the file's owner or \
+                     CAP_LEASE, and a local file system";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, error));
+    }
     if writers.is_open_for_writing() {
         debug!(path = %path.display(), "a delivered file is still open for writing");
         return Ok(None);
@@ -188,9 +227,9 @@ fn delete_if_delivered(candidate: &Candidate, readers: &Readers, view: &JournalV
         return Ok(None);
     }
     failpoint::pass("before-deletion");
-    std::fs::remove_file(path)?;
+    let is_deleted = aside::delete(path, |found| found.is_file() && is_same(found) && writers.are_kept_out())?;
     failpoint::pass("after-deletion");
-    Ok(Some(before.len()))
+    Ok(is_deleted.then_some(before.len()))
 }
 
 /// What is at `path` if it is a file itself: a link is not ours to delete, nor what it leads to.

@@ -2,7 +2,8 @@
 //!
 //! Always true: in doubt a file is not delivered. It is the file of a checkpoint only if device, inode and content are; a
 //! delivery stream that reads it, or whose globs match it, counts even if it has never seen it; and what comes to the file
-//! after the journal was looked at is unread; what was never read is not delivered.
+//! after the journal was looked at is unread; what was never read is not delivered; of a
+//! compressed file the content counts, and one that cannot be decompressed to its end is not delivered.
 
 mod progress;
 
@@ -110,6 +111,11 @@ impl Reader {
         }
     }
 
+    /// Files whose deletion was interrupted, under the names that they have meanwhile. Blocks.
+    pub fn left_aside(&self) -> Vec<PathBuf> {
+        self.discovery.left_aside()
+    }
+
     /// The files that the globs matched at the last scan.
     pub fn matched(&self) -> impl Iterator<Item = (&FileKey, &Path)> {
         self.matched.iter().map(|(key, path)| (key, path.as_path()))
@@ -125,6 +131,11 @@ impl Standing<'_> {
     /// Whether the stream has delivered all of the file.
     pub fn is_complete(&self) -> bool {
         self.progress.as_ref().is_some_and(Progress::is_complete)
+    }
+
+    /// Whether what the stream reads of the file is all of it. Decompresses a compressed file.
+    pub fn is_whole(&self, file: &File) -> io::Result<bool> {
+        Ok(content_of(file, self.row.as_ref())?.is_whole())
     }
 
     /// Counts records as the stream's source cuts them. Reads the whole file.

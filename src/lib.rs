@@ -40,6 +40,7 @@ pub mod positions;
 pub mod processing;
 pub mod record;
 pub mod recovery;
+pub mod rename;
 pub mod source;
 pub mod status;
 pub mod stream;

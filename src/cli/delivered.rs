@@ -85,7 +85,7 @@ struct Amount {
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let config = match super::load(&arguments.config) {
+    let config = match super::or_shown(crate::config::load_to_look(&arguments.config)) {
         Ok(config) => config,
         Err(status) => return status,
     };
@@ -149,8 +149,16 @@ fn examine(path: &Path, readers: &Readers, view: &JournalView, print: &mut Print
         let records = if print.arguments.quiet { Records::default() } else { standing.records(&file)? };
         print.line(&line(path, &file, standing, records)?)?;
     }
-    let reasons: Vec<_> = standings.iter().filter(|standing| !standing.is_complete()).map(explain).collect();
+    let mut reasons: Vec<_> = standings.iter().filter(|standing| !standing.is_complete()).map(explain).collect();
+    if reasons.is_empty() && !is_whole(&standings, &file)? {
+        reasons.push(String::from("it cannot be decompressed to its end; all before that is delivered"));
+    }
     if reasons.is_empty() { Ok(before) } else { Err(Reason::NotDelivered(reasons.join("; "))) }
+}
+
+/// Whether what is delivered is all that the file holds.
+fn is_whole(standings: &[Standing<'_>], file: &File) -> io::Result<bool> {
+    standings.iter().try_fold(true, |whole, standing| Ok(whole && standing.is_whole(file)?))
 }
 
 /// For people: why one delivery stream has not delivered all of a file.
@@ -184,7 +192,7 @@ fn line<'a>(path: &Path, file: &File, standing: &Standing<'a>, records: Records)
     Ok(Line {
         file: path.display().to_string(),
         stream: Some(stream),
-        state: if progress.is_complete() { "delivered" } else { "not_delivered" },
+        state: if progress.is_complete() && standing.is_whole(file)? { "delivered" } else { "not_delivered" },
         size: progress.size,
         delivered: amount(State::Delivered, records.delivered),
         in_flight: amount(State::InFlight, records.in_flight),

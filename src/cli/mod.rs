@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, model::Config};
+use crate::config::{self, ConfigErrors, model::Config};
 
 /// Something failed while running.
 const FAILED: u8 = 1;
@@ -62,7 +62,11 @@ pub fn main() -> ExitCode {
 
 /// Loads the configuration, or shows all that is wrong with it.
 fn load(path: &Path) -> Result<Config, ExitCode> {
-    config::load(path).map_err(|errors| {
+    or_shown(config::load(path))
+}
+
+fn or_shown(loaded: Result<Config, ConfigErrors>) -> Result<Config, ExitCode> {
+    loaded.map_err(|errors| {
         let stderr = std::io::stderr();
         if stderr.is_terminal() {
             eprint!("{}", errors.render(100, std::env::var_os("NO_COLOR").is_none()));

@@ -43,8 +43,17 @@ use reader::Reader;
 
 /// The configuration in `path` with the variables and the working folder of this process.
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    load_with(path, true)
+}
+
+/// The same for who delivers nothing: the environment of the daemon's processors is not this process's.
+pub fn load_to_look(path: &Path) -> Result<Config, ConfigErrors> {
+    load_with(path, false)
+}
+
+fn load_with(path: &Path, needs_processing: bool) -> Result<Config, ConfigErrors> {
     match Environment::of_process() {
-        Ok(environment) => load_in(path, &environment),
+        Ok(environment) => load_in(path, &Environment { needs_processing, ..environment }),
         Err(error) => Err(unreadable(path, &format!("the working folder is unknown: {}", scalar::reason(&error)))),
     }
 }

@@ -237,7 +237,8 @@ fn strings(value: &Value<'_>, allowed: &str) -> Option<Vec<String>> {
 
 /// What the processor itself finds wrong with its options, said at the key that is at fault.
 fn check(options: &Value<'_>, processor: &ProcessorConfig) -> Option<()> {
-    let environment = |name: &str| std::env::var(name).ok();
+    let needed = options.environment().needs_processing;
+    let environment = |name: &str| std::env::var(name).ok().or_else(|| (!needed).then(String::new));
     let surroundings = Surroundings { host: String::new(), ec2: Ec2Metadata::default(), environment: &environment };
     let Err(error) = processor.clone().build(&surroundings) else { return Some(()) };
     let at = options.key(error.key);

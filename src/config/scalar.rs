@@ -20,13 +20,15 @@ const SUBSTITUTED_FILE_BYTES_MAX: u64 = 1024 * 1024;
 pub struct Environment {
     pub variables: BTreeMap<String, OsString>,
     pub working_folder: PathBuf,
+    /// Whether variables that only a processor reads when it is built have to be set. Who delivers nothing needs none.
+    pub needs_processing: bool,
 }
 
 impl Environment {
     pub fn of_process() -> io::Result<Self> {
         let variables =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
-        Ok(Self { variables, working_folder: std::env::current_dir()? })
+        Ok(Self { variables, working_folder: std::env::current_dir()?, needs_processing: true })
     }
 
     /// As the process will find it. Folders are not looked at, `..` stays.

@@ -2,7 +2,8 @@
 //!
 //! A read lease (`fcntl(2)`, `F_SETLEASE`) is granted only while nobody has, and whoever opens the file for writing waits
 //! until it is given back. The kernel grants it to the file's owner and to `CAP_LEASE`; network file systems do not know
-//! it. Where it cannot be asked for nothing is known, and how long the file was left alone has to be enough.
+//! it. Where it cannot be had nothing is known: a source may have closed a quiet file, and then nobody would read what is
+//! written to it after its name is gone.
 
 use std::fs::File;
 use std::io;
@@ -42,6 +43,17 @@ impl<'a> Writers<'a> {
     pub fn is_open_for_writing(&self) -> bool {
         self.lease == Lease::Refused
     }
+
+    /// Whether the lease still stands, and nobody waits to write: who waits has found the file by its name already.
+    pub fn are_kept_out(&self) -> bool {
+        // SAFETY: the descriptor is open for as long as `file` is borrowed, and this command takes no argument.
+        self.lease == Lease::Granted && unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GETLEASE) } == libc::F_RDLCK
+    }
+
+    /// Whether the kernel says nothing about this file's writers.
+    pub fn are_unknown(&self) -> bool {
+        self.lease == Lease::Unknown
+    }
 }
 
 impl Drop for Writers<'_> {
@@ -63,6 +75,14 @@ fn fcntl(file: &File, command: libc::c_int, argument: libc::c_int) -> io::Result
 mod tests {
     use super::*;
     use std::fs::OpenOptions;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    #[test]
+    fn of_what_grants_no_lease_the_writers_are_unknown() {
+        let device = File::open("/dev/null").unwrap();
+        let writers = Writers::keep_out(&device);
+        assert!(writers.are_unknown() && !writers.is_open_for_writing());
+    }
 
     #[test]
     fn a_writer_is_seen_while_it_has_the_file_open_and_a_reader_is_none() {
@@ -78,6 +98,13 @@ mod tests {
         drop(writer);
         let _reader = File::open(&path).unwrap();
         assert_eq!(Writers::keep_out(&file).lease, Lease::Granted);
+        let writers = Writers::keep_out(&file);
+        assert!(writers.are_kept_out());
+        // Who would not wait is refused; the kernel has announced it all the same.
+        let at_once = OpenOptions::new().append(true).custom_flags(libc::O_NONBLOCK).open(&path);
+        assert_eq!(at_once.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(!writers.are_kept_out(), "somebody has come");
+        drop(writers);
         // Given back: else opening it for writing would wait for as long as the kernel lets a lease live.
         let again = OpenOptions::new().append(true).open(&path).unwrap();
         assert!(Writers::keep_out(&file).is_open_for_writing());

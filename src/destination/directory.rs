@@ -19,9 +19,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::model::DirectoryConfig;
 use crate::encode::payload::Payload;
+use crate::rename::{Renamed, rename_without_replace};
 
 use super::{AttemptError, BoxFuture, Destination, ErrorClass, Existence, Object, Put};
-use files::{OpenFolder, Renamed, StagedFile, failed, rename_without_replace};
+use files::{OpenFolder, StagedFile, failed};
 
 /// Holds the staging folders of all instances that write to a folder.
 const STAGING_FOLDER: &str = ".hydrant";

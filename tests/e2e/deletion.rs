@@ -70,6 +70,26 @@ fn a_file_whose_beginning_was_skipped_stays() {
 }
 
 #[test]
+fn a_compressed_file_goes_when_its_content_is_delivered_and_a_broken_one_stays() {
+    let scratch = Scratch::new();
+    let packed = |lines: &[u8]| zstd::encode_all(lines, 1).expect("compressed lines");
+    let broken = scratch.logs().join("a.log.zst");
+    // The last bytes are missing of a second frame.
+    let frames = [packed(b"one\n"), packed(b"two\n")].concat();
+    fs::write(&broken, &frames[..frames.len() - 3]).expect("a broken file");
+    let whole = scratch.logs().join("b.log.zst");
+    fs::write(&whole, packed(b"three\n")).expect("a compressed file");
+    let deletes = deleting("s", &scratch.logs().join("*.zst"), directory(&scratch.out()));
+    let hydrant = Hydrant::run_with_env(&scratch, &config(&scratch, [deletes]), &SHORT);
+    wait_until("the whole one is deleted", || !whole.exists());
+    wait_until("the broken one is kept", || hydrant.said("a file is kept") == 1);
+    assert!(broken.exists() && hydrant.stderr().contains("cannot be decompressed to its end"), "{}", hydrant.stderr());
+    hydrant.terminate().expect_code(0);
+    let lines = delivered_lines(&scratch.out());
+    assert!(lines.contains(&"one".to_owned()) && lines.contains(&"three".to_owned()), "{lines:?}");
+}
+
+#[test]
 fn a_file_waits_for_every_stream_that_reads_it_and_for_its_copies() {
     let scratch = Scratch::new();
     let log = scratch.log("a.log", "one\n");
@@ -172,6 +192,35 @@ fn a_crash_behind_a_deletion_leaves_nothing_to_do() {
     assert!(!finished.stderr.contains("ERROR"), "{finished}");
     assert_eq!(delivered_lines(&scratch.out()), ["one", "two"]);
     assert!(!next.exists(), "a drain deletes at its end");
+}
+
+#[test]
+fn a_file_that_a_crash_left_on_its_way_is_brought_back() {
+    let scratch = Scratch::new();
+    let log = scratch.log("a.log", "one\n");
+    let glob = scratch.logs().join("*.log");
+    let deleting = config(&scratch, [deleting("s", &glob, directory(&scratch.out()))]);
+    let keeping = config(&scratch, [stream("s", &glob, directory(&scratch.out()))]);
+    let aside = scratch.logs().join(".hydrant-delete.a.log");
+    let crash = || {
+        let env = [SHORT[0], ("HYDRANT_FAILPOINT", "set-aside:1")];
+        let finished = Hydrant::run_with_env(&scratch, &deleting, &env).wait();
+        assert!(finished.killed() && aside.exists() && !log.exists(), "{finished}");
+    };
+    crash();
+    // Also by a daemon that deletes nothing any more.
+    let hydrant = Hydrant::run_with_env(&scratch, &keeping, &SHORT);
+    wait_until("it is back", || hydrant.said("is back in its place") == 1);
+    assert_eq!(fs::read_to_string(&log).expect("the log"), "one\n");
+    hydrant.terminate().expect_code(0);
+    crash();
+    fs::write(&log, "two\n").expect("the next log");
+    let hydrant = Hydrant::run_with_env(&scratch, &keeping, &SHORT);
+    let restored = scratch.logs().join("a.log.restored-1");
+    wait_until("it is back beside the next one", || restored.exists());
+    wait_until("the next one is delivered", || delivered_lines(&scratch.out()) == ["one", "two"]);
+    hydrant.terminate().expect_code(0);
+    assert!(!aside.exists() && log.exists());
 }
 
 #[test]

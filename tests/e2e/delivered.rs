@@ -196,6 +196,40 @@ fn a_copy_in_the_backup_has_to_be_made_too() {
 }
 
 #[test]
+fn variables_of_processors_need_not_be_set() {
+    let scratch = Scratch::new();
+    let log = scratch.log("a.log", "one\n");
+    let mut stream = stream("s", &log, directory(&scratch.out()));
+    let fields = json!({"pod": {"environment": "HYDRANT_TEST_POD"}});
+    stream["processing"] = json!([{"add_metadata": {"fields": fields, "key": "line"}}]);
+    write_config(&scratch, &config(&scratch, [stream]));
+    let path = scratch.path("hydrant.yaml");
+    let args = ["check".as_ref(), "--config".as_ref(), path.as_os_str()];
+    let checked = Hydrant::start(&scratch, &args, &[]).wait().expect_code(2);
+    assert!(checked.stderr.contains("`HYDRANT_TEST_POD` is not set"), "{checked}");
+    let drain = ["run".as_ref(), "--drain".as_ref(), "--config".as_ref(), path.as_os_str()];
+    Hydrant::start(&scratch, &drain, &[("HYDRANT_TEST_POD", "a")]).wait().expect_code(0);
+    delivered(&scratch, &["-q"], &log).expect_code(0);
+}
+
+#[test]
+fn a_compressed_file_is_delivered_when_its_content_is() {
+    let scratch = Scratch::new();
+    let log = scratch.log("a.log", "one\ntwo\n");
+    let config = config(&scratch, [stream("s", &scratch.logs().join("*.log*"), directory(&scratch.out()))]);
+    Hydrant::drain(&scratch, &config);
+    // The partition began as the plain file.
+    let twin = scratch.logs().join("a.log.zst");
+    std::fs::write(&twin, zstd::encode_all(&b"one\ntwo\n"[..], 1).expect("compressed lines")).expect("a twin");
+    std::fs::remove_file(&log).expect("the log deleted");
+    delivered(&scratch, &["-q"], &twin).expect_code(1);
+    Hydrant::drain(&scratch, &config);
+    assert_eq!(told(&scratch, &twin, 0), [json!(["s", "delivered", [8, 2], [0, 0], [0, 0]])]);
+    delivered(&scratch, &["-q"], &twin).expect_code(0);
+    assert_eq!(delivered_lines(&scratch.out()), ["one", "two"]);
+}
+
+#[test]
 fn a_wrong_command_line_or_configuration_is_2() {
     let scratch = Scratch::new();
     let log = scratch.log("a.log", "one\n");

@@ -163,6 +163,17 @@ impl Content {
         self.unpacked.is_some()
     }
 
+    /// Whether this is all that the file holds. Decompresses a compressed one to its end; one that cannot be is not whole.
+    pub fn is_whole(&self) -> bool {
+        let Some(unpacked) = &self.unpacked else { return true };
+        let (packing, length) = {
+            let unpacked = unpacked.lock().unwrap_or_else(PoisonError::into_inner);
+            (unpacked.packing, unpacked.length)
+        };
+        let decoder = packing.decoder(self.file.clone());
+        decoder.and_then(|mut bytes| io::copy(&mut bytes, &mut io::sink())).is_ok_and(|decoded| decoded == length)
+    }
+
     pub fn look(&self) -> io::Result<Seen> {
         let metadata = self.file.metadata()?;
         let size = match &self.unpacked {
@@ -253,6 +264,19 @@ mod tests {
                 assert_eq!(&data[1..], text.get(at as usize..end).unwrap_or_default(), "{name} {at}");
             }
         }
+    }
+
+    #[test]
+    fn a_compressed_content_is_whole_only_if_the_file_ends_with_it() {
+        let packed = gzip(b"some lines");
+        let is_whole = |bytes: &[u8], length| {
+            let (packing, file) = open("a.gz", bytes);
+            Content::unpacked(file, packing.unwrap(), length).unwrap().is_whole()
+        };
+        assert!(is_whole(&packed, 10));
+        assert!(!is_whole(&packed, 9), "there is more in it");
+        assert!(!is_whole(&packed[..packed.len() - 4], 10), "it is cut off");
+        assert!(!is_whole(&[&packed[..], &packed[..5]].concat(), 10), "a second member is cut off");
     }
 
     #[test]

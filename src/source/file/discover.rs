@@ -8,6 +8,8 @@ use walkdir::WalkDir;
 
 use crate::config::model::FileSourceConfig;
 
+use super::names::{aside_of, original_of};
+
 /// The globs of one source, ready to be walked.
 pub struct Discovery {
     patterns: Vec<Pattern>,
@@ -80,6 +82,25 @@ impl Discovery {
         Walk { files, errors, has_links }
     }
 
+    /// Files that match under the names that they had before they were to be deleted.
+    pub fn left_aside(&self) -> Vec<PathBuf> {
+        let is_left = |pattern: &Pattern, path: &Path| {
+            original_of(path).is_some_and(|path| pattern.matcher.is_match(&path) && !self.is_excluded(&path))
+        };
+        let mut files = Vec::new();
+        for pattern in &self.patterns {
+            let base = if pattern.depth == Some(0) { aside_of(&pattern.base) } else { Some(pattern.base.clone()) };
+            let Some(base) = base else { continue };
+            let walk = WalkDir::new(base).follow_links(true).max_depth(pattern.depth.unwrap_or(usize::MAX));
+            // What cannot be read is complained about by the source.
+            let entries = walk.into_iter().filter_map(Result::ok);
+            files.extend(entries.map(walkdir::DirEntry::into_path).filter(|path| is_left(pattern, path)));
+        }
+        files.sort_unstable();
+        files.dedup();
+        files
+    }
+
     /// The folders to be watched, with whether what lies below them counts as well. Where one does not exist yet, the
     /// nearest folder above it that does.
     pub fn watched(&self) -> Vec<(PathBuf, bool)> {
@@ -117,7 +138,9 @@ impl Discovery {
     }
 
     fn is_excluded(&self, path: &Path) -> bool {
-        self.exclude.is_match(path) || path.file_name().is_some_and(|name| self.exclude_names.is_match(name))
+        original_of(path).is_some()
+            || self.exclude.is_match(path)
+            || path.file_name().is_some_and(|name| self.exclude_names.is_match(name))
     }
 }
 
@@ -176,6 +199,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_being_deleted_is_found_by_its_former_name() {
+        let root = tempfile::tempdir().unwrap();
+        let aside = root.path().join(".hydrant-delete.a.log");
+        std::fs::write(&aside, "x").unwrap();
+        let left = |path: &str| {
+            let config =
+                FileSourceConfig { paths: vec![root.path().join(path).display().to_string()], ..config("\n", 9) };
+            Discovery::new(&config).unwrap().left_aside()
+        };
+        assert_eq!(
+            (left("a.log"), left("*.log"), left("**/a*")),
+            (vec![aside.clone()], vec![aside.clone()], vec![aside])
+        );
+        assert_eq!((left("b.log"), left("*.txt"), left(".hydrant*")), (vec![], vec![], vec![]));
+    }
+
+    #[test]
     fn globs_find_what_they_say_and_nothing_else() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
@@ -190,6 +230,8 @@ mod tests {
         assert_eq!(found(root, &["**/*.log"], &[]), ["a.log", "b.log", "sub/c.log", "sub/deep/d.log"]);
         assert_eq!(found(root, &["**/*"], &["*.tmp", "ROOT/sub/c.*", "b.log.?"]), ["a.log", "b.log", "sub/deep/d.log"]);
         assert_eq!(found(root, &["{a,b}.log"], &[]), ["a.log", "b.log"]);
+        std::fs::rename(root.join("b.log"), root.join(".hydrant-delete.b.log")).unwrap();
+        assert_eq!(found(root, &["*", ".*"], &[]), ["a.log", "b.log.1"], "what is being deleted is nobody's");
         assert_eq!(found(root, &["missing/*.log"], &[]), Vec::<String>::new());
     }
 }

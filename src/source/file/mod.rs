@@ -29,6 +29,7 @@ pub use content::{Content, CountedFile, Packing};
 pub use counting::for_each_record;
 pub use discover::Discovery;
 pub use identity::{Evidence, FileKey};
+pub use names::{aside_of, original_of};
 pub use watch::Waker;
 
 use std::collections::VecDeque;

@@ -1,10 +1,27 @@
 //! Which file names a rotation makes out of another: only files of such names are compared with each other.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Endings of compressed twins.
 const PACKED: [&str; 3] = [".gz", ".zst", ".zstd"];
+
+/// Before the name of a file while it is being deleted: no glob matches such a name.
+const ASIDE: &str = ".hydrant-delete.";
+
+/// The name that a file has while it is being deleted, in the same folder; `None` for what has no name.
+pub fn aside_of(path: &Path) -> Option<PathBuf> {
+    let mut aside = OsString::from(ASIDE);
+    aside.push(path.file_name()?);
+    Some(path.with_file_name(aside))
+}
+
+/// The name that a file had before it was to be deleted; `None` if this is no such file.
+pub fn original_of(aside: &Path) -> Option<PathBuf> {
+    let name = aside.file_name()?.as_bytes().strip_prefix(ASIDE.as_bytes()).filter(|name| !name.is_empty())?;
+    Some(aside.with_file_name(OsStr::from_bytes(name)))
+}
 
 /// Whether a copy of `original` may be called `copy`: `app.log` → `app.log.1`, `app.log-20261121`, `app-20261121.log`. The
 /// folder does not count.
