@@ -16,6 +16,7 @@ mod faults;
 mod files;
 mod harness;
 mod identity;
+mod inotify;
 mod memory;
 mod model;
 mod processing;

@@ -188,3 +188,22 @@ impl Watches {
 fn is_remote(folder: &Path) -> bool {
     rustix::fs::statfs(folder).is_ok_and(|statfs| REMOTE.contains(&(statfs.f_type as u32)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::{DataChange, Flag};
+
+    #[test]
+    fn an_overflow_of_the_event_queue_and_an_error_mean_that_any_name_may_have_changed() {
+        let waker = Waker::default();
+        let nothing = || waker.wait(Duration::ZERO);
+        waker.event(Ok(notify::Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+        assert!(nothing().names);
+        waker.event(Err(notify::Error::generic("an error")));
+        assert!(nothing().names);
+        waker.event(Ok(notify::Event::new(EventKind::Modify(ModifyKind::Data(DataChange::Any)))));
+        assert_eq!(nothing(), Reasons { written: true, ..Reasons::default() });
+        assert_eq!(nothing(), Reasons::default(), "each reason is taken once");
+    }
+}

@@ -120,6 +120,15 @@ impl Hydrant {
         Self::spawn(scratch, command)
     }
 
+    /// `hydrant run` in a user namespace in which a limit of `/proc/sys/user` is zero.
+    pub fn run_with_limit(scratch: &Scratch, config: &Value, limit: &str) -> Self {
+        let path = write_config(scratch, config);
+        let mut command = command("unshare", scratch);
+        command.args(["--user", "--map-root-user", "sh", "-euc", "echo 0 > /proc/sys/user/\"$0\"; exec \"$@\""]);
+        command.arg(limit).arg(binary()).arg("run").arg("--config").arg(path);
+        Self::spawn(scratch, command)
+    }
+
     /// `hydrant check` of a configuration as it stands in the file.
     pub fn check(scratch: &Scratch, yaml: &str) -> Finished {
         let path = config_path(scratch);
