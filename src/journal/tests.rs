@@ -316,6 +316,8 @@ fn gone_files_are_forgotten_in_time_and_living_ones_never() {
     let read_to = Some(ReadTo { position: Position(3), hash: String::from("three") });
     let alone = KnownBy { partition: rows.last().unwrap().id, evidence: Some(String::from("e")), read_to };
     journal.stands_alone(&alone, Position(3)).unwrap();
+    assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [], "it owes what its copy shares with it");
+    journal.settle(stream, &[], &[checkpoint(files[1], 3)]).unwrap();
     assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [files[1]], "only so many are remembered");
     assert_eq!(left(), ["/new", "/back", "/living", "/copy"]);
 }
