@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::failpoint;
-use crate::journal::{KnownBy, NewPartition, ReadTo};
+use crate::journal::{KnownBy, NewPartition, PartitionRow, ReadTo};
 use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::SourceError;
 
@@ -90,7 +90,8 @@ impl Files {
         });
         let dormant = self.dormant.iter().filter_map(|row| {
             let is_it = names_of(row).iter().any(|name| names::extends(name, path)) && holds_read(row, content);
-            is_it.then(|| (row.read_to.as_ref().map_or(0, |read| read.position.0), Origin::GoesOn(row.id)))
+            let origin = if self.may_go_on_in_twin(row) { Origin::CopyOf(row.id) } else { Origin::GoesOn(row.id) };
+            is_it.then(|| (row.read_to.as_ref().map_or(0, |read| read.position.0), origin))
         });
         let open = self.open.values().filter_map(|open| {
             let tail = &open.tail;
@@ -163,6 +164,11 @@ impl Files {
         can.max_by_key(|(_, copy)| copy.content.look().map_or(0, |seen| seen.size)).map(|(&id, _)| id)
     }
 
+    /// Whether a compressed file is being examined that may hold all of a file that is gone, and so more than its copies.
+    fn may_go_on_in_twin(&self, row: &PartitionRow) -> bool {
+        names_of(row).iter().any(|name| self.may_have_twin(name))
+    }
+
     pub(super) fn go_on_in_copy(&mut self, original: PartitionId, copy: PartitionId) -> Result<(), SourceError> {
         let Some(Copy { content, path, .. }) = self.copies.remove(&copy) else { return Ok(()) };
         self.go_on(original, content, path, Some(copy))
@@ -218,12 +224,16 @@ impl Files {
             }
         }
         self.keep(copies, Ok(()))?;
+        // The longest first: what the others hold of their own is found by comparing them with it.
+        decided.sort_by_key(|(id, _)| std::cmp::Reverse(self.copies.get(id).map_or(0, |copy| copy.size)));
         for (id, fate) in decided {
             match fate {
                 Fate::Copy => {}
                 Fate::GoesOn => {
                     let Some(original) = self.copies.get(&id).map(|copy| copy.original) else { continue };
-                    self.go_on_in_copy(original, id)?;
+                    if !self.open.contains_key(&original) {
+                        self.go_on_in_copy(original, id)?;
+                    }
                 }
                 Fate::Alone(from) => self.stand_alone(id, from)?,
                 Fate::Other => self.look_for_other(id)?,
@@ -260,11 +270,15 @@ impl Files {
             return Ok(Ok(if file.is_settled(size) { Fate::Alone(size) } else { Fate::Copy }));
         }
         let fate = copy.compare(open, &self.cutting, self.context.drain)?;
+        let is_quiet = copy.last_change.elapsed() >= failpoint::wait(QUIET);
+        if matches!(fate, Fate::Copy) && (self.context.drain || is_quiet) && copy.is_mere_head(open, &self.cutting)? {
+            return Ok(Ok(Fate::Alone(0)));
+        }
         let is_settled = copy.equal_to == size && file.is_settled(size);
         if !matches!(fate, Fate::Copy) || !is_settled {
             return Ok(Ok(fate));
         }
-        if copy.last_change.elapsed() >= failpoint::wait(QUIET) {
+        if is_quiet {
             return Ok(Ok(Fate::Alone(size)));
         }
         if copy.stored < size {
@@ -289,6 +303,9 @@ impl Files {
             return if file.is_settled(end) { Fate::Alone(end) } else { Fate::Copy };
         }
         let Some(row) = self.dormant.iter().find(|row| row.id == id) else { return Fate::Alone(0) };
+        if self.may_go_on_in_twin(row) {
+            return Fate::Copy;
+        }
         let is_known = copy.stored > 0 && copy.stored == copy.size;
         if holds_read(row, &copy.content) || holds_settled(row, &copy.content) {
             Fate::GoesOn
@@ -339,6 +356,13 @@ impl Files {
 impl Copy {
     pub fn is_of(&self, original: PartitionId) -> bool {
         self.original == original
+    }
+
+    /// Whether it holds no more than the head of the first line of a file that holds more: any file of that log begins so, and
+    /// nobody is completing this one.
+    fn is_mere_head(&self, original: &OpenFile, cutting: &Cutting) -> io::Result<bool> {
+        let is_shorter = self.size > 0 && self.size < original.tail.position;
+        Ok(is_shorter && self.equal_to == self.size && cutting.last_line_end(&self.content, self.size)? == 0)
     }
 
     /// Compares on from where it is equal. The copy's size was taken before that of the original, so a copy that is longer

@@ -145,7 +145,7 @@ impl Files {
         self.missing = self.dormant.iter().map(|row| row.id).filter(|id| self.context.cuts.contains_key(id)).collect();
         let new = self.find()?;
         // Whatever is still there somewhere is found before copies of it are looked for.
-        self.find_renamed()?;
+        self.find_renamed(&new)?;
         self.take_up(new)?;
         self.look()?;
         self.unfound = self.dormant.iter().filter(|row| row.gone_since.is_none()).map(|row| row.id).collect();

@@ -155,7 +155,8 @@ impl Files {
     }
 
     /// Files of the journal that the globs do not match any more are searched for by their inode numbers.
-    pub(super) fn find_renamed(&mut self) -> Result<(), SourceError> {
+    /// Those that the globs have found, under their own names or behind links, are judged already: `new` ones are new.
+    pub(super) fn find_renamed(&mut self, new: &[NewFile]) -> Result<(), SourceError> {
         let wanted: HashSet<u64> =
             self.dormant.iter().filter(|row| row.gone_since.is_none()).map(|row| row.inode).collect();
         if wanted.is_empty() {
@@ -168,6 +169,9 @@ impl Files {
         for folder in folders {
             let entries = WalkDir::new(folder).max_depth(4).into_iter().filter_map(Result::ok).take(SEARCH_ENTRIES);
             for entry in entries.filter(|entry| entry.file_type().is_file() && wanted.contains(&entry.ino())) {
+                if entry.metadata().is_ok_and(|metadata| is_among(new, FileKey::of(&metadata))) {
+                    continue;
+                }
                 let Ok(Some(Found::Dormant(row, content))) = self.recognise(entry.path(), 0) else { continue };
                 info!(path = %entry.path().display(), was = row.place, "a file was renamed; reading goes on in it");
                 let id = row.id;
@@ -179,6 +183,10 @@ impl Files {
         }
         Ok(())
     }
+}
+
+fn is_among(new: &[NewFile], key: FileKey) -> bool {
+    new.iter().any(|file| file.content.key == key)
 }
 
 /// What does not exist is no error.
