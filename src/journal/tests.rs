@@ -39,6 +39,7 @@ pub(super) fn intent(uuid: &str, set: RecordSet) -> Intent {
         arrival_ms: 1_700_000_000_000,
         records: 3,
         set,
+        partial: RecordSet::default(),
     }
 }
 
@@ -280,9 +281,13 @@ fn a_pending_delivery_shrinks_and_can_be_cancelled() {
     let journal = open(folder.path()).journal;
     let stream = journal.stream("s", "one").unwrap().id;
     let files = journal.register(stream, &[new_file("/a", 10)]).unwrap();
-    let pending = journal.intend(stream, &intent("u3", set(&[(files[0], 9, 12)])), &[]).unwrap();
-    journal.shrink(pending, &set(&[(files[0], 9, 10)])).unwrap();
-    assert_eq!(journal.deliveries(stream).unwrap()[0].intent.set, set(&[(files[0], 9, 10)]));
+    let partial = set(&[(files[0], 8, 9), (files[0], 9, 12)]);
+    let journalled = Intent { partial: partial.clone(), ..intent("u3", set(&[(files[0], 5, 12)])) };
+    let pending = journal.intend(stream, &journalled, &[]).unwrap();
+    assert_eq!(journal.deliveries(stream).unwrap()[0].intent, journalled);
+    journal.shrink(pending, &set(&[(files[0], 5, 10)])).unwrap();
+    let shrunk = journal.deliveries(stream).unwrap().remove(0).intent;
+    assert_eq!((shrunk.set, shrunk.partial), (set(&[(files[0], 5, 10)]), set(&[(files[0], 8, 10)])));
     journal.cancel(pending).unwrap();
     assert_eq!(journal.deliveries(stream).unwrap(), []);
 }
@@ -316,7 +321,7 @@ fn gone_files_are_forgotten_in_time_and_living_ones_never() {
     let read_to = Some(ReadTo { position: Position(3), hash: String::from("three") });
     let alone = KnownBy { partition: rows.last().unwrap().id, evidence: Some(String::from("e")), read_to };
     journal.stands_alone(&alone, Position(3)).unwrap();
-    assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [], "it owes what its copy shares with it");
+    assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [], "nor is what they share settled");
     journal.settle(stream, &[], &[checkpoint(files[1], 3)]).unwrap();
     assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [files[1]], "only so many are remembered");
     assert_eq!(left(), ["/new", "/back", "/living", "/copy"]);
@@ -353,6 +358,7 @@ fn a_database_of_version_1_is_brought_up_to_date_with_its_rows() {
     for column in ["read_to", "read_hash", "copy_of", "gone_since", "skipped_to", "shared_to", "shared_with"] {
         connection.execute(&format!("ALTER TABLE source_partition DROP COLUMN {column}"), []).unwrap();
     }
+    connection.execute("ALTER TABLE delivery_records DROP COLUMN partial", []).unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
     let skipped = || JournalView::read(folder.path()).unwrap().unwrap().file("s", 1, 10).unwrap().skipped;
