@@ -134,7 +134,9 @@ impl Files {
     ) {
         let orphan = self.orphans.iter().map(|orphan| &orphan.open).find(|open| open.tail.file.id == original);
         let file = self.open.get(&original).or(orphan).map(|open| open.tail.file.clone());
-        let needed = self.open.get(&original).map_or(0, |open| match open.tail.position {
+        let row = self.dormant.iter().find(|row| row.id == original);
+        let settled = row.map_or(0, |row| row.checkpoint.0);
+        let needed = self.open.get(&original).map_or(settled, |open| match open.tail.position {
             0 => open.tail.size.max(1),
             read => read,
         });
