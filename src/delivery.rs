@@ -37,7 +37,7 @@ pub struct Shipment {
 pub enum Plan {
     New {
         intent: Box<Intent>,
-        /// The partitions of its records, and whether nothing of them is settled yet: what they are known by is journalled
+        /// The partitions of its records, and whether the journal has no checkpoint of them yet: what they are known by is journalled
         /// with the intent, so that they are known again with everything that leaves.
         partitions: Vec<(Arc<dyn SourcePartition>, bool)>,
     },

@@ -405,7 +405,9 @@ impl Stream {
         let Some(mut open) = self.open.remove(name) else { return };
         let Some(sealed) = open.buffer.seal() else { return };
         let output = &open.output;
-        let handle = |id| Some((self.partitions.get(&id)?.clone(), self.ledger.checkpoint(id) == Position(0)));
+        // By the journal's account: a hole that was skipped moves the ledger's checkpoint alone.
+        let is_unread = |id| self.stored.get(&id).is_none_or(|&stored| stored == Position(0));
+        let handle = |id| Some((self.partitions.get(&id)?.clone(), is_unread(id)));
         let partitions = sealed.set.iter().filter_map(|(id, _)| handle(id)).collect();
         let intent = Intent {
             key: output.key(&self.name, self.row.version, open.arrival, &open.uuid),

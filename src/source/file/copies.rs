@@ -134,7 +134,9 @@ impl Files {
     ) {
         let orphan = self.orphans.iter().map(|orphan| &orphan.open).find(|open| open.tail.file.id == original);
         let file = self.open.get(&original).or(orphan).map(|open| open.tail.file.clone());
-        let needed = self.open.get(&original).map_or(0, |open| match open.tail.position {
+        let row = self.dormant.iter().find(|row| row.id == original);
+        let settled = row.map_or(0, |row| row.checkpoint.0);
+        let needed = self.open.get(&original).map_or(settled, |open| match open.tail.position {
             0 => open.tail.size.max(1),
             read => read,
         });
@@ -271,7 +273,7 @@ impl Files {
         }
         let fate = copy.compare(open, &self.cutting, self.context.drain)?;
         let is_quiet = copy.last_change.elapsed() >= failpoint::wait(QUIET);
-        if matches!(fate, Fate::Copy) && (self.context.drain || is_quiet) && copy.is_mere_head(open, &self.cutting)? {
+        if matches!(fate, Fate::Copy) && (self.context.drain || is_quiet) && copy.is_mere_head(open.tail.position, &self.cutting) {
             return Ok(Ok(Fate::Alone(0)));
         }
         let is_settled = copy.equal_to == size && file.is_settled(size);
@@ -299,12 +301,18 @@ impl Files {
         }
         if let Some(file) = &copy.file {
             // It has ended in this life, and was read further than this copy goes; what is not settled can be read again here.
+            if copy.is_mere_head(file.position(), &self.cutting) {
+                return Fate::Alone(0);
+            }
             let end = copy.size.min(file.position());
             return if file.is_settled(end) { Fate::Alone(end) } else { Fate::Copy };
         }
         let Some(row) = self.dormant.iter().find(|row| row.id == id) else { return Fate::Alone(0) };
         if self.may_go_on_in_twin(row) {
             return Fate::Copy;
+        }
+        if copy.is_mere_head(row.checkpoint.0, &self.cutting) {
+            return Fate::Alone(0);
         }
         let is_known = copy.stored > 0 && copy.stored == copy.size;
         if holds_read(row, &copy.content) || holds_settled(row, &copy.content) {
@@ -358,11 +366,11 @@ impl Copy {
         self.original == original
     }
 
-    /// Whether it holds no more than the head of the first line of a file that holds more: any file of that log begins so, and
-    /// nobody is completing this one.
-    fn is_mere_head(&self, original: &OpenFile, cutting: &Cutting) -> io::Result<bool> {
-        let is_shorter = self.size > 0 && self.size < original.tail.position;
-        Ok(is_shorter && self.equal_to == self.size && cutting.last_line_end(&self.content, self.size)? == 0)
+    /// Whether it holds no more than the head of the first line of a file of which more was read: any file of that log begins
+    /// so, and nobody is completing this one.
+    fn is_mere_head(&self, read: u64, cutting: &Cutting) -> bool {
+        let is_shorter = self.size > 0 && self.size < read;
+        is_shorter && cutting.last_line_end(&self.content, self.size).is_ok_and(|end| end == 0)
     }
 
     /// Compares on from where it is equal. The copy's size was taken before that of the original, so a copy that is longer

@@ -6,6 +6,7 @@
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::time::SystemTime;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,10 @@ pub struct Evidence {
     /// Of a compressed file: its size, and how many bytes it decompresses to. It is complete, so it never changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     packed: Option<Packed>,
+    /// When the file was made, in nanoseconds since 1970, where the file system says it: of two files with the same inode number
+    /// one after the other, this is what differs even if both are empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    born: Option<u64>,
 }
 
 /// Sizes of a complete compressed file, in bytes.
@@ -63,6 +68,11 @@ pub struct Evidence {
 pub struct Packed {
     pub size: u64,
     pub unpacked: u64,
+}
+
+fn born(metadata: &Metadata) -> Option<u64> {
+    let since_1970 = metadata.created().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    u64::try_from(since_1970.as_nanos()).ok()
 }
 
 /// Length and XXH3 hash of some bytes.
@@ -76,12 +86,13 @@ impl Evidence {
     /// Takes the evidence of an open file at `checkpoint`. At its very beginning that is what the file holds by now.
     pub fn take(content: &Content, checkpoint: u64, chain: Option<Link>) -> io::Result<Self> {
         let file = &content.file;
-        let size = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let (size, born) = (metadata.len(), born(&metadata));
         if content.is_unpacked() {
             let length = size.min(SAMPLE);
             let (head, tail) = (sample(file, 0, length)?, sample(file, size - length, length)?);
             let packed = Some(Packed { size, unpacked: content.look()?.size });
-            return Ok(Self { head, tail, chain, at: None, whole: None, names: Vec::new(), packed });
+            return Ok(Self { head, tail, chain, at: None, whole: None, names: Vec::new(), packed, born });
         }
         let head = if checkpoint == 0 { size.min(SAMPLE) } else { checkpoint.min(SAMPLE) };
         let tail = checkpoint.min(SAMPLE);
@@ -91,13 +102,17 @@ impl Evidence {
             extend(prefix, content, checkpoint)?;
         }
         let whole = whole.map(|prefix| prefix.to_text());
-        Ok(Self { head, tail, chain, at: Some(checkpoint), whole, names: Vec::new(), packed: None })
+        Ok(Self { head, tail, chain, at: Some(checkpoint), whole, names: Vec::new(), packed: None, born })
     }
 
     /// Whether `file` is the one of this evidence at this checkpoint, of which `read_to` was read.
     pub fn matches(&self, content: &Content, checkpoint: u64, read_to: Option<&ReadTo>) -> io::Result<bool> {
         let file = &content.file;
-        let size = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let size = metadata.len();
+        if self.born.zip(born(&metadata)).is_some_and(|(before, now)| before != now) {
+            return Ok(false);
+        }
         if let Some(packed) = self.packed {
             return Ok(packed.size == size
                 && self.tail.length <= size

@@ -118,9 +118,10 @@ impl Files {
                 && row.inode == content.key.inode
                 && match Evidence::from_json(&row.evidence) {
                     Some(evidence) => {
-                        // An inode number alone proves nothing: what was empty and matches under another name now may be a
-                        // copy, and is read as a new file if not. What left the globs would not be.
-                        (!evidence.is_void() || Path::new(&row.place) == path || !self.discovery.is_match(path))
+                        // An inode number alone proves nothing, with the same name neither: what was empty and holds
+                        // something now may be a copy, and is read as a new file if not. What left the globs would not be.
+                        let is_same = || Path::new(&row.place) == path && is_empty(content);
+                        (!evidence.is_void() || is_same() || !self.discovery.is_match(path))
                             && evidence.packed().is_none()
                             && evidence.matches(content, row.checkpoint.0, row.read_to.as_ref()).unwrap_or(false)
                     }
@@ -183,6 +184,10 @@ impl Files {
         }
         Ok(())
     }
+}
+
+fn is_empty(content: &Content) -> bool {
+    content.look().is_ok_and(|seen| seen.size == 0)
 }
 
 fn is_among(new: &[NewFile], key: FileKey) -> bool {
