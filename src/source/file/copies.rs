@@ -273,7 +273,10 @@ impl Files {
         }
         let fate = copy.compare(open, &self.cutting, self.context.drain)?;
         let is_quiet = copy.last_change.elapsed() >= failpoint::wait(QUIET);
-        if matches!(fate, Fate::Copy) && (self.context.drain || is_quiet) && copy.is_mere_head(open.tail.position, &self.cutting) {
+        if matches!(fate, Fate::Copy)
+            && (self.context.drain || is_quiet)
+            && copy.is_mere_head(open.tail.position, &self.cutting)
+        {
             return Ok(Ok(Fate::Alone(0)));
         }
         let is_settled = copy.equal_to == size && file.is_settled(size);

@@ -6,8 +6,8 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::time::SystemTime;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -218,8 +218,9 @@ mod tests {
         Content::plain(CountedFile::new(file)).unwrap()
     }
 
+    /// Of a file that was made whenever the other one was.
     fn take(bytes: &[u8], checkpoint: u64) -> Evidence {
-        Evidence::take(&content(bytes), checkpoint, None).unwrap()
+        Evidence { born: None, ..Evidence::take(&content(bytes), checkpoint, None).unwrap() }
     }
 
     fn matches(evidence: &Evidence, bytes: &[u8], checkpoint: u64) -> bool {
@@ -252,11 +253,20 @@ mod tests {
         let link = read.link_before(0);
         read.update(b"header\nfirst\n");
         let read_to = ReadTo { position: Position(13), hash: read.to_text() };
-        let evidence = Evidence::take(&content(b"header\nfirst\n"), 7, link).unwrap();
+        let evidence = Evidence { born: None, ..Evidence::take(&content(b"header\nfirst\n"), 7, link).unwrap() };
         let is_it = |bytes: &[u8]| evidence.matches(&content(bytes), 7, Some(&read_to)).unwrap();
         assert!(is_it(b"header\nfirst\nsecond\n"));
         assert!(!is_it(b"header\nother\nsecond\n"));
         assert!(is_it(b"header\n"), "what is left of it may be all that is left");
+    }
+
+    #[test]
+    fn of_two_files_with_the_same_content_the_one_made_then_is_it() {
+        let one = content(b"");
+        let evidence = Evidence::take(&one, 0, None).unwrap();
+        assert!(evidence.matches(&one, 0, None).unwrap());
+        let other = Evidence { born: evidence.born.map(|born| born + 1), ..evidence };
+        assert_eq!(other.matches(&one, 0, None).unwrap(), other.born.is_none());
     }
 
     #[test]
