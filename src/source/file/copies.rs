@@ -42,7 +42,7 @@ const QUIET: Duration = Duration::from_secs(300);
 
 /// A file that is equal to another partition's as far as both go.
 pub struct Copy {
-    original: PartitionId,
+    pub original: PartitionId,
     /// The original, once it was open in this life.
     file: Option<Arc<TailedFile>>,
     pub content: Arc<Content>,
@@ -318,12 +318,17 @@ impl Files {
             return Fate::Alone(0);
         }
         let is_known = copy.stored > 0 && copy.stored == copy.size;
-        if holds_read(row, &copy.content) || holds_settled(row, &copy.content) {
+        let is_like_settled = holds_settled(row, &copy.content);
+        // Where it has got lines of its own, what the journal holds behind the checkpoint would be looked for in them.
+        let reaches_read = row.read_to.as_ref().is_some_and(|read| read.position.0 <= copy.size);
+        let has_grown = copy.stored > 0 && copy.stored < copy.size;
+        if holds_read(row, &copy.content) || is_like_settled && !reaches_read && !has_grown {
             Fate::GoesOn
         } else if is_known && row.checkpoint.0 >= copy.size {
             Fate::Alone(copy.size)
         } else {
-            Fate::Alone(copy.stored.min(copy.size))
+            let settled = if is_like_settled { row.checkpoint.0 } else { 0 };
+            Fate::Alone(copy.stored.min(copy.size).max(settled))
         }
     }
 

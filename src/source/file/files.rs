@@ -351,6 +351,11 @@ impl Files {
         let stored = open.tail.file.path();
         // Of two names of one file the first one that the scan meets stays.
         if !was_matched && stored != path {
+            if open.is_truncated() {
+                // First it is another file, then that has another name: the copies of the old one extend the old name.
+                self.is_scan_wanted = true;
+                return Ok(());
+            }
             open.tail.file.set_path(path);
             debug!(from = %stored.display(), to = %path.display(), "a file was renamed");
             let place = path.display().to_string();
@@ -398,6 +403,16 @@ impl OpenFile {
             last_growth,
             not_before: None,
         }
+    }
+
+    /// Whether a look finds that what was read is not there any more.
+    pub(super) fn is_truncated(&mut self) -> bool {
+        let before = self.tail.size;
+        let seen = self.tail.look();
+        if self.tail.size != before {
+            self.last_growth = Instant::now();
+        }
+        matches!(seen, Ok(false))
     }
 
     /// Whether it waits for nothing but to be written to.

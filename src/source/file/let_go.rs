@@ -74,16 +74,8 @@ impl Files {
 
     /// Sees truncation before new files are compared with what there was.
     pub(super) fn look_for_truncated(&mut self) -> Result<(), SourceError> {
-        let is_truncated = |open: &mut OpenFile| {
-            let before = open.tail.size;
-            let seen = open.tail.look();
-            if open.tail.size != before {
-                open.last_growth = Instant::now();
-            }
-            matches!(seen, Ok(false))
-        };
         let truncated: Vec<_> =
-            self.open.iter_mut().filter_map(|(&id, open)| is_truncated(open).then_some(id)).collect();
+            self.open.iter_mut().filter_map(|(&id, open)| open.is_truncated().then_some(id)).collect();
         truncated.into_iter().try_for_each(|id| self.begin_truncated(id))
     }
 

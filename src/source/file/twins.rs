@@ -19,6 +19,7 @@ use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::SourceError;
 
 use super::content::{Content, CountedFile, Packing};
+use super::copies::Copy;
 use super::examine::{Examination, Examined, Examiner, KnownBy, Rival};
 use super::files::{Files, names_of};
 use super::identity::{Evidence, FileKey};
@@ -155,7 +156,13 @@ impl Files {
         let orphans = orphans.filter(|open| open.tail.file.is_or_was(|name| names::is_twin(name, path, true)));
         let dormant =
             self.dormant.iter().filter(|row| names_of(row).iter().any(|name| names::is_twin(name, path, true)));
-        open.chain(orphans).filter_map(|open| of_tail(&open.tail)).chain(dormant.filter_map(of_row)).collect()
+        let copies = self.copies.iter().filter(|(_, copy)| names::is_twin(&copy.path, path, true));
+        let of_copy = |(&id, copy): (&PartitionId, &Copy)| {
+            let content = copy.content.clone();
+            (!content.is_unpacked()).then_some(Rival { id, known_by: KnownBy::Content { content, read: 0 } })
+        };
+        let files = open.chain(orphans).filter_map(|open| of_tail(&open.tail)).chain(dormant.filter_map(of_row));
+        files.chain(copies.filter_map(of_copy)).collect()
     }
 
     fn decide(&mut self, examined: Examined) -> Result<(), SourceError> {
@@ -195,8 +202,12 @@ impl Files {
                 || self.orphans.iter().any(|orphan| orphan.open.tail.file.id == *id)
         };
         let best = repeats.iter().filter(|(id, _)| is_there(id)).max_by_key(|&&(_, equal)| equal);
-        let original = best.map(|&(id, _)| id);
-        if let Some(id) = original
+        // What repeats a copy is one more copy of the same file.
+        let copied = || repeats.iter().find_map(|(id, _)| self.copies.get(id).map(|copy| copy.original));
+        let is_other = best.is_none();
+        let original = best.map(|&(id, _)| id).or_else(copied);
+        if !is_other
+            && let Some(id) = original
             && !self.open.contains_key(&id)
         {
             return self.go_on(id, content, path, None);
