@@ -33,6 +33,8 @@ use super::watch::Waker;
 const SETTLED: Duration = Duration::from_millis(500);
 /// One that is not whole and has not changed for so long will not be.
 const BROKEN: Duration = Duration::from_secs(60);
+/// Fewer bytes of a file say too little of it.
+const HASHED_MIN: u64 = 1024;
 
 /// Compressed files of which it is not known yet what they are.
 pub struct Twins {
@@ -144,9 +146,9 @@ impl Files {
             }
         };
         let of_row = |row: &PartitionRow| {
-            let read = row.read_to.as_ref()?;
-            let known_by = KnownBy::Hash { length: read.position.0, hash: read.hash.clone() };
-            Some(Rival { id: row.id, known_by })
+            let read = row.read_to.as_ref().map(|read| (read.position.0, read.hash.clone()));
+            let (length, hash) = read.or_else(|| equal_part(row))?;
+            Some(Rival { id: row.id, known_by: KnownBy::Hash { length, hash } })
         };
         let open = self
             .open
@@ -201,7 +203,9 @@ impl Files {
                 || self.dormant.iter().any(|row| row.id == *id)
                 || self.orphans.iter().any(|orphan| orphan.open.tail.file.id == *id)
         };
-        let best = repeats.iter().filter(|(id, _)| is_there(id)).max_by_key(|&&(_, equal)| equal);
+        // Of a file and its copy, the twin goes on for the file.
+        let is_copy = |id: PartitionId| self.dormant.iter().any(|row| row.id == id && row.copy_of.is_some());
+        let best = repeats.iter().filter(|(id, _)| is_there(id)).max_by_key(|&&(id, equal)| (equal, !is_copy(id)));
         // What repeats a copy is one more copy of the same file.
         let copied = || repeats.iter().find_map(|(id, _)| self.copies.get(id).map(|copy| copy.original));
         let is_other = best.is_none();
@@ -262,4 +266,15 @@ impl Files {
         let length = examination.run(&never).map_or(0, |examined| examined.length);
         Content::unpacked(file, packing, length)
     }
+}
+
+/// What is known of a copy whose file is not there: how much of it was settled as its original's, and the hash of that, or of
+/// the end of it. `None` where that is too little to know a file by.
+fn equal_part(row: &PartitionRow) -> Option<(u64, String)> {
+    row.copy_of?;
+    let evidence = Evidence::from_json(&row.evidence)?;
+    let (length, hash) = evidence.whole()?;
+    let hashed = length.checked_sub(Prefix::like(hash)?.at())?;
+    let is_enough = hashed == length || hashed >= HASHED_MIN;
+    (length > 0 && length == row.checkpoint.0 && is_enough).then(|| (length, hash.to_owned()))
 }
