@@ -24,8 +24,14 @@ pub(super) fn holds_all(file: &TailedFile, position: u64, copy: &Content) -> boo
 
 /// Whether a file holds everything that the journal knows to have been read of a partition.
 pub(super) fn holds_read(row: &PartitionRow, content: &Content) -> bool {
-    row.read_to.as_ref().is_some_and(|read| has_hash(content, read.position.0, &read.hash))
-        && Evidence::from_json(&row.evidence).is_some_and(|evidence| evidence.has_head(content))
+    row.read_to.as_ref().is_some_and(|read| {
+        has_hash(content, read.position.0, &read.hash)
+            && match Evidence::from_json(&row.evidence) {
+                Some(evidence) => evidence.has_head(content),
+                // None could be taken of what was truncated; a hash from the first byte on needs no head beside it.
+                None => Prefix::like(&read.hash).is_some_and(|prefix| prefix.at() == 0),
+            }
+    })
 }
 
 /// Whether a file holds everything before a partition's checkpoint, and more.

@@ -160,8 +160,7 @@ impl Files {
         self.orphans.iter_mut().for_each(|orphan| orphan.is_searched = true);
         let new = self.find()?;
         self.take_up(new)?;
-        self.give_up_orphans();
-        Ok(())
+        self.give_up_orphans()
     }
 
     /// Walks the globs, follows renames, opens what the journal knows, and says what is new.

@@ -79,8 +79,8 @@ impl Files {
         truncated.into_iter().try_for_each(|id| self.begin_truncated(id))
     }
 
-    /// A file that became shorter or other is a new partition from its beginning. The old one goes on in a copy that is
-    /// known, else it waits for one: whoever truncates a file has copied it before.
+    /// A file that became shorter or other is a new partition from its beginning. The old one waits for a walk that may
+    /// find its copy: whoever truncates a file has copied it before.
     fn begin_truncated(&mut self, id: PartitionId) -> Result<(), SourceError> {
         let Some(old) = self.open.remove(&id) else { return Ok(()) };
         let (file, path) = (old.tail.file.clone(), old.tail.file.path());
@@ -88,14 +88,9 @@ impl Files {
         self.by_key.remove(&content.key);
         info!(path = %path.display(), read = old.tail.position, "a file was truncated; it is read from its beginning");
         file.detach();
-        // What is not read by now would be of the new content; a copy has it, or nobody.
-        match self.copy_to_go_on_in(id, &file) {
-            Some(copy) => {
-                self.open.insert(id, old);
-                self.go_on_in_copy(id, copy)?;
-            }
-            None => self.orphans.push(Orphan { open: old, is_searched: false }),
-        }
+        // What is not read by now would be of the new content; a copy has it, or nobody. One that is known already may be older
+        // than that which was made for the truncation.
+        self.orphans.push(Orphan { open: old, is_searched: false });
         self.is_scan_wanted = true;
         let chain = Prefix::beginning_at(0).link_before(0);
         let evidence = Evidence::take(&content, 0, chain).map_or(String::new(), |evidence| evidence.to_json());
@@ -109,12 +104,18 @@ impl Files {
         Ok(())
     }
 
-    /// No copy of a truncated file has been found: what was not read of it is lost.
-    pub fn give_up_orphans(&mut self) {
+    /// No new copy of a truncated file has been found: it goes on in one that is known, or what was not read of it is lost.
+    pub fn give_up_orphans(&mut self) -> Result<(), SourceError> {
         for Orphan { open, is_searched } in std::mem::take(&mut self.orphans) {
             if !is_searched || self.may_have_twin(&open.tail.file.path()) {
                 self.orphans.push(Orphan { open, is_searched });
                 self.is_scan_wanted = true;
+                continue;
+            }
+            if let Some(copy) = self.copy_to_go_on_in(open.tail.file.id, &open.tail.file) {
+                let id = open.tail.file.id;
+                self.orphans.push(Orphan { open, is_searched });
+                self.go_on_in_copy(id, copy)?;
                 continue;
             }
             let (file, tail) = (&open.tail.file, &open.tail);
@@ -132,6 +133,7 @@ impl Files {
             self.events.push_back(SourceEvent::Unreadable { partition: id, name, from, is_cut: true });
             self.end(&open);
         }
+        Ok(())
     }
 
     /// Lets go of a file that nobody writes to or needs any more.

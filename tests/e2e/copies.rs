@@ -1,0 +1,123 @@
+//! Copies that a crash, a rotation or their own lines make hard to know: no line is lost or doubled.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::support::scratch::append;
+use crate::support::{Hydrant, Scratch, config, delivered_lines, directory, stream, wait_until};
+
+const COPY: &str = "a file is a copy of another one";
+
+struct Scene {
+    scratch: Scratch,
+    config: Value,
+}
+
+impl Scene {
+    /// A log with two lines.
+    fn new() -> Self {
+        let scratch = Scratch::new();
+        let config = config(&scratch, [stream("s", &scratch.logs().join("app.log*"), directory(&scratch.out()))]);
+        scratch.log("app.log", "1\n2\n");
+        Self { scratch, config }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.scratch.logs().join(name)
+    }
+
+    fn copy(&self, to: &str) {
+        fs::copy(self.path("app.log"), self.path(to)).expect("a log copied");
+    }
+
+    /// What gzip does.
+    fn compress(&self, name: &str) {
+        use std::io::Write;
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(&fs::read(self.path(name)).expect("a log read")).expect("memory takes all");
+        fs::write(self.path(&format!("{name}.gz")), gzip.finish().expect("memory takes all")).expect("a twin");
+        fs::remove_file(self.path(name)).expect("a log removed");
+    }
+
+    #[track_caller]
+    fn arrive(&self, expected: &[&str]) {
+        let lines = || delivered_lines(&self.scratch.out());
+        wait_until(&format!("{expected:?} are delivered"), || lines().len() >= expected.len());
+        assert_eq!(lines(), expected);
+    }
+
+    #[track_caller]
+    fn drains_to(&self, all: &[&str]) {
+        Hydrant::drain(&self.scratch, &self.config);
+        assert_eq!(delivered_lines(&self.scratch.out()), all);
+        Hydrant::drain(&self.scratch, &self.config);
+        assert_eq!(delivered_lines(&self.scratch.out()), all);
+    }
+}
+
+#[test]
+fn a_file_that_is_gone_goes_on_in_its_twin_and_not_in_a_shorter_copy() {
+    let scene = Scene::new();
+    let hydrant = Hydrant::run(&scene.scratch, &scene.config);
+    scene.arrive(&["1", "2"]);
+    hydrant.kill_9();
+    scene.copy("app.log-copy");
+    append(&scene.path("app.log"), "3\n");
+    fs::rename(scene.path("app.log"), scene.path("app.log.1")).expect("a log renamed");
+    scene.compress("app.log.1");
+    scene.drains_to(&["1", "2", "3"]);
+}
+
+#[test]
+fn the_twin_of_a_copy_is_not_read() {
+    for is_down in [false, true] {
+        let scene = Scene::new();
+        let hydrant = Hydrant::run(&scene.scratch, &scene.config);
+        scene.arrive(&["1", "2"]);
+        scene.copy("app.log-copy");
+        wait_until("the copy is seen", || hydrant.said(COPY) == 1);
+        append(&scene.path("app.log"), "3\n");
+        scene.arrive(&["1", "2", "3"]);
+        if is_down {
+            hydrant.terminate().expect_code(0);
+            // The copy is compared, and that it is settled is journalled.
+            Hydrant::drain(&scene.scratch, &scene.config);
+            scene.compress("app.log-copy");
+        } else {
+            scene.compress("app.log-copy");
+            wait_until("the twin is taken up", || hydrant.said("a compressed file is taken up") == 1);
+            hydrant.terminate().expect_code(0);
+        }
+        scene.drains_to(&["1", "2", "3"]);
+    }
+}
+
+#[test]
+fn lines_of_a_copys_own_are_whole_where_more_of_its_original_was_delivered_before_a_crash() {
+    let scene = Scene::new();
+    let failpoint = [("HYDRANT_FAILPOINT", "answer-received:2")];
+    let hydrant = Hydrant::run_with_env(&scene.scratch, &scene.config, &failpoint);
+    scene.arrive(&["1", "2"]);
+    scene.copy("app.log-copy");
+    wait_until("the copy is seen", || hydrant.said(COPY) == 1);
+    append(&scene.path("app.log"), "3333\n");
+    wait_until("it dies before it has settled the line", || !hydrant.is_alive());
+    assert!(hydrant.kill_9().killed());
+    scene.arrive(&["1", "2", "3333"]);
+    fs::write(scene.path("app.log"), "").expect("a log truncated");
+    append(&scene.path("app.log-copy"), "a line of its own\n");
+    scene.drains_to(&["1", "2", "3333", "a line of its own"]);
+}
+
+#[test]
+fn the_head_of_a_line_is_no_copy_of_every_file_that_begins_so() {
+    let scene = Scene::new();
+    append(&scene.path("app.log"), "3\n");
+    let hydrant = Hydrant::run(&scene.scratch, &scene.config);
+    scene.arrive(&["1", "2", "3"]);
+    hydrant.terminate().expect_code(0);
+    scene.scratch.log("app.log.1", "1");
+    scene.drains_to(&["1", "1", "2", "3"]);
+}
