@@ -226,22 +226,30 @@ impl Files {
             }
         }
         self.keep(copies, Ok(()))?;
+        self.decide_copies(decided)
+    }
+
+    fn decide_copies(&mut self, mut decided: Vec<(PartitionId, Fate)>) -> Result<(), SourceError> {
         // The longest first: what the others hold of their own is found by comparing them with it.
         decided.sort_by_key(|(id, _)| std::cmp::Reverse(self.copies.get(id).map_or(0, |copy| copy.size)));
+        let mut is_one_left = false;
         for (id, fate) in decided {
             match fate {
                 Fate::Copy => {}
                 Fate::GoesOn => {
                     let Some(original) = self.copies.get(&id).map(|copy| copy.original) else { continue };
-                    if !self.open.contains_key(&original) {
-                        self.go_on_in_copy(original, id)?;
+                    if self.open.contains_key(&original) {
+                        is_one_left = true;
+                        continue;
                     }
+                    self.go_on_in_copy(original, id)?;
                 }
                 Fate::Alone(from) => self.stand_alone(id, from)?,
                 Fate::Other => self.look_for_other(id)?,
             }
         }
-        Ok(())
+        // It has an open original now to be compared with: a drain would not look again.
+        if is_one_left { self.look_at_copies() } else { Ok(()) }
     }
 
     fn keep(
