@@ -141,6 +141,8 @@ impl Files {
             read => read,
         });
         let needed = if verified > 0 { verified } else { needed };
+        // A copy of a truncated file was compared with all that was read of it.
+        let equal_to = orphan.and_then(|_| content.look().ok()).map_or(0, |seen| seen.size);
         self.by_key.insert(content.key, id);
         self.missing.remove(&id);
         let copy = Copy {
@@ -150,7 +152,7 @@ impl Files {
             path,
             needed,
             is_second: false,
-            equal_to: 0,
+            equal_to,
             stored: verified,
             size: 0,
             last_change: Instant::now(),
@@ -316,7 +318,9 @@ impl Files {
                 return Fate::Alone(0);
             }
             let end = copy.size.min(file.position());
-            return if file.is_settled(end) { Fate::Alone(end) } else { Fate::Copy };
+            // What was not compared with it by then may be the copy's own: in doubt it is read.
+            let from = self.cutting.last_line_end(&copy.content, end.min(copy.equal_to)).unwrap_or(0);
+            return if file.is_settled(end) { Fate::Alone(from) } else { Fate::Copy };
         }
         let Some(row) = self.dormant.iter().find(|row| row.id == id) else { return Fate::Alone(0) };
         if self.may_go_on_in_twin(row) {
