@@ -8,12 +8,17 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::processing::{ErrorCode, Failure};
 use crate::record::{Chunk, OversizeRecord};
 
 /// Code for a record that is longer than `max_record_kb`.
 pub const RECORD_TOO_LARGE: &str = "Hydrant.RecordTooLarge";
 /// Code for a record that a processor has refused.
 pub const PROCESSING_FAILED: &str = "Hydrant.ProcessingFailed";
+/// Firehose's code for a function that has not answered as it should.
+pub const FUNCTION_ERROR: &str = "Lambda.FunctionError";
+/// Firehose's code for a record that the function itself calls failed.
+pub const PROCESSING_FAILED_STATUS: &str = "Lambda.ProcessingFailedStatus";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -24,6 +29,9 @@ struct ProcessingFailed<'a> {
     attempts_made: u32,
     arrival_timestamp: i64,
     attempt_ending_timestamp: i64,
+    /// Spelled as in real error objects.
+    #[serde(rename = "lambdaARN", skip_serializing_if = "Option::is_none")]
+    lambda_arn: Option<&'a str>,
 }
 
 /// The line for a record that is too long: its beginning, its length and its place.
@@ -42,19 +50,26 @@ pub fn record_too_large(record: &OversizeRecord, now: Timestamp) -> Bytes {
         attempts_made: 1,
         arrival_timestamp: record.arrival.as_millisecond(),
         attempt_ending_timestamp: now.as_millisecond(),
+        lambda_arn: None,
     };
     envelope.line()
 }
 
-/// The line for a record that processing has refused for `reason`.
-pub fn processing_failed(raw: &[u8], reason: &str, place: &str, arrival: Timestamp, now: Timestamp) -> Bytes {
+/// The line for a record that has failed in processing.
+pub fn processing_failed(raw: &[u8], failure: &Failure, place: &str, arrival: Timestamp, now: Timestamp) -> Bytes {
+    let error_code = match failure.code {
+        ErrorCode::ProcessingFailed => PROCESSING_FAILED,
+        ErrorCode::TransformFailed => FUNCTION_ERROR,
+        ErrorCode::TransformRefused => PROCESSING_FAILED_STATUS,
+    };
     let envelope = ProcessingFailed {
         raw_data: STANDARD.encode(raw),
-        error_code: PROCESSING_FAILED,
-        error_message: format!("{reason}; {place}"),
-        attempts_made: 1,
+        error_code,
+        error_message: format!("{}; {place}", failure.message),
+        attempts_made: failure.attempts,
         arrival_timestamp: arrival.as_millisecond(),
         attempt_ending_timestamp: now.as_millisecond(),
+        lambda_arn: failure.arn.as_deref(),
     };
     envelope.line()
 }
@@ -64,7 +79,7 @@ pub fn failed_before(chunk: &Chunk, index: usize, now: Timestamp) -> Bytes {
     let place = place(chunk, index);
     processing_failed(
         &chunk.bytes(index, index + 1),
-        "the record failed under an earlier configuration",
+        &Failure::new("the record failed under an earlier configuration"),
         &place,
         chunk.arrival,
         now,

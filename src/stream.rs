@@ -120,7 +120,7 @@ pub async fn run(
 
     let SourceConfig::File(file) = &config.source;
     let steps = file.encodings().into_iter().map(|encoding| (encoding, config.steps(encoding))).collect();
-    let processing = Processing::open(steps, &config.output_delimiter).await?.map(Arc::new);
+    let processing = Processing::open(&config.name, steps, &config.output_delimiter).await?.map(Arc::new);
     let (events, receiver) = mpsc::channel(CHANNEL);
     let context = SourceContext {
         stream_name: config.name.clone(),

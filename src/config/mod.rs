@@ -18,6 +18,7 @@ mod files;
 mod globs;
 mod hints;
 mod include;
+mod json;
 mod map;
 pub mod model;
 mod parse;
@@ -27,6 +28,7 @@ mod records;
 mod scalar;
 mod text;
 mod tree;
+mod wasm;
 
 #[cfg(test)]
 mod tests;
@@ -36,24 +38,29 @@ use std::path::Path;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use model::*;
-pub use scalar::Environment;
+pub use scalar::{Environment, Purpose};
 
 use files::{FILE_BYTES_MAX, Files};
 use reader::Reader;
 
 /// The configuration in `path` with the variables and the working folder of this process.
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
-    load_with(path, true)
+    load_with(path, Purpose::Run)
+}
+
+/// The same for who only says whether it is right.
+pub fn load_to_check(path: &Path) -> Result<Config, ConfigErrors> {
+    load_with(path, Purpose::Check)
 }
 
 /// The same for who delivers nothing: the environment of the daemon's processors is not this process's.
 pub fn load_to_look(path: &Path) -> Result<Config, ConfigErrors> {
-    load_with(path, false)
+    load_with(path, Purpose::Look)
 }
 
-fn load_with(path: &Path, needs_processing: bool) -> Result<Config, ConfigErrors> {
+fn load_with(path: &Path, purpose: Purpose) -> Result<Config, ConfigErrors> {
     match Environment::of_process() {
-        Ok(environment) => load_in(path, &Environment { needs_processing, ..environment }),
+        Ok(environment) => load_in(path, &Environment { purpose, ..environment }),
         Err(error) => Err(unreadable(path, &format!("the working folder is unknown: {}", scalar::reason(&error)))),
     }
 }

@@ -48,6 +48,7 @@ pub(super) fn config<'a>(reader: &'a Reader<'a>, main: &'a Node, included: &'a [
         let text = value.string("the path of a folder")?.check("the path of a folder", |path| !path.is_empty())?;
         Some(value.environment().absolute(&text.text))
     });
+    reader.state_dir.get_or_init(|| state_dir.clone().unwrap_or_else(|| STATE_DIR_DEFAULT.into()));
     let shutdown_timeout = main.get_or("shutdown_timeout_seconds", SHUTDOWN_TIMEOUT_SECONDS_DEFAULT, |value| {
         value.whole(0..=3600, " of seconds")
     });

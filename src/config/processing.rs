@@ -2,7 +2,9 @@
 
 use super::map::Map;
 use super::reader::Value;
+use super::scalar::Purpose;
 use super::text::Text;
+use super::wasm::wasm;
 use crate::processing::{
     AddMetadataConfig, AppendDelimiterConfig, CloudwatchLogsConfig, Columns, CsvToJsonConfig, DecompressConfig,
     Ec2Field, Ec2Metadata, ExtraColumns, Flatten, JsonConfig, LogFormat, LogLayout, LogToJsonConfig, MetadataField,
@@ -18,6 +20,7 @@ const PROCESSORS: &[&str] = &[
     "append_delimiter",
     "decompress",
     "cloudwatch_logs",
+    "wasm",
 ];
 
 const FORMATS: [LogFormat; 6] = [
@@ -61,7 +64,11 @@ fn step(value: &Value<'_>) -> Option<StepConfig> {
         "add_metadata" => add_metadata(&options),
         "append_delimiter" => append_delimiter(&options),
         "decompress" => decompress(&options),
-        _ => cloudwatch_logs(&options),
+        "cloudwatch_logs" => cloudwatch_logs(&options),
+        _ => {
+            let processor = ProcessorConfig::Wasm(Box::new(wasm(&options)?));
+            return Some(StepConfig { processor, on_error: OnError::ErrorOutput });
+        }
     }?;
     check(&options, &processor)?;
     Some(StepConfig { processor, on_error })
@@ -237,7 +244,7 @@ fn strings(value: &Value<'_>, allowed: &str) -> Option<Vec<String>> {
 
 /// What the processor itself finds wrong with its options, said at the key that is at fault.
 fn check(options: &Value<'_>, processor: &ProcessorConfig) -> Option<()> {
-    let needed = options.environment().needs_processing;
+    let needed = options.environment().purpose != Purpose::Look;
     let environment = |name: &str| std::env::var(name).ok().or_else(|| (!needed).then(String::new));
     let surroundings = Surroundings { host: String::new(), ec2: Ec2Metadata::default(), environment: &environment };
     let Err(error) = processor.clone().build(&surroundings) else { return Some(()) };

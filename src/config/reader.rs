@@ -3,8 +3,9 @@
 //! Every method that returns `None` has reported why, once, at the place in the file; the caller goes on with the next
 //! key, so that all mistakes come out together.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 
 use super::files::Files;
 use super::listed;
@@ -21,6 +22,8 @@ pub(super) struct Reader<'a> {
     pub files: &'a RefCell<Files>,
     /// Globs compiled so far.
     globs: Cell<usize>,
+    /// Known before the first delivery stream is read.
+    pub state_dir: OnceCell<PathBuf>,
 }
 
 /// A node that somebody wants to read, under the name it has for the operator.
@@ -35,7 +38,7 @@ pub(super) struct Value<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(environment: &'a Environment, files: &'a RefCell<Files>) -> Self {
-        Self { environment, files, globs: Cell::new(0) }
+        Self { environment, files, globs: Cell::new(0), state_dir: OnceCell::new() }
     }
 
     pub fn root(&'a self, node: &'a Node) -> Value<'a> {
@@ -51,6 +54,11 @@ impl<'a> Value<'a> {
 
     pub fn environment(&self) -> &'a Environment {
         self.reader.environment
+    }
+
+    /// Where the daemon keeps what it has to remember.
+    pub fn state_dir(&self) -> &'a Path {
+        self.reader.state_dir.get().map_or(Path::new("."), PathBuf::as_path)
     }
 
     /// How many globs have been compiled, with the one for which this is asked.
@@ -191,7 +199,7 @@ impl<'a> Value<'a> {
         None
     }
 
-    fn scalar(&self, allowed: &str) -> Option<(Text<'a>, &'a Scalar)> {
+    pub(super) fn scalar(&self, allowed: &str) -> Option<(Text<'a>, &'a Scalar)> {
         let Kind::Scalar(scalar) = &self.node.kind else {
             self.wrong_kind(allowed);
             return None;

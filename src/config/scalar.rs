@@ -20,15 +20,25 @@ const SUBSTITUTED_FILE_BYTES_MAX: u64 = 1024 * 1024;
 pub struct Environment {
     pub variables: BTreeMap<String, OsString>,
     pub working_folder: PathBuf,
-    /// Whether variables that only a processor reads when it is built have to be set. Who delivers nothing needs none.
-    pub needs_processing: bool,
+    pub purpose: Purpose,
+}
+
+/// What a configuration is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Its streams are going to run.
+    Run,
+    /// Everything in it is tried, and nothing is kept of that.
+    Check,
+    /// The daemon's files and journal are looked at: its processors are not built, and what they would read need not be there.
+    Look,
 }
 
 impl Environment {
     pub fn of_process() -> io::Result<Self> {
         let variables =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
-        Ok(Self { variables, working_folder: std::env::current_dir()?, needs_processing: true })
+        Ok(Self { variables, working_folder: std::env::current_dir()?, purpose: Purpose::Run })
     }
 
     /// As the process will find it. Folders are not looked at, `..` stays.

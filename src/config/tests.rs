@@ -35,7 +35,7 @@ fn environment() -> Environment {
         ("TRUE", "true"),
     ];
     let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-    Environment { variables, working_folder: PathBuf::from("/working"), needs_processing: true }
+    Environment { variables, working_folder: PathBuf::from("/working"), purpose: crate::config::Purpose::Check }
 }
 
 fn load(text: &str) -> Result<Config, ConfigErrors> {

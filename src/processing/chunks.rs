@@ -1,6 +1,7 @@
 //! A chunk through the processors of its stream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use encoding_rs::Encoding;
@@ -10,9 +11,11 @@ use crate::envelope;
 use crate::memory::{StreamBudget, guarded};
 use crate::record::Chunk;
 
+use super::sequence::{Obstacle, Passed, Slice};
+use super::wasm::{FirstFailure, Handling, Pace, Stop, Transform};
 use super::{
-    ConfigError, Ec2Metadata, FailedRecord, Failure, Origin, Pipeline, Processed, ProcessorConfig, Records, Scratch,
-    StepConfig, Surroundings, ec2,
+    ConfigError, Ec2Metadata, FailedPart, FailedRecord, Failure, OUTPUT_BYTES_MAX, Origin, Pipeline, Processed,
+    ProcessorConfig, Records, Scratch, Sequence, StepConfig, Surroundings, ec2,
 };
 
 /// Once so much has been made of a chunk, the rest of it waits for its own turn.
@@ -24,7 +27,7 @@ const FAILED_PARTS_MAX: usize = 1_000;
 /// The processors of one stream, and what stands between the records that they make.
 pub struct Processing {
     /// For files of each encoding; the first where a file does not say which.
-    pipelines: Vec<(&'static Encoding, Pipeline)>,
+    sequences: Vec<(&'static Encoding, Sequence)>,
     output_delimiter: Arc<[u8]>,
 }
 
@@ -40,10 +43,68 @@ struct Made {
     failed_bytes: usize,
 }
 
+/// A chunk on its way through the steps.
+pub struct Work {
+    chunk: Chunk,
+    made: Made,
+    /// Of the slice that is next.
+    first_failure: Option<FirstFailure>,
+    has_waited: bool,
+}
+
+/// What has become of a chunk.
+pub enum Progress {
+    /// The second is the rest of a chunk of which as much was made as may be held.
+    Done(Processed, Option<Chunk>),
+    Later(Box<(Work, Next)>),
+}
+
+/// How a chunk that is not done goes on.
+pub enum Next {
+    Quick,
+    /// Where it takes no core from other streams.
+    Patient,
+    Wait {
+        transform: Arc<Transform>,
+        delay: Duration,
+    },
+}
+
+impl Work {
+    pub fn new(chunk: Chunk) -> Self {
+        Self { chunk, made: Made::default(), first_failure: None, has_waited: false }
+    }
+}
+
+impl Made {
+    fn reserve(&mut self, chunk: &Chunk) {
+        if self.ends.is_empty() {
+            self.data.reserve(chunk.data.len() + chunk.data.len() / 2);
+            self.ends.reserve(chunk.records());
+            self.records.reserve(chunk.records());
+        }
+    }
+
+    /// Whether all of the chunk is done, or as much as may be held.
+    fn is_enough(&self, chunk: &Chunk) -> bool {
+        self.ends.len() == chunk.records() || self.data.len() + self.failed_bytes >= MADE_MAX
+    }
+
+    /// `is_whole`: nothing of record `index` goes on.
+    fn fail(&mut self, chunk: &Chunk, index: usize, is_whole: bool, failures: &mut Vec<(Vec<u8>, Failure)>) {
+        if !failures.is_empty() {
+            let failed = failed_record(chunk, index, is_whole, failures);
+            self.failed_bytes += failed.lines.len();
+            self.failed.push(failed);
+        }
+    }
+}
+
 impl Processing {
     /// The processors of `steps`, for each encoding that files may have; `None` where there are none and records stay as
     /// they are. `output_delimiter` is put after each record that does not end with it already.
     pub async fn open(
+        stream: &str,
         steps: Vec<(&'static Encoding, Vec<StepConfig>)>,
         output_delimiter: &[u8],
     ) -> Result<Option<Self>, ConfigError> {
@@ -57,64 +118,137 @@ impl Processing {
         let environment = |name: &str| std::env::var(name).ok();
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let surroundings = Surroundings { host, ec2, environment: &environment };
-        let pipeline =
-            |(encoding, steps)| Ok((encoding, Pipeline::new(steps, &surroundings).map_err(|(_, error)| error)?));
-        let pipelines = steps.into_iter().map(pipeline).collect::<Result<_, _>>()?;
-        Ok(Some(Self { pipelines, output_delimiter: output_delimiter.into() }))
-    }
-
-    /// Processes a chunk, or as much of it as may be held; the second is the rest. Burns CPU.
-    pub fn run(&self, chunk: Chunk, budget: &StreamBudget) -> (Processed, Option<Chunk>) {
-        let (mut made, mut scratch, mut records) = (Made::default(), Scratch::default(), Records::default());
-        made.data.reserve(chunk.data.len() + chunk.data.len() / 2);
-        made.ends.reserve(chunk.records());
-        made.records.reserve(chunk.records());
-        let name = chunk.partition.name();
-        let Some((encoding, pipeline)) = self.pipeline(chunk.partition.encoding()) else {
-            return (Processed { source: chunk.clone(), chunk, failed: Vec::new() }, None);
+        let sequence = |(encoding, steps)| {
+            Ok((encoding, Sequence::new(stream, steps, &surroundings).map_err(|(_, error)| error)?))
         };
-        let header =
-            chunk.partition.header().map(|header| encoding.decode_without_bom_handling(&header).0.into_owned());
-        let mut failures = Vec::new();
-        let mut done = 0;
-        while done < chunk.records() && made.data.len() + made.failed_bytes < MADE_MAX {
-            let origin = Origin {
-                name: &name,
-                position: chunk.position(done).0,
-                arrival: chunk.arrival,
-                header: header.as_deref().map(str::as_bytes).map_err(|reason| *reason),
-            };
-            records.clear();
-            pipeline.run(chunk.record(done), &origin, &mut scratch, &mut records, &mut failures);
-            if failures.len() > FAILED_PARTS_MAX {
-                fail_as_a_whole(chunk.record(done), &mut records, &mut failures);
+        let sequences = steps.into_iter().map(sequence).collect::<Result<_, _>>()?;
+        Ok(Some(Self { sequences, output_delimiter: output_delimiter.into() }))
+    }
+
+    /// Goes on with `work`, until the chunk or as much of it as may be held is done, or until it has to wait. Burns CPU.
+    pub fn run(&self, work: Work, pace: Pace, budget: &StreamBudget) -> Progress {
+        let Some((encoding, sequence)) = self.sequence(work.chunk.partition.encoding()) else {
+            let chunk = work.chunk;
+            return Progress::Done(Processed { source: chunk.clone(), chunk, failed: Vec::new() }, None);
+        };
+        let name = work.chunk.partition.name();
+        let header = work.chunk.partition.header();
+        let header = header.map(|header| encoding.decode_without_bom_handling(&header).0.into_owned());
+        let origin = Origin {
+            name: &name,
+            position: work.chunk.start.0,
+            arrival: work.chunk.arrival,
+            header: header.as_deref().map(str::as_bytes).map_err(|reason| *reason),
+        };
+        let result = match sequence.processors() {
+            Some(pipeline) => Ok(self.run_records(work, pipeline, origin)),
+            None => self.run_slices(work, sequence, origin, pace),
+        };
+        match result {
+            Ok(Work { chunk, made, .. }) => {
+                let done = made.ends.len();
+                let rest = (done < chunk.records()).then(|| chunk.from(done));
+                Progress::Done(self.processed(chunk.until(done), made, budget), rest)
             }
-            self.take(&mut made, &records);
-            if !failures.is_empty() {
-                let failed = failed_record(&chunk, done, records.is_empty(), &mut failures);
-                made.failed_bytes += failed.lines.len();
-                made.failed.push(failed);
-            }
-            done += 1;
+            Err(later) => Progress::Later(later),
         }
-        let rest = (done < chunk.records()).then(|| chunk.from(done));
-        (self.processed(chunk.until(done), made, budget), rest)
     }
 
-    fn pipeline(&self, encoding: Option<&'static Encoding>) -> Option<&(&'static Encoding, Pipeline)> {
-        let own = self.pipelines.iter().find(|(known, _)| Some(*known) == encoding);
-        own.or(self.pipelines.first())
+    fn run_records(&self, mut work: Work, pipeline: &Pipeline, origin: Origin<'_>) -> Work {
+        let Work { chunk, made, .. } = &mut work;
+        made.reserve(chunk);
+        let (mut scratch, mut records, mut failures) = (Scratch::default(), Records::default(), Vec::new());
+        while !made.is_enough(chunk) {
+            let index = made.ends.len();
+            let origin = Origin { position: chunk.position(index).0, ..origin };
+            records.clear();
+            pipeline.run(chunk.record(index), &origin, &mut scratch, &mut records, &mut failures);
+            if failures.len() > FAILED_PARTS_MAX {
+                records.clear();
+                fail_as_a_whole(chunk.record(index), &mut failures);
+            }
+            self.take(made, records.iter(), records.len());
+            made.fail(chunk, index, records.is_empty(), &mut failures);
+        }
+        work
     }
 
-    fn take(&self, made: &mut Made, records: &Records) {
-        for record in records.iter() {
+    /// A slice is what one call of a component takes.
+    fn run_slices(
+        &self,
+        mut work: Work,
+        sequence: &Sequence,
+        origin: Origin<'_>,
+        pace: Pace,
+    ) -> Result<Work, Box<(Work, Next)>> {
+        work.made.reserve(&work.chunk);
+        let mut records_max = usize::MAX;
+        while !work.made.is_enough(&work.chunk) {
+            let chunk = work.chunk.clone();
+            let from = work.made.ends.len();
+            let to = slice_end(&chunk, from, sequence.slice_bytes(), records_max);
+            let slice = Slice { chunk: &chunk, from, to, origin };
+            let handling = Handling { pace, first_failure: work.first_failure.as_ref(), has_waited: work.has_waited };
+            match sequence.run(slice, &handling) {
+                Ok(passed) => self.take_slice(&mut work.made, slice, passed),
+                Err(Obstacle::TooLarge) if to - from > 1 => {
+                    records_max = (to - from) / 2;
+                    continue;
+                }
+                Err(Obstacle::TooLarge) => self.take_slice(&mut work.made, slice, too_large(slice)),
+                Err(Obstacle::Stop(Stop::Patience(first_failure))) => {
+                    work.first_failure = first_failure;
+                    return Err(Box::new((work, Next::Patient)));
+                }
+                Err(Obstacle::Stop(Stop::Wait { transform, delay })) => {
+                    work.has_waited = true;
+                    return Err(Box::new((work, Next::Wait { transform, delay })));
+                }
+            }
+            (work.first_failure, work.has_waited) = (None, false);
+            if pace == Pace::Patient && !work.made.is_enough(&work.chunk) {
+                return Err(Box::new((work, Next::Quick)));
+            }
+        }
+        Ok(work)
+    }
+
+    fn take_slice(&self, made: &mut Made, slice: Slice<'_>, passed: Passed) {
+        let Passed { passing, failed } = passed;
+        let mut failed = failed.into_iter().peekable();
+        let (mut next, mut failures) = (0, Vec::new());
+        for index in slice.from..slice.to {
+            let of_this = passing.sources[next..].iter().take_while(|&&source| source as usize == index).count();
+            let records = (next..next + of_this).filter_map(|at| passing.records.get(at));
+            next += of_this;
+            while let Some(part) = failed.next_if(|part| part.source as usize == index) {
+                failures.push((part.data, part.failure));
+            }
+            if failures.len() > FAILED_PARTS_MAX {
+                fail_as_a_whole(slice.chunk.record(index), &mut failures);
+                self.take(made, std::iter::empty(), 0);
+                made.fail(slice.chunk, index, true, &mut failures);
+            } else {
+                self.take(made, records, of_this);
+                made.fail(slice.chunk, index, of_this == 0, &mut failures);
+            }
+        }
+    }
+
+    fn sequence(&self, encoding: Option<&'static Encoding>) -> Option<&(&'static Encoding, Sequence)> {
+        let own = self.sequences.iter().find(|(known, _)| Some(*known) == encoding);
+        own.or(self.sequences.first())
+    }
+
+    fn take<'r>(&self, made: &mut Made, records: impl Iterator<Item = &'r [u8]>, count: usize) {
+        for record in records {
             made.data.extend_from_slice(record);
             if !record.ends_with(&self.output_delimiter) {
                 made.data.extend_from_slice(&self.output_delimiter);
             }
         }
         made.ends.push(made.data.len() as u32);
-        made.records.push(records.len() as u32);
+        made.records.push(count as u32);
     }
 
     fn processed(&self, source: Chunk, made: Made, budget: &StreamBudget) -> Processed {
@@ -139,11 +273,25 @@ impl Processing {
 }
 
 /// One failure in place of very many, so that what a single record can cost is bounded.
-fn fail_as_a_whole(record: &[u8], records: &mut Records, failures: &mut Vec<(Vec<u8>, Failure)>) {
+fn fail_as_a_whole(record: &[u8], failures: &mut Vec<(Vec<u8>, Failure)>) {
     let (parts, first) = (failures.len(), failures.first().map_or("", |(_, failure)| failure.message.as_str()));
     let failure = Failure::new(format!("{parts} parts of the record failed, so all of it does; the first: {first}"));
-    records.clear();
     *failures = vec![(record.to_vec(), failure)];
+}
+
+/// Where the slice that begins with record `from` ends; it has at least one record.
+fn slice_end(chunk: &Chunk, from: usize, bytes_max: u64, records_max: usize) -> usize {
+    let end_max = (from + records_max.min(chunk.records() - from)).max(from + 1);
+    let fits = |&to: &usize| chunk.len(from, to) <= bytes_max;
+    (from + 1..=end_max).take_while(fits).last().unwrap_or(from + 1)
+}
+
+/// A slice of one record of which too much is made.
+fn too_large(slice: Slice<'_>) -> Passed {
+    let limit = OUTPUT_BYTES_MAX >> 20;
+    let failure = Failure::new(format!("one source record became more than {limit} MB in processing"));
+    let data = slice.chunk.record(slice.from).to_vec();
+    Passed { failed: vec![FailedPart { source: slice.from as u32, data, failure }], ..Passed::default() }
 }
 
 /// The lines for what of one record has failed. `is_whole`: nothing of it goes on.
@@ -154,7 +302,7 @@ fn failed_record(chunk: &Chunk, index: usize, is_whole: bool, failures: &mut Vec
     for (data, failure) in failures.drain(..) {
         // What failed as one is kept as it was read, so that it can be sent through again.
         let raw = if is_whole && records == 1 { chunk.record(index) } else { &data };
-        lines.extend_from_slice(&envelope::processing_failed(raw, &failure.message, &place, chunk.arrival, now));
+        lines.extend_from_slice(&envelope::processing_failed(raw, &failure, &place, chunk.arrival, now));
     }
     FailedRecord { index, lines: Bytes::from(lines), records }
 }

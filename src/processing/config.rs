@@ -15,6 +15,7 @@ use super::log_to_json::{LogToJson, LogToJsonConfig};
 use super::single_line::{SingleLine, SingleLineConfig};
 use super::skip_empty::SkipEmpty;
 use super::transcode::{Transcode, TranscodeConfig};
+use super::wasm::WasmConfig;
 
 /// What happens to a record that a processor cannot process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -47,6 +48,7 @@ pub enum ProcessorConfig {
     AppendDelimiter(AppendDelimiterConfig),
     Decompress(DecompressConfig),
     CloudwatchLogs(CloudwatchLogsConfig),
+    Wasm(Box<WasmConfig>),
     /// The source's `encoding`; no entry of `processing`.
     Transcode(TranscodeConfig),
     /// The source's `skip_empty`; no entry of `processing`.
@@ -94,12 +96,13 @@ impl ProcessorConfig {
             Self::AppendDelimiter(_) => "append_delimiter",
             Self::Decompress(_) => "decompress",
             Self::CloudwatchLogs(_) => "cloudwatch_logs",
+            Self::Wasm(_) => "wasm",
             Self::Transcode(_) => "encoding",
             Self::SkipEmpty => "skip_empty",
         }
     }
 
-    /// The processor, or what is wrong with its options.
+    /// The processor, or what is wrong with its options. A component is none: it takes batches (see `Sequence`).
     pub fn build(self, surroundings: &Surroundings<'_>) -> Result<Box<dyn Processor>, ConfigError> {
         Ok(match self {
             Self::SingleLine(config) => Box::new(SingleLine::new(config)),
@@ -110,6 +113,7 @@ impl ProcessorConfig {
             Self::AppendDelimiter(config) => Box::new(AppendDelimiter::new(config)?),
             Self::Decompress(config) => Box::new(Decompress::new(config)),
             Self::CloudwatchLogs(config) => Box::new(CloudwatchLogs::new(config)),
+            Self::Wasm(_) => return Err(ConfigError::new("wasm", "a component takes records a batch at a time")),
             Self::Transcode(config) => Box::new(Transcode::new(&config)?),
             Self::SkipEmpty => Box::new(SkipEmpty),
         })

@@ -3,8 +3,12 @@
 //! Invariant: a record that goes in comes out as one record, as several, as none because its processor says so (a control
 //! message, an empty line), or as a failure with a reason. Nothing is dropped silently, and no bytes make a processor panic.
 //!
+//! `wasm` is the one step that takes records a batch at a time; [`Sequence`] puts it between the others.
+//!
 //! A processor is one file, one variant of [`ProcessorConfig`] and one arm of its `build`, and its keys in the configuration.
 //! Records are processed a chunk at a time on the compute pool ([`Processing`]); [`Stage`] keeps the chunks in order.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -22,26 +26,32 @@ mod json;
 mod json_scan;
 mod json_text;
 mod log_to_json;
+mod passing;
+mod patient;
 mod pipeline;
 mod records;
+mod sequence;
 mod single_line;
 mod skip_empty;
 mod stage;
 #[cfg(test)]
 mod testing;
 mod transcode;
+pub mod wasm;
 
 pub use add_metadata::{AddMetadataConfig, Ec2Field, Ec2Metadata, MetadataField, MetadataValue, Surroundings};
 pub use append_delimiter::AppendDelimiterConfig;
-pub use chunks::Processing;
+pub use chunks::{Next, Processing, Progress, Work};
 pub use cloudwatch_logs::CloudwatchLogsConfig;
 pub use config::{ConfigError, OnError, ProcessorConfig, StepConfig};
 pub use csv_to_json::{Columns, CsvToJsonConfig, ExtraColumns};
 pub use decompress::{DecompressConfig, RecordCompression};
 pub use json::{Flatten, JsonConfig};
 pub use log_to_json::{LogFormat, LogLayout, LogToJsonConfig};
+pub use passing::{FailedPart, PartitionKeys, Passing};
 pub use pipeline::{OUTPUT_BYTES_MAX, Pipeline, Scratch};
 pub use records::{Mark, Records};
+pub use sequence::Sequence;
 pub use single_line::SingleLineConfig;
 pub use stage::{Arrival, FailedRecord, Processed, Stage};
 pub use transcode::TranscodeConfig;
@@ -59,16 +69,39 @@ pub struct Origin<'a> {
     pub header: Result<&'a [u8], NoHeader>,
 }
 
-/// Why a record failed: the text goes into the error output's `errorMessage`.
+/// Why a record failed, as the error output says it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
+    /// `errorMessage`.
     pub message: String,
+    pub code: ErrorCode,
+    /// `attemptsMade`.
+    pub attempts: u32,
+    /// `lambdaARN`: the component, where it was one.
+    pub arn: Option<Arc<str>>,
+}
+
+/// `errorCode`. Firehose's own where the failure is one that Firehose knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// A processor has refused the record.
+    ProcessingFailed,
+    /// A component has died on it, taken too much, or given an answer that cannot be read.
+    TransformFailed,
+    /// A component has said `processing-failed`.
+    TransformRefused,
 }
 
 impl Failure {
+    /// A processor's.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        Self { message: message.into(), code: ErrorCode::ProcessingFailed, attempts: 1, arn: None }
+    }
+
+    /// A component's.
+    pub fn of_transform(message: String, code: ErrorCode, attempts: u32, arn: Arc<str>) -> Self {
+        Self { message, code, attempts, arn: Some(arn) }
     }
 }
 

@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::memory::StreamBudget;
 use crate::pool::ComputePool;
 use crate::record::Chunk;
 use crate::source::SourceEvent;
 
-use super::Processing;
+use super::wasm::Pace;
+use super::{Next, Processing, Progress, Work, patient};
 
 /// What arrives at the buffers.
 pub enum Arrival {
@@ -56,7 +57,8 @@ pub struct Stage {
 
 enum Waiting {
     Event(SourceEvent),
-    Chunk(JoinHandle<(Processed, Option<Chunk>)>),
+    /// A component may keep it waiting for ever: it ends with the stage.
+    Chunk(AbortOnDropHandle<(Processed, Option<Chunk>)>),
 }
 
 impl Stage {
@@ -99,10 +101,36 @@ impl Stage {
     fn begin(&self, event: SourceEvent) -> Waiting {
         match (event, &self.processing) {
             (SourceEvent::Chunk(chunk), Some(processing)) => {
-                let (processing, budget) = (processing.clone(), self.budget.clone());
-                Waiting::Chunk(self.pool.spawn(move || processing.run(chunk, &budget)))
+                let (processing, pool, budget) = (processing.clone(), self.pool.clone(), self.budget.clone());
+                Waiting::Chunk(AbortOnDropHandle::new(tokio::spawn(process(chunk, processing, pool, budget))))
             }
             (event, _) => Waiting::Event(event),
+        }
+    }
+}
+
+/// One chunk through all steps, or as much of it as may be held, however long a component keeps it waiting.
+async fn process(
+    chunk: Chunk,
+    processing: Arc<Processing>,
+    pool: ComputePool,
+    budget: Arc<StreamBudget>,
+) -> (Processed, Option<Chunk>) {
+    let (mut work, mut next) = (Work::new(chunk), Next::Quick);
+    loop {
+        let (processing, budget) = (processing.clone(), budget.clone());
+        let progress = match next {
+            Next::Quick => crate::pool::join(pool.spawn(move || processing.run(work, Pace::Quick, &budget))).await,
+            Next::Patient => patient::run(move || processing.run(work, Pace::Patient, &budget)).await,
+            Next::Wait { transform, delay } => {
+                transform.wait(delay).await;
+                next = Next::Patient;
+                continue;
+            }
+        };
+        match progress {
+            Progress::Done(processed, rest) => return (processed, rest),
+            Progress::Later(later) => (work, next) = *later,
         }
     }
 }

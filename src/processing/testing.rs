@@ -16,7 +16,7 @@ pub(super) fn all(processor: &dyn Processor, record: &[u8]) -> Result<Vec<String
 
 pub(super) fn all_from(processor: &dyn Processor, record: &[u8], origin: &Origin<'_>) -> Result<Vec<String>, String> {
     let mut out = Records::default();
-    processor.process(record, origin, &mut out).map_err(|Failure { message }| message)?;
+    processor.process(record, origin, &mut out).map_err(|Failure { message, .. }| message)?;
     Ok(out.iter().map(|record| std::str::from_utf8(record).expect("UTF-8").to_owned()).collect())
 }
 

@@ -12,7 +12,7 @@ fn every_example_loads() {
     let environment = Environment {
         variables: variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
         working_folder: PathBuf::from("/working"),
-        needs_processing: true,
+        purpose: crate::config::Purpose::Check,
     };
     let mut names = Vec::new();
     for entry in fs::read_dir(&folder).unwrap() {

@@ -1,0 +1,95 @@
+//! Records between two steps: each with the source record it was made from and its partition keys.
+//!
+//! Invariant: sources never descend, and there is one source and one set of keys for each record.
+
+use std::sync::Arc;
+
+use super::{Failure, Mark, Records};
+
+/// Names and values for the destination's prefix, each name once.
+pub type PartitionKeys = Vec<(String, String)>;
+
+/// Records on their way through the steps of a stream.
+#[derive(Default)]
+pub struct Passing {
+    pub records: Records,
+    /// Indices in the chunk.
+    pub sources: Vec<u32>,
+    /// `None` where no step has set any.
+    pub keys: Vec<Option<Arc<PartitionKeys>>>,
+}
+
+/// What of a source record has failed, with the bytes that the failing step had got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedPart {
+    pub source: u32,
+    pub data: Vec<u8>,
+    pub failure: Failure,
+}
+
+impl Passing {
+    pub fn push(&mut self, record: &[u8], source: u32, keys: Option<Arc<PartitionKeys>>) -> Result<(), Failure> {
+        self.records.push(record)?;
+        self.name_last(source, keys);
+        Ok(())
+    }
+
+    /// Says for all records that were appended to `records` since the last call where they come from.
+    pub fn name_last(&mut self, source: u32, keys: Option<Arc<PartitionKeys>>) {
+        let records = self.records.len();
+        self.sources.resize(records, source);
+        self.keys.resize(records, keys);
+    }
+
+    pub fn mark(&self) -> Mark {
+        self.records.mark()
+    }
+
+    /// Forgets everything that was appended since `mark`.
+    pub fn truncate(&mut self, mark: Mark) {
+        self.records.truncate(mark);
+        self.sources.truncate(self.records.len());
+        self.keys.truncate(self.records.len());
+    }
+
+    pub fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Each record's bytes, source and keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], u32, &Option<Arc<PartitionKeys>>)> {
+        let named = self.sources.iter().copied().zip(&self.keys);
+        self.records.iter().zip(named).map(|(record, (source, keys))| (record, source, keys))
+    }
+}
+
+/// The keys that a record has after a step has set `new` ones: they replace those of the same name.
+pub fn merged(old: Option<&Arc<PartitionKeys>>, new: Vec<(String, String)>) -> Option<Arc<PartitionKeys>> {
+    if new.is_empty() {
+        return old.cloned();
+    }
+    let mut keys: PartitionKeys = old.map_or_else(Vec::new, |old| old.to_vec());
+    for (name, value) in new {
+        match keys.iter_mut().find(|(known, _)| *known == name) {
+            Some(known) => known.1 = value,
+            None => keys.push((name, value)),
+        }
+    }
+    Some(Arc::new(keys))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_stay_unless_they_are_replaced() {
+        let pairs =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<Vec<_>>();
+        let first = merged(None, pairs(&[("a", "1"), ("b", "2"), ("a", "3")]));
+        assert_eq!(*first.clone().unwrap(), pairs(&[("a", "3"), ("b", "2")]));
+        let second = merged(first.as_ref(), pairs(&[("b", "x"), ("c", "y")]));
+        assert_eq!(*second.unwrap(), pairs(&[("a", "3"), ("b", "x"), ("c", "y")]));
+        assert!(merged(None, Vec::new()).is_none());
+    }
+}

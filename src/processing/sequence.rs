@@ -1,0 +1,174 @@
+//! All steps of a delivery stream: processors, which take records one by one, and components, which take batches.
+//!
+//! Invariant: what goes in comes out as outputs or failures, in the order of the source records; or, after a [`Stop`], nothing
+//! has become of it and the same records come again.
+
+use std::sync::Arc;
+
+use crate::record::Chunk;
+
+use super::passing::{FailedPart, Passing};
+use super::wasm::{Handling, Record, Seed, Sink, Stop, Transform};
+use super::{
+    ConfigError, Failure, OUTPUT_BYTES_MAX, Origin, Pipeline, ProcessorConfig, Scratch, StepConfig, Surroundings,
+};
+
+/// The steps of a stream, in order.
+pub struct Sequence {
+    parts: Vec<Part>,
+}
+
+enum Part {
+    Processors(Pipeline),
+    Transform(Arc<Transform>),
+}
+
+/// Some records of a chunk, and what they all have in common.
+#[derive(Clone, Copy)]
+pub struct Slice<'a> {
+    pub chunk: &'a Chunk,
+    pub from: usize,
+    pub to: usize,
+    /// Its position is the chunk's; each record has its own.
+    pub origin: Origin<'a>,
+}
+
+/// What has become of a slice.
+#[derive(Default)]
+pub struct Passed {
+    pub passing: Passing,
+    /// In the order of the source records.
+    pub failed: Vec<FailedPart>,
+}
+
+/// Why a slice has not passed.
+pub enum Obstacle {
+    Stop(Stop),
+    /// More has been made of it than may be held.
+    TooLarge,
+}
+
+impl Sequence {
+    /// Builds the steps; an error comes with the number of its step, from 0.
+    pub fn new(
+        stream: &str,
+        configs: Vec<StepConfig>,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<Self, (usize, ConfigError)> {
+        let (mut parts, mut processors, steps) = (Vec::new(), Vec::new(), configs.len());
+        for (step, config) in configs.into_iter().enumerate() {
+            let ProcessorConfig::Wasm(wasm) = config.processor else {
+                processors.push(config);
+                continue;
+            };
+            add_processors(&mut parts, &mut processors, step, surroundings)?;
+            let transform = Transform::new(step, stream, *wasm)
+                .map_err(|error| (step, ConfigError { key: "component", message: error.message, help: error.help }))?;
+            parts.push(Part::Transform(Arc::new(transform)));
+        }
+        add_processors(&mut parts, &mut processors, steps, surroundings)?;
+        Ok(Self { parts })
+    }
+
+    /// The processors, where there is nothing else.
+    pub fn processors(&self) -> Option<&Pipeline> {
+        match self.parts.as_slice() {
+            [Part::Processors(pipeline)] => Some(pipeline),
+            _ => None,
+        }
+    }
+
+    /// Bytes of records that a slice should have: what one call of a component takes.
+    pub fn slice_bytes(&self) -> u64 {
+        self.parts.iter().filter_map(Part::batch_bytes_max).min().unwrap_or(u64::MAX)
+    }
+
+    /// Runs a slice through all steps. Burns CPU.
+    pub fn run(&self, slice: Slice<'_>, handling: &Handling<'_>) -> Result<Passed, Obstacle> {
+        let mut failed = Vec::new();
+        let mut passing = None;
+        for part in &self.parts {
+            let given: Vec<Record<'_>> = match &passing {
+                None => (slice.from..slice.to).map(|index| slice.record(index)).collect(),
+                Some(passing) => slice.records(passing),
+            };
+            let mut next = Passing::default();
+            match part {
+                Part::Processors(pipeline) => run_processors(pipeline, slice, &given, &mut next, &mut failed),
+                Part::Transform(transform) => {
+                    let seed = Seed { arrival_ms: slice.origin.arrival.as_millisecond().unsigned_abs(), position: 0 };
+                    let mut sink = Sink { passing: &mut next, failed: &mut failed };
+                    let result = transform.run((slice.origin.name, seed), &given, handling, &mut sink);
+                    result.map_err(Obstacle::Stop)?;
+                }
+            }
+            if next.records.bytes() > OUTPUT_BYTES_MAX {
+                return Err(Obstacle::TooLarge);
+            }
+            passing = Some(next);
+        }
+        failed.sort_by_key(|part| part.source);
+        Ok(Passed { passing: passing.unwrap_or_default(), failed })
+    }
+}
+
+impl Part {
+    fn batch_bytes_max(&self) -> Option<u64> {
+        match self {
+            Self::Processors(_) => None,
+            Self::Transform(transform) => Some(transform.batch_bytes_max()),
+        }
+    }
+}
+
+impl<'a> Slice<'a> {
+    fn record(self, index: usize) -> Record<'a> {
+        let (data, offset) = (self.chunk.record(index), self.chunk.position(index).0);
+        Record { data, source: index as u32, offset, keys: None }
+    }
+
+    fn records<'p>(self, passing: &'p Passing) -> Vec<Record<'p>> {
+        let offset = |source: u32| self.chunk.position(source as usize).0;
+        let record = |(data, source, keys): (&'p [u8], u32, &'p Option<_>)| Record {
+            data,
+            source,
+            offset: offset(source),
+            keys: keys.as_ref(),
+        };
+        passing.iter().map(record).collect()
+    }
+}
+
+/// Processors that were collected become one part; `next_step` is the number of the step behind them.
+fn add_processors(
+    parts: &mut Vec<Part>,
+    processors: &mut Vec<StepConfig>,
+    next_step: usize,
+    surroundings: &Surroundings<'_>,
+) -> Result<(), (usize, ConfigError)> {
+    if processors.is_empty() {
+        return Ok(());
+    }
+    let first = next_step - processors.len();
+    let pipeline =
+        Pipeline::new(std::mem::take(processors), surroundings).map_err(|(step, error)| (first + step, error))?;
+    parts.push(Part::Processors(pipeline));
+    Ok(())
+}
+
+fn run_processors(
+    pipeline: &Pipeline,
+    slice: Slice<'_>,
+    given: &[Record<'_>],
+    out: &mut Passing,
+    failed: &mut Vec<FailedPart>,
+) {
+    let (mut scratch, mut failures): (_, Vec<(Vec<u8>, Failure)>) = (Scratch::default(), Vec::new());
+    for record in given {
+        let origin = Origin { position: record.offset, ..slice.origin };
+        pipeline.run(record.data, &origin, &mut scratch, &mut out.records, &mut failures);
+        out.name_last(record.source, record.keys.cloned());
+        let part = |(data, failure)| FailedPart { source: record.source, data, failure };
+        failed.extend(failures.drain(..).map(part));
+    }
+}

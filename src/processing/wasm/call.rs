@@ -1,0 +1,198 @@
+//! One call of a component: an instance, a batch, its outcomes.
+//!
+//! Always true: a call ends within its time and memory whatever the guest does, and leaves nothing behind. Its world is the
+//! seed's and nothing else's, so the same batch meets the same world again.
+
+use std::time::Duration;
+
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
+
+use super::bindings::{FileSource, Input, Outcome, Source, Transform, TransformPre};
+use super::engine::{Ticking, engine};
+use super::limits::MemoryLimit;
+use super::log::{GuestLog, printable};
+use super::world::{Guest, Seed};
+
+/// So many bytes of answer are read for each byte that a batch may have. Lambda's response is as large as its request may be.
+const ANSWER_FACTOR: u64 = 6;
+/// Room in the answer for what is no data.
+const ANSWER_BYTES_FOR_A_RECORD: u64 = 256;
+/// How much of a guest's message is kept.
+const MESSAGE_BYTES_MAX: usize = 1000;
+/// Names of the guest's functions that are said of a trap.
+const FRAMES_MAX: usize = 5;
+
+/// Why a call has given no outcomes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CallError {
+    #[error("the component took longer than {limit_ms} ms of CPU time")]
+    TimedOut { limit_ms: u64 },
+    #[error("the component needed more than {limit_mb} MB of memory{}", said(.trap))]
+    MemoryOverrun { limit_mb: u64, trap: String },
+    #[error("the component trapped: {0}")]
+    Trapped(String),
+    #[error("the component's answer is malformed: {0}")]
+    Malformed(String),
+    #[error("the component gave {given} outcomes for {expected} records")]
+    WrongCount { given: usize, expected: usize },
+    #[error("the component's answer is larger than {ANSWER_FACTOR} times `batch_mb`")]
+    TooLarge,
+    /// Whatever the records are, it fails.
+    #[error("the component's `init` failed: {0}")]
+    Init(String),
+    #[error("no instance of the component can be made: {0}")]
+    NoInstance(String),
+}
+
+fn said(trap: &str) -> String {
+    if trap.is_empty() { String::new() } else { format!(": {trap}") }
+}
+
+/// What all calls of one `wasm` step have in common.
+pub(super) struct Calling {
+    pub code: std::sync::Arc<TransformPre<Guest>>,
+    /// JSON.
+    pub config: String,
+    pub memory_bytes_max: u64,
+    pub timeout: Duration,
+    pub batch_bytes_max: u64,
+    pub log: GuestLog,
+}
+
+/// One record on its way into a component.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given<'a> {
+    pub data: &'a [u8],
+    /// Of the source record that it was made from, in its file.
+    pub offset: u64,
+}
+
+/// The batch that a record belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Batch<'a> {
+    pub path: &'a str,
+    pub seed: Seed,
+}
+
+/// An instance after `init`.
+pub(super) struct Instance {
+    store: Store<Guest>,
+    exports: Transform,
+}
+
+impl Instance {
+    /// Whether it has grown so much that it should not be used again.
+    pub fn is_spent(&self) -> bool {
+        self.store.data().memory.is_past_half()
+    }
+}
+
+impl Calling {
+    /// A new instance, initialized. `init` has the whole `timeout_ms` for itself.
+    pub fn instance(&self, seed: Seed) -> Result<Instance, CallError> {
+        let engine = engine().map_err(|error| CallError::NoInstance(format!("{error:#}")))?;
+        let _ticking = Ticking::begin(engine).map_err(|error| CallError::NoInstance(error.to_string()))?;
+        let guest = Guest::new(MemoryLimit::new(self.memory_bytes_max as usize), self.log.clone());
+        let mut store = Store::new(engine, guest);
+        store.limiter(|guest| &mut guest.memory);
+        store.epoch_deadline_callback(|mut guest| {
+            let is_over = guest.data_mut().deadline.look();
+            Ok(if is_over { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) })
+        });
+        store.set_hostcall_fuel(self.answer_bytes_max(0));
+        self.prepare(&mut store, seed, self.timeout);
+        let made = self.code.instantiate(&mut store);
+        let exports = match made {
+            Ok(exports) => exports,
+            Err(error) => {
+                return Err(CallError::NoInstance(self.classify(&mut store, &error, self.timeout).to_string()));
+            }
+        };
+        match exports.call_init(&mut store, &self.config) {
+            Ok(Ok(())) => Ok(Instance { store, exports }),
+            Ok(Err(message)) => Err(CallError::Init(printable(&message, MESSAGE_BYTES_MAX))),
+            Err(error) => Err(CallError::Init(self.classify(&mut store, &error, self.timeout).to_string())),
+        }
+    }
+
+    /// The outcomes of `records`, one for each. After an error the instance must not be used again.
+    pub fn transform(
+        &self,
+        instance: &mut Instance,
+        batch: Batch<'_>,
+        records: &[Given<'_>],
+        timeout: Duration,
+    ) -> Result<Vec<Outcome>, CallError> {
+        let Instance { store, exports } = instance;
+        let _ticking = Ticking::begin(engine().map_err(|error| CallError::NoInstance(format!("{error:#}")))?)
+            .map_err(|error| CallError::NoInstance(error.to_string()))?;
+        self.prepare(store, batch.seed, timeout);
+        store.set_hostcall_fuel(self.answer_bytes_max(records.len()));
+        let outcomes = match exports.call_transform(&mut *store, &inputs(batch, records)) {
+            Ok(outcomes) => outcomes,
+            Err(error) => return Err(self.classify(store, &error, timeout)),
+        };
+        if outcomes.len() != records.len() {
+            return Err(CallError::WrongCount { given: outcomes.len(), expected: records.len() });
+        }
+        Ok(outcomes)
+    }
+
+    fn prepare(&self, store: &mut Store<Guest>, seed: Seed, timeout: Duration) {
+        let guest = store.data_mut();
+        guest.set(seed);
+        guest.deadline.set(timeout);
+        guest.memory.take_refusal();
+        store.set_epoch_deadline(1);
+    }
+
+    /// What may be copied out of a guest in one call: elements that all point to the same bytes count each time.
+    fn answer_bytes_max(&self, records: usize) -> usize {
+        (self.batch_bytes_max * ANSWER_FACTOR + (records as u64 + 1) * ANSWER_BYTES_FOR_A_RECORD) as usize
+    }
+
+    fn classify(&self, store: &mut Store<Guest>, error: &wasmtime::Error, timeout: Duration) -> CallError {
+        let guest = store.data_mut();
+        let text = described(error);
+        if guest.deadline.was_passed() {
+            return CallError::TimedOut { limit_ms: timeout.as_millis() as u64 };
+        }
+        if guest.memory.take_refusal() {
+            return CallError::MemoryOverrun { limit_mb: self.memory_bytes_max >> 20, trap: text };
+        }
+        // Wasmtime keeps the type of this error to itself.
+        if text.contains("fuel allocated for hostcalls has been exhausted") {
+            return CallError::TooLarge;
+        }
+        let has_trapped = error.is::<Trap>() || error.is::<WasmBacktrace>();
+        if has_trapped { CallError::Trapped(text) } else { CallError::Malformed(text) }
+    }
+}
+
+fn inputs<'a>(batch: Batch<'a>, records: &[Given<'a>]) -> Vec<Input<'a>> {
+    let source = |offset| Source::File(FileSource { path: batch.path, offset });
+    let arrival = batch.seed.arrival_ms;
+    let input = |record: &Given<'a>| Input {
+        data: record.data,
+        approximate_arrival_timestamp: arrival,
+        source: source(record.offset),
+    };
+    records.iter().map(input).collect()
+}
+
+/// What went wrong, and in which functions of the guest.
+fn described(error: &wasmtime::Error) -> String {
+    let cause = match error.downcast_ref::<Trap>() {
+        Some(trap) => trap.to_string(),
+        None => error.root_cause().to_string(),
+    };
+    let names: Vec<_> = error
+        .downcast_ref::<WasmBacktrace>()
+        .into_iter()
+        .flat_map(|backtrace| backtrace.frames())
+        .filter_map(|frame| frame.func_name())
+        .take(FRAMES_MAX)
+        .collect();
+    let place = if names.is_empty() { String::new() } else { format!(", in {}", names.join(" < ")) };
+    printable(&format!("{cause}{place}"), MESSAGE_BYTES_MAX)
+}

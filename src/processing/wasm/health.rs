@@ -1,0 +1,117 @@
+//! Whether a component works at all.
+//!
+//! Always true: one success, of however small a part of a batch, and the component counts as working. After three whole batches
+//! in a row without one it is down: no batch is taken apart any more, and what comes waits or is diverted.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+/// Whole batches in a row without a success.
+const FAILURES_MAX: u32 = 3;
+const DELAY_MIN: Duration = Duration::from_secs(1);
+const DELAY_MAX: Duration = Duration::from_secs(60);
+/// How often it is said that a component is down.
+const SHOUT_EVERY: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+pub(super) struct Health {
+    state: Mutex<State>,
+    works_again: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    failures: u32,
+    delay: Duration,
+    shouted: Option<Instant>,
+}
+
+impl Health {
+    /// Whether the last batch failed whole: the next one should not take a core from others.
+    pub fn is_doubtful(&self) -> bool {
+        self.with(|state| state.failures > 0)
+    }
+
+    pub fn is_down(&self) -> bool {
+        self.with(|state| state.failures >= FAILURES_MAX)
+    }
+
+    /// Some record has passed. Returns whether the component was down until now.
+    pub fn succeeded(&self) -> bool {
+        let was_down = self.with(|state| {
+            let was_down = state.failures >= FAILURES_MAX;
+            (state.failures, state.delay, state.shouted) = (0, Duration::ZERO, None);
+            was_down
+        });
+        if was_down {
+            self.works_again.notify_waiters();
+        }
+        was_down
+    }
+
+    /// A whole batch without a success.
+    pub fn failed(&self) {
+        self.with(|state| state.failures = (state.failures + 1).min(FAILURES_MAX));
+    }
+
+    /// It fails whatever the records are.
+    pub fn is_broken(&self) {
+        self.with(|state| state.failures = FAILURES_MAX);
+    }
+
+    /// How long to wait before the next attempt; each time longer.
+    pub fn next_delay(&self) -> Duration {
+        self.with(|state| {
+            state.delay = (state.delay * 2).clamp(DELAY_MIN, DELAY_MAX);
+            state.delay
+        })
+    }
+
+    /// Whether it is time to say that the component is down.
+    pub fn may_shout(&self) -> bool {
+        self.with(|state| {
+            let may = state.shouted.is_none_or(|at| at.elapsed() >= SHOUT_EVERY);
+            if may {
+                state.shouted = Some(Instant::now());
+            }
+            may
+        })
+    }
+
+    /// Returns after `delay`, or earlier when another batch has succeeded. Cancel-safe.
+    pub async fn wait(&self, delay: Duration) {
+        let _ = tokio::time::timeout(delay, self.works_again.notified()).await;
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_failures_in_a_row_are_too_many_and_one_success_is_enough() {
+        let health = Health::default();
+        health.failed();
+        health.failed();
+        assert!(health.is_doubtful() && !health.is_down() && !health.succeeded());
+        (0..3).for_each(|_| health.failed());
+        assert!(health.is_down() && health.succeeded() && !health.is_doubtful());
+        health.is_broken();
+        assert!(health.is_down());
+    }
+
+    #[test]
+    fn delays_grow_up_to_a_minute_and_begin_anew_after_a_success() {
+        let health = Health::default();
+        let seconds: Vec<_> = (0..8).map(|_| health.next_delay().as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+        health.succeeded();
+        assert_eq!(health.next_delay().as_secs(), 1);
+    }
+}

@@ -1,0 +1,381 @@
+//! `wasm`: a batch through a component, with a fate for each record whatever the component does.
+//!
+//! Always true: each record that is given leaves as outputs of the component, as nothing because it says so, or as a failure
+//! with the reason. A record on which the component dies fails alone.
+//!
+//! ```text
+//!   quick ──fails──▶ patient: again, as often as the error's kind says ──fails──▶ bisected, part by part
+//!                                                        └ fails for every batch ──▶ waits, or is diverted
+//! ```
+//!
+//! What is quick takes a place of the compute pool; what is patient runs where it takes no core from other streams.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use tracing::{error, info};
+
+use crate::processing::passing::{FailedPart, PartitionKeys, Passing, merged};
+use crate::processing::{ErrorCode, Failure};
+
+use super::ComponentError;
+use super::bindings::{Outcome, Output};
+use super::call::{Batch, CallError, Calling, Given, Instance};
+use super::config::{Instances, OnFailure, WasmConfig};
+use super::health::Health;
+use super::isolate::{Tried, isolate};
+use super::log::{GuestLog, printable};
+use super::world::Seed;
+
+/// A batch of small records ends here, so that what a guest needs for each of them stays in proportion to its memory.
+const BATCH_RECORDS_MAX: usize = 10_000;
+/// A part of a batch gets its share of the time, but at least so much: what a new instance does first takes the same for all.
+const SHARE_MIN: Duration = Duration::from_millis(50);
+/// Taking a batch apart without one success ends after so many times `timeout_ms`.
+const GIVE_UP_AFTER: u32 = 10;
+/// How much of a component's reason is kept.
+const REASON_BYTES_MAX: usize = 2000;
+/// How long a diverted batch is held up: a component that is down slows its stream.
+const DIVERT_DELAY: Duration = Duration::from_secs(1);
+
+/// Where a batch is tried: on the compute pool, or where it may take long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    Quick,
+    Patient,
+}
+
+/// Why a slice of a chunk has not passed yet. Nothing has become of it: it comes again as a whole.
+pub enum Stop {
+    /// It failed, or may fail, and has to come again patiently.
+    Patience(Option<FirstFailure>),
+    /// The component is down.
+    Wait { transform: Arc<Transform>, delay: Duration },
+}
+
+/// The first attempt of a batch has been made already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstFailure {
+    /// The step's.
+    step: usize,
+    /// Its first record among those that the step was given.
+    batch: usize,
+    error: CallError,
+}
+
+/// A record for the component.
+pub struct Record<'a> {
+    pub data: &'a [u8],
+    pub source: u32,
+    /// Of its source record.
+    pub offset: u64,
+    pub keys: Option<&'a Arc<PartitionKeys>>,
+}
+
+/// How a slice is to be handled.
+pub struct Handling<'a> {
+    pub pace: Pace,
+    pub first_failure: Option<&'a FirstFailure>,
+    /// It has been held up already because the component is down.
+    pub has_waited: bool,
+}
+
+/// Where outcomes go.
+pub struct Sink<'a> {
+    pub passing: &'a mut Passing,
+    pub failed: &'a mut Vec<FailedPart>,
+}
+
+/// A `wasm` step.
+pub struct Transform {
+    /// Among the stream's steps.
+    step: usize,
+    calling: Calling,
+    retries: u32,
+    on_failure: OnFailure,
+    instances: Instances,
+    health: Health,
+    /// For `instances: reuse`.
+    idle: Mutex<Vec<Instance>>,
+    stream: String,
+    name: String,
+    arn: Arc<str>,
+}
+
+impl Transform {
+    pub fn new(step: usize, stream: &str, config: WasmConfig) -> Result<Self, ComponentError> {
+        let (name, arn) = (config.component.name(), config.component.arn());
+        let code = config.component.code().ok_or_else(|| ComponentError {
+            message: format!("the component `{name}` has not been compiled"),
+            help: None,
+        })?;
+        let log = GuestLog::new(stream, &name);
+        let calling = Calling {
+            code,
+            config: config.config,
+            memory_bytes_max: config.memory_bytes_max,
+            timeout: config.timeout,
+            batch_bytes_max: config.batch_bytes_max,
+            log,
+        };
+        Ok(Self {
+            step,
+            calling,
+            retries: config.retries,
+            on_failure: config.on_failure,
+            instances: config.instances,
+            health: Health::default(),
+            idle: Mutex::default(),
+            stream: stream.to_owned(),
+            name,
+            arn: arn.into(),
+        })
+    }
+
+    /// Bytes of records that one call takes.
+    pub fn batch_bytes_max(&self) -> u64 {
+        self.calling.batch_bytes_max
+    }
+
+    /// `records` through the component, batch by batch. After a [`Stop`] what is in the sink means nothing. Burns CPU.
+    pub fn run(
+        self: &Arc<Self>,
+        (path, seed): (&str, Seed),
+        records: &[Record<'_>],
+        handling: &Handling<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Stop> {
+        let mut start = 0;
+        while start < records.len() {
+            let end = self.batch_end(records, start);
+            let seed = Seed { position: records[start].offset, ..seed };
+            let given = records[start..end].iter().map(|record| Given { data: record.data, offset: record.offset });
+            let batch = Trial {
+                transform: self,
+                of: Batch { path, seed },
+                records: &records[start..end],
+                given: given.collect(),
+            };
+            let first = handling.first_failure.filter(|first| (first.step, first.batch) == (self.step, start));
+            match handling.pace {
+                Pace::Quick => batch.quickly(start, sink)?,
+                Pace::Patient => batch.patiently(first, handling.has_waited, sink)?,
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Returns when it is time to try again. Cancel-safe.
+    pub async fn wait(&self, delay: Duration) {
+        self.health.wait(delay).await;
+    }
+
+    fn batch_end(&self, records: &[Record<'_>], start: usize) -> usize {
+        let mut bytes = 0;
+        let mut fits = |record: &Record<'_>| {
+            bytes += record.data.len() as u64;
+            bytes <= self.calling.batch_bytes_max
+        };
+        let fitting = records[start..].iter().take(BATCH_RECORDS_MAX).take_while(|record| fits(record)).count();
+        start + fitting.max(1)
+    }
+
+    fn attempt(&self, batch: Batch<'_>, given: &[Given<'_>], timeout: Duration) -> Result<Vec<Outcome>, CallError> {
+        let mut instance = match self.lock_idle().pop() {
+            Some(instance) => instance,
+            None => self.calling.instance(batch.seed)?,
+        };
+        let outcomes = self.calling.transform(&mut instance, batch, given, timeout)?;
+        if self.instances == Instances::Reuse && !instance.is_spent() {
+            self.lock_idle().push(instance);
+        }
+        Ok(outcomes)
+    }
+
+    fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often a whole batch is tried before it is taken apart.
+    fn attempts_max(&self, error: &CallError) -> u32 {
+        match error {
+            CallError::TimedOut { .. } | CallError::MemoryOverrun { .. } => 1 + self.retries,
+            CallError::Trapped(_) | CallError::Malformed(_) | CallError::Init(_) | CallError::NoInstance(_) => 2,
+            CallError::WrongCount { .. } | CallError::TooLarge => 1,
+        }
+    }
+
+    fn succeeded(&self) {
+        if self.health.succeeded() {
+            info!(stream = %self.stream, component = %self.name, "the transform works again");
+        }
+    }
+
+    fn failure(&self, code: ErrorCode, message: &str, attempts: u32) -> Failure {
+        Failure::of_transform(format!("`{}`: {message}", self.name), code, attempts, self.arn.clone())
+    }
+}
+
+/// One batch of a step.
+struct Trial<'a> {
+    transform: &'a Arc<Transform>,
+    of: Batch<'a>,
+    records: &'a [Record<'a>],
+    given: Vec<Given<'a>>,
+}
+
+impl Trial<'_> {
+    fn quickly(&self, start: usize, sink: &mut Sink<'_>) -> Result<(), Stop> {
+        let transform = self.transform;
+        if transform.health.is_doubtful() {
+            return Err(Stop::Patience(None));
+        }
+        match transform.attempt(self.of, &self.given, transform.calling.timeout) {
+            Ok(outcomes) => self.pass(0, outcomes, sink),
+            Err(error) => {
+                let first = FirstFailure { step: transform.step, batch: start, error };
+                return Err(Stop::Patience(Some(first)));
+            }
+        }
+        Ok(())
+    }
+
+    fn patiently(&self, first: Option<&FirstFailure>, has_waited: bool, sink: &mut Sink<'_>) -> Result<(), Stop> {
+        let transform = self.transform;
+        let was_down = transform.health.is_down();
+        let (mut last, mut attempts) = (first.map(|first| first.error.clone()), u32::from(first.is_some()));
+        let error = loop {
+            if let Some(error) = last
+                && (was_down || attempts >= transform.attempts_max(&error))
+            {
+                break error;
+            }
+            match transform.attempt(self.of, &self.given, transform.calling.timeout) {
+                Ok(outcomes) => {
+                    self.pass(0, outcomes, sink);
+                    return Ok(());
+                }
+                Err(error) => (last, attempts) = (Some(error), attempts + 1),
+            }
+        };
+        if matches!(error, CallError::Init(_) | CallError::NoInstance(_)) {
+            transform.health.is_broken();
+        }
+        if transform.health.is_down() {
+            return self.component_is_down(&error, attempts, has_waited, sink);
+        }
+        self.take_apart(error, attempts, has_waited, sink)
+    }
+
+    fn take_apart(&self, error: CallError, attempts: u32, has_waited: bool, sink: &mut Sink<'_>) -> Result<(), Stop> {
+        let transform = self.transform;
+        let (begun, mut has_success, mut poison) = (thread_time(), false, Vec::new());
+        let give_up_after = transform.calling.timeout * GIVE_UP_AFTER;
+        let records = self.given.len();
+        let attempt = |part: Range<usize>| {
+            let share = transform.calling.timeout.mul_f64(part.len() as f64 / records as f64);
+            let share = share.max(SHARE_MIN.min(transform.calling.timeout));
+            match transform.attempt(self.of_part(&part), &self.given[part.clone()], share) {
+                Ok(outcomes) => {
+                    has_success = true;
+                    self.pass(part.start, outcomes, sink);
+                    Tried::Succeeded
+                }
+                Err(error) if !has_success && thread_time().saturating_sub(begun) > give_up_after => {
+                    Tried::GivenUp(error)
+                }
+                Err(error) => Tried::Failed(error),
+            }
+        };
+        let result =
+            isolate(records, (error, attempts), attempt, |at, error, attempts| poison.push((at, error, attempts)));
+        if let Err(error) = result {
+            transform.health.is_broken();
+            return self.component_is_down(&error, attempts + 1, has_waited, sink);
+        }
+        for (at, error, attempts) in poison {
+            self.fail(at, ErrorCode::TransformFailed, &error.to_string(), attempts, sink);
+        }
+        if !has_success {
+            transform.health.failed();
+        }
+        Ok(())
+    }
+
+    /// A part's world begins with its own first record.
+    fn of_part(&self, part: &Range<usize>) -> Batch<'_> {
+        let position = self.records.get(part.start).map_or(self.of.seed.position, |record| record.offset);
+        Batch { seed: Seed { position, ..self.of.seed }, ..self.of }
+    }
+
+    fn component_is_down(
+        &self,
+        error: &CallError,
+        attempts: u32,
+        has_waited: bool,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Stop> {
+        let transform = self.transform;
+        if transform.health.may_shout() {
+            let what = match transform.on_failure {
+                OnFailure::Wait => "the transform fails for every batch: the delivery stream waits",
+                OnFailure::Backup => "the transform fails for every batch: its records go to the error output",
+            };
+            error!(stream = %transform.stream, component = %transform.name, %error, "{what}");
+        }
+        let delay = match transform.on_failure {
+            OnFailure::Wait => transform.health.next_delay(),
+            OnFailure::Backup if !has_waited => DIVERT_DELAY,
+            OnFailure::Backup => {
+                let message = error.to_string();
+                for at in 0..self.records.len() {
+                    self.fail(at, ErrorCode::TransformFailed, &message, attempts, sink);
+                }
+                return Ok(());
+            }
+        };
+        Err(Stop::Wait { transform: transform.clone(), delay })
+    }
+
+    /// Outcomes of the records from `start` on.
+    fn pass(&self, start: usize, outcomes: Vec<Outcome>, sink: &mut Sink<'_>) {
+        self.transform.succeeded();
+        for (at, outcome) in (start..).zip(outcomes) {
+            match outcome {
+                Outcome::Ok(output) => self.pass_outputs(at, [output], sink),
+                Outcome::Many(outputs) => self.pass_outputs(at, outputs, sink),
+                Outcome::Dropped => {}
+                Outcome::ProcessingFailed(reason) => {
+                    let reason = printable(&reason, REASON_BYTES_MAX);
+                    self.fail(at, ErrorCode::TransformRefused, &reason, 1, sink);
+                }
+            }
+        }
+    }
+
+    fn pass_outputs(&self, at: usize, outputs: impl IntoIterator<Item = Output>, sink: &mut Sink<'_>) {
+        let (record, mark) = (&self.records[at], sink.passing.mark());
+        for output in outputs {
+            let keys = merged(record.keys, output.partition_keys);
+            if let Err(failure) = sink.passing.push(&output.data, record.source, keys) {
+                sink.passing.truncate(mark);
+                sink.failed.push(FailedPart { source: record.source, data: record.data.to_vec(), failure });
+                return;
+            }
+        }
+    }
+
+    fn fail(&self, at: usize, code: ErrorCode, message: &str, attempts: u32, sink: &mut Sink<'_>) {
+        let record = &self.records[at];
+        let failure = self.transform.failure(code, message, attempts);
+        sink.failed.push(FailedPart { source: record.source, data: record.data.to_vec(), failure });
+    }
+}
+
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
