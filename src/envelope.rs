@@ -55,16 +55,20 @@ pub fn record_too_large(record: &OversizeRecord, now: Timestamp) -> Bytes {
     envelope.line()
 }
 
-/// The line for a record that has failed in processing.
-pub fn processing_failed(raw: &[u8], failure: &Failure, place: &str, arrival: Timestamp, now: Timestamp) -> Bytes {
-    let error_code = match failure.code {
+/// As it is written in `errorCode`.
+pub fn code_name(code: ErrorCode) -> &'static str {
+    match code {
         ErrorCode::ProcessingFailed => PROCESSING_FAILED,
         ErrorCode::TransformFailed => FUNCTION_ERROR,
         ErrorCode::TransformRefused => PROCESSING_FAILED_STATUS,
-    };
+    }
+}
+
+/// The line for a record that has failed in processing.
+pub fn processing_failed(raw: &[u8], failure: &Failure, place: &str, arrival: Timestamp, now: Timestamp) -> Bytes {
     let envelope = ProcessingFailed {
         raw_data: STANDARD.encode(raw),
-        error_code,
+        error_code: code_name(failure.code),
         error_message: format!("{}; {place}", failure.message),
         attempts_made: failure.attempts,
         arrival_timestamp: arrival.as_millisecond(),

@@ -17,7 +17,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let config = match super::load(&arguments.config) {
+    let config = match super::load_to_check(&arguments.config) {
         Ok(config) => config,
         Err(status) => return status,
     };

@@ -3,16 +3,21 @@
 //! Exit status: 0 done; 1 failed at run time; 2 a wrong command line or configuration. Text for people goes to standard
 //! error, data to standard output.
 
+mod bench;
 mod check;
 mod delivered;
 mod progress;
 mod run;
+mod test;
+mod transform;
+mod trial;
 
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, ConfigErrors, model::Config};
 
@@ -33,6 +38,8 @@ enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
     Delivered(delivered::Arguments),
+    Transform(transform::Arguments),
+    Test(test::Arguments),
 }
 
 const ABOUT: &str = "\
@@ -46,6 +53,8 @@ Examples:
   hydrant run --config hydrant.yaml            the daemon, until SIGTERM
   hydrant run --drain --config hydrant.yaml    everything there is now, then exit
   hydrant delivered /var/log/app.log.1         may the file be deleted?
+  hydrant transform --stream web app.log       what becomes of its records?
+  hydrant test tests.yaml                      does it become what it should?
 
 The log goes to standard error; HYDRANT_LOG sets its level (error, warn, info, debug, trace, or per module).
 Exit status: 0 done, 1 failed at run time, 2 a wrong command line or configuration.";
@@ -57,6 +66,8 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Delivered(arguments) => delivered::run(&arguments),
+        Command::Transform(arguments) => transform::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
     }
 }
 
@@ -65,7 +76,19 @@ fn load(path: &Path) -> Result<Config, ExitCode> {
     or_shown(config::load(path))
 }
 
-fn or_shown(loaded: Result<Config, ConfigErrors>) -> Result<Config, ExitCode> {
+/// The same for a command after which nothing runs.
+fn load_to_check(path: &Path) -> Result<Config, ExitCode> {
+    or_shown(config::load_to_check(path))
+}
+
+/// The log of a command whose standard output is data.
+fn log_to_stderr(level: &str) {
+    let filter = EnvFilter::try_from_env("HYDRANT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
+    log.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).init();
+}
+
+fn or_shown<T>(loaded: Result<T, ConfigErrors>) -> Result<T, ExitCode> {
     loaded.map_err(|errors| {
         let stderr = std::io::stderr();
         if stderr.is_terminal() {

@@ -22,6 +22,7 @@ mod json;
 mod map;
 pub mod model;
 mod parse;
+mod pipeline_test;
 mod processing;
 mod reader;
 mod records;
@@ -38,6 +39,7 @@ use std::path::Path;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use model::*;
+pub use pipeline_test::{Expected, ExpectedData, ExpectedOutput, PipelineTest, PipelineTests, RecordTest};
 pub use scalar::{Environment, Purpose};
 
 use files::{FILE_BYTES_MAX, Files};
@@ -56,6 +58,24 @@ pub fn load_to_check(path: &Path) -> Result<Config, ConfigErrors> {
 /// The same for who delivers nothing: the environment of the daemon's processors is not this process's.
 pub fn load_to_look(path: &Path) -> Result<Config, ConfigErrors> {
     load_with(path, Purpose::Look)
+}
+
+/// The pipeline tests in `path`.
+pub fn load_tests(path: &Path) -> Result<PipelineTests, ConfigErrors> {
+    let environment = Environment::of_process()
+        .map_err(|error| unreadable(path, &format!("the working folder is unknown: {}", scalar::reason(&error))))?;
+    let bytes = scalar::read_at_most(path, FILE_BYTES_MAX)
+        .map_err(|error| unreadable(path, &format!("the tests cannot be read: {}", scalar::reason(&error))))?;
+    let files = RefCell::new(Files::new());
+    let main = files.borrow_mut().add(path, bytes);
+    let tests = main.and_then(|main| {
+        let reader = Reader::new(&environment, &files);
+        pipeline_test::pipeline_tests(&reader.root(&main))
+    });
+    match tests {
+        Some(tests) if !files.borrow().has_problems() => Ok(tests),
+        _ => Err(files.into_inner().into_errors()),
+    }
 }
 
 fn load_with(path: &Path, purpose: Purpose) -> Result<Config, ConfigErrors> {

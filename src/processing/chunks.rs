@@ -200,7 +200,7 @@ impl Processing {
                     work.first_failure = first_failure;
                     return Err(Box::new((work, Next::Patient)));
                 }
-                Err(Obstacle::Stop(Stop::Wait { transform, delay })) => {
+                Err(Obstacle::Stop(Stop::Wait { transform, delay, .. })) => {
                     work.has_waited = true;
                     return Err(Box::new((work, Next::Wait { transform, delay })));
                 }
@@ -235,7 +235,7 @@ impl Processing {
         }
     }
 
-    fn sequence(&self, encoding: Option<&'static Encoding>) -> Option<&(&'static Encoding, Sequence)> {
+    pub(super) fn sequence(&self, encoding: Option<&'static Encoding>) -> Option<&(&'static Encoding, Sequence)> {
         let own = self.sequences.iter().find(|(known, _)| Some(*known) == encoding);
         own.or(self.sequences.first())
     }
@@ -280,14 +280,14 @@ fn fail_as_a_whole(record: &[u8], failures: &mut Vec<(Vec<u8>, Failure)>) {
 }
 
 /// Where the slice that begins with record `from` ends; it has at least one record.
-fn slice_end(chunk: &Chunk, from: usize, bytes_max: u64, records_max: usize) -> usize {
+pub(super) fn slice_end(chunk: &Chunk, from: usize, bytes_max: u64, records_max: usize) -> usize {
     let end_max = (from + records_max.min(chunk.records() - from)).max(from + 1);
     let fits = |&to: &usize| chunk.len(from, to) <= bytes_max;
     (from + 1..=end_max).take_while(fits).last().unwrap_or(from + 1)
 }
 
 /// A slice of one record of which too much is made.
-fn too_large(slice: Slice<'_>) -> Passed {
+pub(super) fn too_large(slice: Slice<'_>) -> Passed {
     let limit = OUTPUT_BYTES_MAX >> 20;
     let failure = Failure::new(format!("one source record became more than {limit} MB in processing"));
     let data = slice.chunk.record(slice.from).to_vec();

@@ -37,6 +37,7 @@ mod stage;
 #[cfg(test)]
 mod testing;
 mod transcode;
+mod try_out;
 pub mod wasm;
 
 pub use add_metadata::{AddMetadataConfig, Ec2Field, Ec2Metadata, MetadataField, MetadataValue, Surroundings};
@@ -55,6 +56,7 @@ pub use sequence::Sequence;
 pub use single_line::SingleLineConfig;
 pub use stage::{Arrival, FailedRecord, Processed, Stage};
 pub use transcode::TranscodeConfig;
+pub use try_out::{Down, Fate};
 
 /// Where a record comes from, for processors that say so.
 #[derive(Debug, Clone, Copy)]

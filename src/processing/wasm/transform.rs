@@ -52,7 +52,7 @@ pub enum Stop {
     /// It failed, or may fail, and has to come again patiently.
     Patience(Option<FirstFailure>),
     /// The component is down.
-    Wait { transform: Arc<Transform>, delay: Duration },
+    Wait { transform: Arc<Transform>, delay: Duration, error: String },
 }
 
 /// The first attempt of a batch has been made already.
@@ -166,6 +166,11 @@ impl Transform {
             start = end;
         }
         Ok(())
+    }
+
+    /// The component's file name, for people.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Returns when it is time to try again. Cancel-safe.
@@ -337,7 +342,7 @@ impl Trial<'_> {
                 return Ok(());
             }
         };
-        Err(Stop::Wait { transform: transform.clone(), delay })
+        Err(Stop::Wait { transform: transform.clone(), delay, error: error.to_string() })
     }
 
     /// Outcomes of the records from `start` on.

@@ -18,6 +18,7 @@ mod identity;
 mod let_go;
 mod names;
 mod prefix;
+mod read_once;
 mod recognise;
 mod tail;
 mod tailed;
@@ -30,6 +31,7 @@ pub use counting::for_each_record;
 pub use discover::Discovery;
 pub use identity::{Evidence, FileKey};
 pub use names::{aside_of, original_of};
+pub use read_once::{Piece, for_each_chunk};
 pub use watch::Waker;
 
 use std::collections::VecDeque;

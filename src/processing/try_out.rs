@@ -1,0 +1,92 @@
+//! What becomes of records, for whoever wants to see it: the same steps, and nothing is delivered.
+
+use crate::record::Chunk;
+
+use super::chunks::{slice_end, too_large};
+use super::sequence::{Obstacle, Passed, Slice};
+use super::wasm::{Handling, Pace, Stop};
+use super::{Failure, Origin, PartitionKeys, Processing};
+
+/// What becomes of one source record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fate {
+    /// What leaves, without the output delimiter.
+    pub outputs: Vec<(Vec<u8>, PartitionKeys)>,
+    /// What has failed of it: the bytes that the failing step had got, and why.
+    pub failures: Vec<(Vec<u8>, Failure)>,
+}
+
+impl Fate {
+    /// Of a record that nothing is done with.
+    pub fn unchanged(record: &[u8]) -> Self {
+        Self { outputs: vec![(record.to_vec(), PartitionKeys::new())], failures: Vec::new() }
+    }
+}
+
+/// A component fails whatever it is given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the transform `{component}` fails for every batch: {reason}")]
+pub struct Down {
+    pub component: String,
+    pub reason: String,
+}
+
+impl Processing {
+    /// The fate of each record of a chunk. Burns CPU.
+    pub fn try_out(&self, chunk: &Chunk) -> Result<Vec<Fate>, Down> {
+        let mut fates = vec![Fate::default(); chunk.records()];
+        self.try_slices(chunk, |passed| take(passed, &mut fates))?;
+        Ok(fates)
+    }
+
+    /// The chunk through all steps, for nothing but the time it takes; how many records leave.
+    pub fn run_alone(&self, chunk: &Chunk) -> Result<usize, Down> {
+        let mut records = 0;
+        self.try_slices(chunk, |passed| records += passed.passing.len())?;
+        Ok(records)
+    }
+
+    fn try_slices(&self, chunk: &Chunk, mut take: impl FnMut(Passed)) -> Result<(), Down> {
+        let Some((encoding, sequence)) = self.sequence(chunk.partition.encoding()) else { return Ok(()) };
+        let name = chunk.partition.name();
+        let header = chunk.partition.header();
+        let header = header.map(|header| encoding.decode_without_bom_handling(&header).0.into_owned());
+        let header = header.as_deref().map(str::as_bytes).map_err(|reason| *reason);
+        let origin = Origin { name: &name, position: chunk.start.0, arrival: chunk.arrival, header };
+        let mut records_max = usize::MAX;
+        let (mut from, mut pace, mut first_failure) = (0, Pace::Quick, None);
+        while from < chunk.records() {
+            let to = slice_end(chunk, from, sequence.slice_bytes(), records_max);
+            let slice = Slice { chunk, from, to, origin };
+            let handling = Handling { pace, first_failure: first_failure.as_ref(), has_waited: true };
+            let passed = match sequence.run(slice, &handling) {
+                Ok(passed) => passed,
+                Err(Obstacle::TooLarge) if to - from > 1 => {
+                    records_max = (to - from) / 2;
+                    continue;
+                }
+                Err(Obstacle::TooLarge) => too_large(slice),
+                Err(Obstacle::Stop(Stop::Patience(first))) => {
+                    (pace, first_failure) = (Pace::Patient, first);
+                    continue;
+                }
+                Err(Obstacle::Stop(Stop::Wait { transform, error, .. })) => {
+                    return Err(Down { component: transform.name().to_owned(), reason: error });
+                }
+            };
+            take(passed);
+            (from, pace, first_failure) = (to, Pace::Quick, None);
+        }
+        Ok(())
+    }
+}
+
+fn take(passed: Passed, fates: &mut [Fate]) {
+    for (record, source, keys) in passed.passing.iter() {
+        let keys = keys.as_ref().map_or_else(Vec::new, |keys| keys.to_vec());
+        fates[source as usize].outputs.push((record.to_vec(), keys));
+    }
+    for part in passed.failed {
+        fates[part.source as usize].failures.push((part.data, part.failure));
+    }
+}

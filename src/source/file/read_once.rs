@@ -1,0 +1,82 @@
+//! A file's records in chunks, as the source would read them, for whoever wants to see what becomes of them.
+//!
+//! Always true: the file is read from its beginning to its present end, where the last record ends with or without a
+//! delimiter; nothing is remembered of it.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::model::{FileSourceConfig, OnOversize};
+use crate::memory::StreamBudget;
+use crate::record::{Chunk, PartitionId, Position};
+
+use super::CHUNK_MAX;
+use super::content::{Content, CountedFile};
+use super::cutting::Cutting;
+use super::tail::{FileEnd, Read, Tail};
+use super::tailed::TailedFile;
+use super::truncate::truncate;
+
+/// What was read.
+pub enum Piece {
+    Chunk(Chunk),
+    /// A record that is longer than the source's limit.
+    Oversize {
+        start: u64,
+        /// Bytes, without the delimiter.
+        length: u64,
+    },
+}
+
+/// Calls `take` with all records of a file, until it answers with an error. `name` is what the records say of their source.
+/// Blocks.
+pub fn for_each_chunk<E: From<io::Error>>(
+    file: File,
+    name: PathBuf,
+    config: &FileSourceConfig,
+    budget: &StreamBudget,
+    mut take: impl FnMut(Piece) -> Result<(), E>,
+) -> Result<(), E> {
+    let content = Arc::new(Content::plain(CountedFile::new(file))?);
+    let partition = Arc::new(TailedFile::new(PartitionId(0), content, name, 0, None));
+    let mut tail = Tail::new(partition.clone(), 0, Vec::new(), Arc::new(Cutting::new(config)));
+    tail.look()?;
+    loop {
+        let (start, end, data, ends, last_is_bare) = match tail.read(CHUNK_MAX, FileEnd::Final)? {
+            Read::Nothing => return Ok(()),
+            Read::Searching | Read::Skipped { .. } => continue,
+            Read::Records { start, end, data, ends, last_is_bare } => (start, end, data, ends, last_is_bare),
+            Read::Oversize { start, end, mut head, length } => {
+                let OnOversize::Truncate { .. } = config.on_oversize else {
+                    take(Piece::Oversize { start, length })?;
+                    continue;
+                };
+                let encoding = tail.cutting().encoding();
+                truncate(&mut head, &config.on_oversize.terminator_in(encoding), encoding);
+                let ends = vec![head.len() as u32];
+                (start, end, head, ends, true)
+            }
+        };
+        let permit = budget.acquire(1, &CancellationToken::new(), Duration::MAX);
+        let permit = permit.ok_or_else(|| io::Error::other("no memory is granted"))?;
+        take(Piece::Chunk(Chunk {
+            partition: partition.clone(),
+            start: Position(start),
+            source_ends: (end - start != data.len() as u64).then(|| Arc::new(vec![end - start])),
+            data: Bytes::from(data),
+            ends: Arc::new(ends),
+            delimiter_len: tail.cutting().delimiter_len() as u32,
+            last_is_bare,
+            made: None,
+            arrival: Timestamp::now(),
+            permit,
+        }))?;
+    }
+}
