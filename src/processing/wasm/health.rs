@@ -1,12 +1,15 @@
 //! Whether a component works at all.
 //!
 //! Always true: one success, of however small a part of a batch, and the component counts as working. After three whole batches
-//! in a row without one it is down: no batch is taken apart any more, and what comes waits or is diverted.
+//! in a row without one it is down: no batch is taken apart any more, and what comes waits or is diverted. A record that has
+//! passed once tells the one from the other: while that one passes, the component works and the records are at fault.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+
+use super::world::Seed;
 
 /// Whole batches in a row without a success.
 const FAILURES_MAX: u32 = 3;
@@ -15,10 +18,22 @@ const DELAY_MAX: Duration = Duration::from_secs(60);
 /// How often it is said that a component is down.
 const SHOUT_EVERY: Duration = Duration::from_secs(30);
 
+/// A longer record is not kept to probe with.
+const PROBE_BYTES_MAX: usize = 64 * 1024;
+
 #[derive(Default)]
 pub(super) struct Health {
     state: Mutex<State>,
+    /// A record that has passed.
+    probe: OnceLock<Probe>,
     works_again: Notify,
+}
+
+/// A record to try whether a component works.
+pub(super) struct Probe {
+    pub data: Vec<u8>,
+    pub path: String,
+    pub seed: Seed,
 }
 
 #[derive(Default)]
@@ -49,6 +64,17 @@ impl Health {
             self.works_again.notify_waiters();
         }
         was_down
+    }
+
+    /// Remembers a record that has passed; the first one is as good as any.
+    pub fn passed(&self, data: &[u8], path: &str, seed: Seed) {
+        if data.len() <= PROBE_BYTES_MAX {
+            self.probe.get_or_init(|| Probe { data: data.to_vec(), path: path.to_owned(), seed });
+        }
+    }
+
+    pub fn probe(&self) -> Option<&Probe> {
+        self.probe.get()
     }
 
     /// A whole batch without a success.

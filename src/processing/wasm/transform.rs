@@ -213,6 +213,18 @@ impl Transform {
         }
     }
 
+    /// Whether a record that has passed before still does: then it is not the component that is at fault.
+    fn passes_probe(&self) -> bool {
+        let Some(probe) = self.health.probe() else { return false };
+        let given = Given { data: &probe.data, offset: probe.seed.position };
+        let batch = Batch { path: &probe.path, seed: probe.seed };
+        let passes = self.attempt(batch, &[given], self.calling.timeout).is_ok();
+        if passes {
+            self.succeeded();
+        }
+        passes
+    }
+
     fn succeeded(&self) {
         if self.health.succeeded() {
             info!(stream = %self.stream, component = %self.name, "the transform works again");
@@ -269,7 +281,7 @@ impl Trial<'_> {
         if matches!(error, CallError::Init(_) | CallError::NoInstance(_)) {
             transform.health.is_broken();
         }
-        if transform.health.is_down() {
+        if transform.health.is_down() && !transform.passes_probe() {
             return self.component_is_down(&error, attempts, has_waited, sink);
         }
         self.take_apart(error, attempts, has_waited, sink)
@@ -290,7 +302,8 @@ impl Trial<'_> {
                     Tried::Succeeded
                 }
                 Err(error) if !has_success && thread_time().saturating_sub(begun) > give_up_after => {
-                    Tried::GivenUp(error)
+                    has_success = transform.passes_probe();
+                    if has_success { Tried::Failed(error) } else { Tried::GivenUp(error) }
                 }
                 Err(error) => Tried::Failed(error),
             }
@@ -348,6 +361,9 @@ impl Trial<'_> {
     /// Outcomes of the records from `start` on.
     fn pass(&self, start: usize, outcomes: Vec<Outcome>, sink: &mut Sink<'_>) {
         self.transform.succeeded();
+        if let Some(record) = self.records.get(start) {
+            self.transform.health.passed(record.data, self.of.path, Seed { position: record.offset, ..self.of.seed });
+        }
         for (at, outcome) in (start..).zip(outcomes) {
             match outcome {
                 Outcome::Ok(output) => self.pass_outputs(at, [output], sink),
