@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::config::model::{BackupMode, SourceConfig};
+use crate::pool::ComputePool;
+use crate::processing::{ProcessorConfig, Stage};
 
 /// Validates the configuration and shows what it says; delivers nothing, and needs neither source nor destination.
 #[derive(Args)]
@@ -21,6 +23,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(config) => config,
         Err(status) => return status,
     };
+    let calls = Stage::chunks_at_a_time(&ComputePool::new()) as u64;
+    let mut components = 0;
     for stream in &config.delivery_streams {
         let SourceConfig::File(file) = &stream.source;
         let (hints, to) = (&stream.buffering, stream.destination.place());
@@ -30,6 +34,17 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             let steps: Vec<_> = stream.processing.iter().map(|step| step.processor.name()).collect();
             println!("  processed by {}", steps.join(" → "));
         }
+        for step in &stream.processing {
+            if let ProcessorConfig::Wasm(wasm) = &step.processor {
+                let memory = wasm.memory_bytes_max * calls;
+                let (name, mb, ms) = (wasm.component.name(), wasm.memory_bytes_max >> 20, wasm.timeout.as_millis());
+                println!(
+                    "  {name}: {mb} MB and {ms} ms for a call, up to {} MB for {calls} calls at a time",
+                    memory >> 20
+                );
+                components += memory;
+            }
+        }
         println!("  buffered up to {size} MB or {:?}, {}", hints.interval, stream.compression);
         println!("  prefix {}", stream.destination.layout().prefix.text());
         let errors = &stream.error_output.destination;
@@ -38,6 +53,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             let prefix = backup.destination.layout().prefix.text();
             println!("  all source records -> {} under {prefix}", backup.destination.place());
         }
+    }
+    if components > 0 {
+        let limit = config.memory_limit >> 20;
+        println!("components may take up to {} MB beside the {limit} MB of memory_limit_mb", components >> 20);
     }
     eprintln!("{}: the configuration is valid", arguments.config.display());
     ExitCode::SUCCESS

@@ -71,6 +71,11 @@ impl Stage {
         Self { events, processing, pool, budget, waiting: VecDeque::new(), has_ended: false }
     }
 
+    /// How many chunks of a stream are processed side by side.
+    pub fn chunks_at_a_time(pool: &ComputePool) -> usize {
+        pool.cores() + 1
+    }
+
     /// The next arrival; `None` after the last. Cancel-safe.
     pub async fn next(&mut self) -> Option<Arrival> {
         loop {
@@ -79,7 +84,7 @@ impl Stage {
             {
                 return Some(Arrival::Event(event));
             }
-            let may_take = !self.has_ended && self.waiting.len() <= self.pool.cores();
+            let may_take = !self.has_ended && self.waiting.len() < Self::chunks_at_a_time(&self.pool);
             tokio::select! {
                 biased;
                 (processed, rest) = first(&mut self.waiting), if !self.waiting.is_empty() => {
