@@ -29,4 +29,5 @@ mod rotation;
 mod shutdown;
 mod streams;
 mod support;
+mod transforms;
 mod twins;

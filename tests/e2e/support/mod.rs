@@ -13,7 +13,7 @@ pub mod scratch;
 pub mod wait;
 
 pub use config::{config, directory, fast_buffering, s3_destination, stream};
-pub use hydrant::{Finished, Hydrant};
+pub use hydrant::{Finished, Hydrant, write_config};
 pub use lines::{Ledger, Log};
 pub use objects::{Objects, delivered_lines};
 pub use proxy::{Fault, FaultProxy};

@@ -1,0 +1,120 @@
+//! `hydrant transform` and `hydrant test`.
+
+use std::ffi::OsStr;
+
+use serde_json::{Value, json};
+
+use crate::support::{Finished, Hydrant, Scratch, config, write_config};
+
+use super::{hostile, transformed};
+
+fn hydrant(scratch: &Scratch, arguments: &[&str]) -> Finished {
+    let arguments: Vec<_> = arguments.iter().map(OsStr::new).collect();
+    Hydrant::start(scratch, &arguments, &[]).wait()
+}
+
+fn with_steps(scratch: &Scratch, steps: impl Into<Value>) {
+    write_config(scratch, &config(scratch, [transformed(scratch, "s", steps)]));
+}
+
+#[test]
+fn transform_shows_what_becomes_of_each_record() {
+    let scratch = Scratch::new();
+    scratch.log("s.log", "keep\nfail me\n\n");
+    let steps = [
+        hostile(&scratch, json!({ "transform": "fail", "when": "fail" }), json!({})),
+        hostile(&scratch, json!({ "transform": "keys", "when": "keep", "amount": 1 }), json!({})),
+    ];
+    with_steps(&scratch, steps);
+    let arguments = ["transform", "--config", "hydrant.yaml", "--stream", "s", "logs/s.log"];
+    let text = hydrant(&scratch, &arguments).expect_code(0);
+    let expected =
+        "1\tok\tkeep\tk0=0\n2\tfailed\tLambda.ProcessingFailedStatus: `hostile.wasm`: no good\tfail me\n3\tok\t\n";
+    assert_eq!(text.stdout, expected);
+    assert!(text.stderr.contains("3 records: 2 leave, 0 dropped, 1 failed"), "{text}");
+
+    let json = hydrant(&scratch, &[&arguments[..], &["--json"]].concat()).expect_code(0);
+    let lines: Vec<Value> = json.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines[0]["outputs"], json!([{ "data": "keep", "partitionKeys": { "k0": "0" } }]));
+    assert_eq!((&lines[1]["outcome"], &lines[1]["position"]), (&json!("failed"), &json!(5)));
+    assert_eq!(lines.len(), 3);
+    assert!(!scratch.out().exists(), "nothing is delivered");
+}
+
+#[test]
+fn transform_measures_each_step() {
+    let scratch = Scratch::new();
+    scratch.log("s.log", "{\"a\":1}\n".repeat(100));
+    with_steps(&scratch, [json!({ "json": {} }), hostile(&scratch, json!({}), json!({}))]);
+    let arguments = ["transform", "--config", "hydrant.yaml", "--stream", "s", "--bench", "logs/s.log"];
+    let finished = hydrant(&scratch, &arguments).expect_code(0);
+    let rows: Vec<Vec<_>> = finished.stdout.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!((rows.len(), rows[1][1], rows[2][1]), (3, "json", "wasm"), "{finished}");
+    assert!(
+        rows[1..].iter().all(|row| row[2].parse::<f64>().is_ok_and(|rate| rate > 0.0) && row[6] == "100"),
+        "{finished}"
+    );
+}
+
+#[test]
+fn transform_of_a_component_that_is_down_says_so() {
+    let scratch = Scratch::new();
+    scratch.log("s.log", "a\n");
+    with_steps(&scratch, [hostile(&scratch, json!({ "init": "error" }), json!({}))]);
+    let arguments = ["transform", "--config", "hydrant.yaml", "--stream", "s", "logs/s.log"];
+    let finished = hydrant(&scratch, &arguments).expect_code(1);
+    assert!(finished.stderr.contains("`init` failed: no, thank you"), "{finished}");
+    let unknown = hydrant(&scratch, &["transform", "--config", "hydrant.yaml", "--stream", "x"]).expect_code(2);
+    assert!(unknown.stderr.contains("there is no delivery stream `x`; there are `s`"), "{unknown}");
+}
+
+#[test]
+fn pipeline_tests_pass_or_show_the_difference() {
+    let scratch = Scratch::new();
+    with_steps(&scratch, [hostile(&scratch, json!({ "transform": "split", "when": "many", "amount": 2 }), json!({}))]);
+    let tests = r#"
+config: hydrant.yaml
+tests:
+  - name: right
+    stream: s
+    records:
+      - { input: plain, expect: { ok: plain } }
+      - { input: { b: 1, a: [x] }, expect: { ok: { a: [x], b: 1 }, partition_keys: {} } }
+      - { input: many, expect: { many: [{ ok: { of: many, part: 0 } }, { ok: { of: many, part: 1 } }] } }
+  - name: wrong
+    stream: s
+    records:
+      - { input: { a: 1, b: 2 }, expect: { ok: { a: 2, c: 3 } } }
+      - { input: plain, expect: dropped }
+      - { input: plain, expect: { failed: anything } }
+      - { input: plain, expect: { ok: plain, partition_keys: { k: v } } }
+"#;
+    std::fs::write(scratch.path("tests.yaml"), tests).expect("written");
+    let finished = hydrant(&scratch, &["test", "tests.yaml"]).expect_code(1);
+    for expected in [
+        "ok\ttests.yaml\tright",
+        "FAILED\ttests.yaml\twrong",
+        ".a: expected 2, got 1",
+        ".b: not expected, got 2",
+        ".c: expected 3, and it is not there",
+        "expected  dropped",
+        "expected  failed",
+        "the partition keys differ",
+    ] {
+        assert!(finished.stdout.contains(expected), "{expected}: {finished}");
+    }
+    assert!(finished.stderr.contains("1 passed, 1 failed"), "{finished}");
+}
+
+#[test]
+fn mistakes_in_pipeline_tests_are_said_with_their_place() {
+    let scratch = Scratch::new();
+    with_steps(&scratch, json!([]));
+    let tests = "config: hydrant.yaml\ntests:\n  - name: a\n    stream: s\n    records:\n      - { inputt: x, expect: { maybe: 1 } }\n";
+    std::fs::write(scratch.path("tests.yaml"), tests).expect("written");
+    let finished = hydrant(&scratch, &["test", "tests.yaml"]).expect_code(2);
+    assert!(
+        finished.stderr.contains("tests.yaml:6:") && finished.stderr.contains("did you mean `input`?"),
+        "{finished}"
+    );
+}
