@@ -10,13 +10,18 @@ use super::content::Content;
 use super::files::OpenFile;
 use super::identity::{Evidence, extend};
 use super::prefix::Prefix;
-use super::tailed::TailedFile;
+use super::tail::Tail;
 
 /// Bytes compared at once.
 const WINDOW: u64 = 256 << 10;
 
-/// Whether a copy holds everything that was read of a file, by its hash.
-pub(super) fn holds_all(file: &TailedFile, position: u64, copy: &Content) -> bool {
+/// Whether a copy holds everything that was read of a file, by its hash. Where nothing was read, it is known by the first bytes
+/// that were seen of the file.
+pub(super) fn holds_all(original: &Tail, copy: &Content) -> bool {
+    let (file, position) = (&original.file, original.position);
+    if position == 0 {
+        return copy.look().is_ok_and(|seen| seen.size >= original.size) && file.is_ahead_in(copy);
+    }
     let Some(whole) = file.prefix().filter(|prefix| prefix.at() == position) else { return false };
     let mut prefix = whole.again();
     extend(&mut prefix, copy, position).is_ok() && prefix.hash() == whole.hash()
@@ -73,7 +78,7 @@ pub(super) fn was_like(original: &OpenFile, copy: &Content) -> bool {
     let tail = &original.tail;
     let Ok(size) = tail.file.look().map(|seen| seen.size) else { return false };
     let is_there = size >= tail.position && tail.file.is_unchanged().unwrap_or(true);
-    !is_there && holds_all(&tail.file, tail.position, copy)
+    !is_there && holds_all(tail, copy)
 }
 
 /// The position up to which two files are equal, from `from` where they are, at most `to`.

@@ -33,6 +33,7 @@ use super::identity::{Evidence, extend};
 use super::let_go::Orphan;
 use super::names;
 use super::prefix::Prefix;
+use super::tail::Tail;
 use super::tailed::TailedFile;
 
 /// Bytes compared in one look, so that a large copy holds up nothing.
@@ -85,7 +86,7 @@ impl Files {
         let orphan = self.orphans.iter().filter_map(|orphan| {
             let tail = &orphan.open.tail;
             let is_it =
-                tail.file.is_or_was(|name| names::extends(name, path)) && holds_all(&tail.file, tail.position, content);
+                tail.file.is_or_was(|name| names::extends(name, path)) && holds_all(tail, content);
             is_it.then(|| (tail.position, Origin::GoesOn(tail.file.id)))
         });
         let dormant = self.dormant.iter().filter_map(|row| {
@@ -161,10 +162,9 @@ impl Files {
     }
 
     /// The longest copy of a partition in which it can go on, as all that was read is in it.
-    pub(super) fn copy_to_go_on_in(&self, original: PartitionId, file: &TailedFile) -> Option<PartitionId> {
-        let position = file.position();
-        let copies = self.copies.iter().filter(|(_, copy)| copy.original == original);
-        let can = copies.filter(|(_, copy)| holds_all(file, position, &copy.content));
+    pub(super) fn copy_to_go_on_in(&self, original: &Tail) -> Option<PartitionId> {
+        let copies = self.copies.iter().filter(|(_, copy)| copy.original == original.file.id);
+        let can = copies.filter(|(_, copy)| holds_all(original, &copy.content));
         can.max_by_key(|(_, copy)| copy.content.look().map_or(0, |seen| seen.size)).map(|(&id, _)| id)
     }
 

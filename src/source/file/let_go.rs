@@ -33,6 +33,8 @@ const QUIET: Duration = Duration::from_secs(60);
 /// A partition whose file was truncated: its rest is in a copy that the next scan finds, or lost.
 pub struct Orphan {
     pub open: OpenFile,
+    /// Bytes of it that may still be in the file, which is read from its beginning.
+    pub kept: u64,
     /// Whether a walk of the globs has begun since: whoever truncates a file has copied it before.
     pub is_searched: bool,
 }
@@ -42,7 +44,7 @@ impl Files {
     pub fn look(&mut self) -> Result<(), SourceError> {
         let now = Instant::now();
         let (mut truncated, mut finished) = (Vec::new(), Vec::new());
-        let mut behind = 0;
+        let (mut behind, mut cut_off) = (0, Vec::new());
         for (&id, open) in &mut self.open {
             let before = open.tail.size;
             match open.tail.look() {
@@ -53,6 +55,10 @@ impl Files {
                         open.tail.file.rest();
                     }
                     behind += open.tail.behind();
+                    match open.tail.take_cut_off() {
+                        0 => {}
+                        lost => cut_off.push((open.tail.file.name(), lost)),
+                    }
                     if open.is_finished(now) {
                         finished.push(id);
                     }
@@ -62,6 +68,7 @@ impl Files {
             }
         }
         self.context.counters.behind.store(behind, Ordering::Relaxed);
+        cut_off.iter().for_each(|(path, lost)| self.report_lost(path, *lost));
         for id in truncated {
             self.begin_truncated(id)?;
         }
@@ -87,10 +94,13 @@ impl Files {
         let Ok(content) = file.content() else { return Ok(()) };
         self.by_key.remove(&content.key);
         info!(path = %path.display(), read = old.tail.position, "a file was truncated; it is read from its beginning");
+        // Where nothing was read of it, it may only have become shorter.
+        let is_shorter = old.tail.position == 0 && file.is_unchanged().unwrap_or(false);
+        let kept = content.look().map_or(0, |seen| if is_shorter { seen.size } else { 0 });
         file.detach();
         // What is not read by now would be of the new content; a copy has it, or nobody. One that is known already may be older
         // than that which was made for the truncation.
-        self.orphans.push(Orphan { open: old, is_searched: false });
+        self.orphans.push(Orphan { open: old, kept, is_searched: false });
         self.is_scan_wanted = true;
         let chain = Prefix::beginning_at(0).link_before(0);
         let evidence = Evidence::take(&content, 0, chain).map_or(String::new(), |evidence| evidence.to_json());
@@ -106,34 +116,36 @@ impl Files {
 
     /// No new copy of a truncated file has been found: it goes on in one that is known, or what was not read of it is lost.
     pub fn give_up_orphans(&mut self) -> Result<(), SourceError> {
-        for Orphan { open, is_searched } in std::mem::take(&mut self.orphans) {
-            if !is_searched || self.may_have_twin(&open.tail.file.path()) {
-                self.orphans.push(Orphan { open, is_searched });
+        for orphan in std::mem::take(&mut self.orphans) {
+            if !orphan.is_searched || self.may_have_twin(&orphan.open.tail.file.path()) {
+                self.orphans.push(orphan);
                 self.is_scan_wanted = true;
                 continue;
             }
-            if let Some(copy) = self.copy_to_go_on_in(open.tail.file.id, &open.tail.file) {
-                let id = open.tail.file.id;
-                self.orphans.push(Orphan { open, is_searched });
+            if let Some(copy) = self.copy_to_go_on_in(&orphan.open.tail) {
+                let id = orphan.open.tail.file.id;
+                self.orphans.push(orphan);
                 self.go_on_in_copy(id, copy)?;
                 continue;
             }
-            let (file, tail) = (&open.tail.file, &open.tail);
-            let (id, lost) = (file.id, tail.behind());
-            self.context.counters.lost_bytes.fetch_add(lost, Ordering::Relaxed);
-            if lost > 0 {
-                let path = file.name();
-                error!(
-                    path,
-                    lost_bytes = lost,
-                    "a file was truncated before all of it could be read: at least these bytes are lost"
-                );
-            }
-            let (name, from) = (file.name(), Position(tail.position));
+            let Orphan { open, kept, .. } = orphan;
+            let (id, name, from) = (open.tail.file.id, open.tail.file.name(), Position(open.tail.position));
+            self.report_lost(&name, open.tail.behind().saturating_sub(kept));
             self.events.push_back(SourceEvent::Unreadable { partition: id, name, from, is_cut: true });
             self.end(&open);
         }
         Ok(())
+    }
+
+    fn report_lost(&self, path: &str, lost_bytes: u64) {
+        if lost_bytes == 0 {
+            return;
+        }
+        self.context.counters.lost_bytes.fetch_add(lost_bytes, Ordering::Relaxed);
+        error!(
+            path,
+            lost_bytes, "a file was truncated before all of it could be read: at least these bytes are lost"
+        );
     }
 
     /// Lets go of a file that nobody writes to or needs any more.
@@ -141,7 +153,7 @@ impl Files {
         let Some(open) = self.open.remove(&id) else { return Ok(()) };
         let file = open.tail.file.clone();
         self.by_key.remove(&file.key());
-        if let Some(copy) = self.copy_to_go_on_in(id, &file) {
+        if let Some(copy) = self.copy_to_go_on_in(&open.tail) {
             self.open.insert(id, open);
             return self.go_on_in_copy(id, copy);
         }

@@ -54,6 +54,9 @@ struct ReadSoFar {
     prefix: Option<Prefix>,
     /// The last bytes before `position`.
     recent: Vec<u8>,
+    /// The first bytes that were seen at or behind `position` and not read yet, and where they stand. They are kept only
+    /// where `recent` tells one content from another no better than nothing does.
+    ahead: (u64, Vec<u8>),
 }
 
 impl TailedFile {
@@ -65,7 +68,12 @@ impl TailedFile {
             id,
             place: Mutex::new(Place { path, former: VecDeque::new(), key: content.key, content: Some(content) }),
             checkpoint: AtomicU64::new(checkpoint),
-            read: Mutex::new(ReadSoFar { position: checkpoint, prefix: Some(prefix), recent: Vec::new() }),
+            read: Mutex::new(ReadSoFar {
+                position: checkpoint,
+                prefix: Some(prefix),
+                recent: Vec::new(),
+                ahead: (checkpoint, Vec::new()),
+            }),
             header: OnceLock::new(),
             encoding: OnceLock::new(),
         };
@@ -173,17 +181,60 @@ impl TailedFile {
         Ok(())
     }
 
-    /// Whether the bytes just before the position are still those that were read. Costs one read of [`CHECKED`] bytes.
+    /// Whether the bytes just before the position are still those that were read, and where those say nothing, the bytes
+    /// behind it those that were seen. Costs one read of [`CHECKED`] bytes each.
     pub fn is_unchanged(&self) -> io::Result<bool> {
         let read = self.read();
         let content = self.content()?;
-        let checked = &read.recent[read.recent.len().saturating_sub(CHECKED)..];
-        if checked.is_empty() || content.is_unpacked() {
+        if content.is_unpacked() {
             return Ok(true);
         }
-        let mut there = Vec::with_capacity(CHECKED);
-        content.read(&mut there, read.position.saturating_sub(checked.len() as u64), checked.len() as u64)?;
-        Ok(there == checked)
+        let checked = read.checked();
+        if !checked.is_empty() {
+            let mut there = Vec::with_capacity(CHECKED);
+            content.read(&mut there, read.position.saturating_sub(checked.len() as u64), checked.len() as u64)?;
+            if there != checked {
+                return Ok(false);
+            }
+        }
+        read.has_ahead(&content)
+    }
+
+    /// The file was seen to have `size` bytes: where nothing of it was read that is more than NULs, it is known by what
+    /// comes next.
+    pub fn look_ahead(&self, size: u64) -> io::Result<()> {
+        let mut read = self.read();
+        let position = read.position;
+        if !read.says_nothing() {
+            read.ahead.1 = Vec::new();
+            return Ok(());
+        }
+        match read.ahead.0 {
+            at if at < position => read.ahead = (position, Vec::new()),
+            at if at > position => return Ok(()), // Behind a hole.
+            _ => {}
+        }
+        let known = read.ahead.1.len();
+        let wanted = size.saturating_sub(position).min(CHECKED as u64) as usize;
+        if known >= wanted {
+            return Ok(());
+        }
+        let content = self.content()?;
+        if !content.is_unpacked() {
+            content.read(&mut read.ahead.1, position + known as u64, (wanted - known) as u64)?;
+        }
+        Ok(())
+    }
+
+    /// These bytes stand at `at`, where nothing before them is more than NULs.
+    pub fn seen_ahead(&self, at: u64, bytes: &[u8]) {
+        self.read().ahead = (at, bytes[..bytes.len().min(CHECKED)].to_vec());
+    }
+
+    /// Whether a copy has the bytes that were seen behind the position; false where none were that say something.
+    pub fn is_ahead_in(&self, copy: &Content) -> bool {
+        let read = self.read();
+        read.ahead.1.iter().any(|&byte| byte != 0) && read.has_ahead(copy).unwrap_or(false)
     }
 
     /// The hash of what was read, ready to be compared with that of a copy; `None` where nothing was.
@@ -232,6 +283,27 @@ impl Place {
 }
 
 impl ReadSoFar {
+    /// What is compared before more is read.
+    fn checked(&self) -> &[u8] {
+        &self.recent[self.recent.len().saturating_sub(CHECKED)..]
+    }
+
+    /// A hole may be that of any writer that went on at its old offset.
+    fn says_nothing(&self) -> bool {
+        self.checked().iter().all(|&byte| byte == 0)
+    }
+
+    /// Whether a content has the bytes that were seen behind the position. Where NULs were seen, somebody may have written since.
+    fn has_ahead(&self, content: &Content) -> io::Result<bool> {
+        let (at, ahead) = &self.ahead;
+        if ahead.is_empty() || *at < self.position {
+            return Ok(true);
+        }
+        let mut there = Vec::with_capacity(ahead.len());
+        content.read(&mut there, *at, ahead.len() as u64)?;
+        Ok(there.len() == ahead.len() && ahead.iter().zip(&there).all(|(&seen, &now)| seen == 0 || seen == now))
+    }
+
     fn push(&mut self, data: &[u8]) {
         let Some(prefix) = &mut self.prefix else { return };
         prefix.update(data);

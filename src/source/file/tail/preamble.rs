@@ -174,7 +174,12 @@ impl Tail {
             }
             match window.iter().position(|&byte| byte != 0) {
                 None if !window.is_empty() => self.search.searched_to = from + window.len() as u64,
-                at => return Ok(Progress::NextStage(self.end_hole(from + at.unwrap_or(0) as u64))),
+                at => {
+                    let at = at.unwrap_or(0);
+                    // Another hole may take the place of this one and of what comes behind it.
+                    self.file.seen_ahead(from + at as u64, &window[at..]);
+                    return Ok(Progress::NextStage(self.end_hole(from + at as u64)));
+                }
             }
         }
         Ok(Progress::Turn)
