@@ -20,13 +20,14 @@ use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::{SourceContext, SourceError, SourceEvent};
 
 use super::content::Content;
-use super::copies::{Copy, Origin};
+use super::copies::Copy;
 use super::crowd::{self, Resting};
 use super::cutting::Cutting;
 use super::discover::{Discovery, Walk};
-use super::identity::{Evidence, FileKey};
+use super::identity::{Evidence, FileKey, Shared};
 use super::let_go::Orphan;
 use super::names;
+use super::origin::Origin;
 use super::prefix::Prefix;
 use super::recognise::{Found, NewFile};
 use super::tail::Tail;
@@ -221,18 +222,20 @@ impl Files {
     }
 
     /// New files go on for a partition they are a copy of, wait beside it, or are partitions of their own.
-    fn take_up(&mut self, found: Vec<NewFile>) -> Result<(), SourceError> {
+    fn take_up(&mut self, mut found: Vec<NewFile>) -> Result<(), SourceError> {
         if !found.is_empty() {
             self.look_for_truncated()?; // Their copies may be among these.
         }
+        // The longest first: a partition goes on in the one that holds most, and shorter ones are compared with that.
+        found.sort_by_key(|file| std::cmp::Reverse(file.content.look().map_or(0, |seen| seen.size)));
         let mut new = Vec::new();
         for mut file in found {
             // What was there at the first start is read as it is.
             let is_first = file.checkpoint > 0 || !self.context.scanned;
             match if is_first { Origin::Itself } else { self.origin(&file.content, &file.path) } {
                 Origin::GoesOn(original) => self.go_on(original, file.content, file.path, None)?,
-                Origin::CopyOf(original) => {
-                    file.copy_of = Some(original);
+                Origin::CopyOf(original, shared) => {
+                    file.become_copy(original, shared);
                     new.push(file);
                 }
                 Origin::Itself => new.push(file),
@@ -249,9 +252,9 @@ impl Files {
         self.dormant.extend(later.map(|(&id, new)| crowd::unopened(id, new)));
         for (id, file) in ids.into_iter().zip(new) {
             let path = file.path.display();
-            if let Some(original) = file.copy_of {
+            if let Some((original, shared)) = file.copy_of {
                 info!(%path, "a file is a copy of another one as far as that was read; what is more in it is read");
-                self.watch_copy(id, original, 0, file.content, file.path);
+                self.watch_copy(id, original, shared, file.content, file.path);
                 continue;
             }
             info!(%path, position = file.checkpoint, "a file is read that was not seen before");
@@ -285,10 +288,16 @@ impl Files {
     ) -> Result<(), SourceError> {
         let place = path.display().to_string();
         if row.place != place || row.gone_since.is_some() {
-            self.journal(|journal, _| journal.moved(row.id, &place))?;
+            let former: Vec<_> = names_of(&row).iter().map(|name| name.display().to_string()).collect();
+            self.journal(|journal, _| journal.moved(row.id, &place, &former))?;
         }
         match row.copy_of {
-            Some(original) => self.watch_copy(row.id, original, row.checkpoint.0, content, path),
+            Some(original) => {
+                // The first versions stored only how much was equal and settled.
+                let settled = Shared { equal_to: row.checkpoint.0, needed: row.checkpoint.0 };
+                let shared = Evidence::from_json(&row.evidence).and_then(|evidence| evidence.shared());
+                self.watch_copy(row.id, original, shared.unwrap_or(settled), content, path);
+            }
             None => {
                 let prefix = Evidence::from_json(&row.evidence).and_then(|evidence| evidence.prefix());
                 self.open_partition(row.id, content, path, row.checkpoint, prefix);
@@ -357,8 +366,8 @@ impl Files {
             }
             open.tail.file.set_path(path);
             debug!(from = %stored.display(), to = %path.display(), "a file was renamed");
-            let place = path.display().to_string();
-            self.journal(|journal, _| journal.moved(id, &place))?;
+            let (place, former) = (path.display().to_string(), open.tail.file.former_names());
+            self.journal(|journal, _| journal.moved(id, &place, &former))?;
         }
         Ok(())
     }

@@ -142,10 +142,7 @@ impl Files {
             return;
         }
         self.context.counters.lost_bytes.fetch_add(lost_bytes, Ordering::Relaxed);
-        error!(
-            path,
-            lost_bytes, "a file was truncated before all of it could be read: at least these bytes are lost"
-        );
+        error!(path, lost_bytes, "a file was truncated before all of it could be read: at least these bytes are lost");
     }
 
     /// Lets go of a file that nobody writes to or needs any more.

@@ -3,7 +3,6 @@
 //! Always true: the hash covers exactly what was read, from the bytes that were read. The file behind a partition may change
 //! (its copy goes on for it, or it is closed for a while); the partition and its positions never do.
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,8 +20,8 @@ use super::prefix::Prefix;
 /// Bytes before the position that are kept of a file that is being written.
 const RECENT: usize = 16 << 10;
 /// Of these, what is compared before more is read: a file that was truncated and has grown again differs in it.
-const CHECKED: usize = 64;
-/// Earlier names that are kept.
+const CHECKED: usize = 512;
+/// Earlier names that are kept: the first one, which most copies extend, and the last ones.
 const FORMER_MAX: usize = 4;
 /// Bytes read at once to bring the hash up to the position.
 const CATCH_UP: u64 = 1 << 20;
@@ -42,8 +41,8 @@ pub struct TailedFile {
 
 struct Place {
     path: PathBuf,
-    /// Earlier names, the last ones: other copies were made of it under them.
-    former: VecDeque<PathBuf>,
+    /// Earlier names: other copies were made of it under them.
+    former: Vec<PathBuf>,
     key: FileKey,
     content: Option<Arc<Content>>,
 }
@@ -66,7 +65,7 @@ impl TailedFile {
         let is_plain = !content.is_unpacked();
         let file = Self {
             id,
-            place: Mutex::new(Place { path, former: VecDeque::new(), key: content.key, content: Some(content) }),
+            place: Mutex::new(Place { path, former: Vec::new(), key: content.key, content: Some(content) }),
             checkpoint: AtomicU64::new(checkpoint),
             read: Mutex::new(ReadSoFar {
                 position: checkpoint,
@@ -98,6 +97,11 @@ impl TailedFile {
     /// Before this life, or in another file, it was called so.
     pub fn was_called(&self, path: PathBuf) {
         self.place().note_former(path);
+    }
+
+    /// The names that it had before.
+    pub fn former_names(&self) -> Vec<String> {
+        self.place().former.iter().map(|path| path.display().to_string()).collect()
     }
 
     /// Whether `is_it` is true of its name or of one that it had.
@@ -276,9 +280,9 @@ impl Place {
             return;
         }
         if self.former.len() == FORMER_MAX {
-            self.former.pop_front();
+            self.former.remove(1);
         }
-        self.former.push_back(path);
+        self.former.push(path);
     }
 }
 
@@ -328,8 +332,7 @@ impl SourcePartition for TailedFile {
         let link = self.read().prefix.as_mut().and_then(|prefix| prefix.link_before(checkpoint.0));
         // A file that was cut shorter or rewritten meanwhile has no evidence for this place; the one before stays.
         let evidence = Evidence::take(&content, checkpoint.0, link).ok()?;
-        let names = self.place().former.iter().map(|path| path.display().to_string()).collect();
-        self.is_unchanged().ok()?.then(|| evidence.with_names(names).to_json())
+        self.is_unchanged().ok()?.then(|| evidence.with_names(self.former_names()).to_json())
     }
 
     fn read_so_far(&self) -> Option<(Position, String)> {
