@@ -1,12 +1,13 @@
 //! Copies that a crash, a rotation or their own lines make hard to know: no line is lost or doubled.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::scratch::append;
-use crate::support::{Hydrant, Scratch, config, delivered_lines, directory, stream, wait_until};
+use crate::support::config::blockable_directory;
+use crate::support::scratch::{InTheWay, append};
+use crate::support::{Hydrant, Scratch, config, delivered_lines, directory, journal, stream, wait_until};
 
 const COPY: &str = "a file is a copy of another one";
 
@@ -18,8 +19,17 @@ struct Scene {
 impl Scene {
     /// A log with two lines.
     fn new() -> Self {
+        Self::of(directory)
+    }
+
+    /// The same, and a file may be put in the way of its objects.
+    fn blockable() -> Self {
+        Self::of(blockable_directory)
+    }
+
+    fn of(destination: fn(&Path) -> Value) -> Self {
         let scratch = Scratch::new();
-        let config = config(&scratch, [stream("s", &scratch.logs().join("app.log*"), directory(&scratch.out()))]);
+        let config = config(&scratch, [stream("s", &scratch.logs().join("app.log*"), destination(&scratch.out()))]);
         scratch.log("app.log", "1\n2\n");
         Self { scratch, config }
     }
@@ -120,4 +130,49 @@ fn the_head_of_a_line_is_no_copy_of_every_file_that_begins_so() {
     hydrant.terminate().expect_code(0);
     scene.scratch.log("app.log.1", "1");
     scene.drains_to(&["1", "1", "2", "3"]);
+}
+
+#[test]
+fn a_copy_is_known_by_a_name_that_its_original_had_before_a_sigkill() {
+    let scene = Scene::new();
+    let hydrant = Hydrant::run(&scene.scratch, &scene.config);
+    scene.arrive(&["1", "2"]);
+    fs::rename(scene.path("app.log"), scene.path("app.log-1")).expect("a log renamed");
+    let place = format!("place = '{}'", scene.path("app.log-1").display());
+    wait_until("the rename is seen", || journal::partitions(&scene.scratch, &place) == 1);
+    hydrant.kill_9();
+    fs::copy(scene.path("app.log-1"), scene.path("app.log-copy")).expect("a log copied");
+    scene.drains_to(&["1", "2"]);
+}
+
+#[test]
+fn a_copy_with_less_than_was_read_is_compared_with_the_twin_of_its_original() {
+    let scene = Scene::new();
+    append(&scene.path("app.log"), "3\n");
+    let hydrant = Hydrant::run(&scene.scratch, &scene.config);
+    scene.arrive(&["1", "2", "3"]);
+    hydrant.kill_9();
+    scene.compress("app.log");
+    scene.scratch.log("app.log-copy", "1\n2\n");
+    scene.drains_to(&["1", "2", "3"]);
+}
+
+#[test]
+fn what_a_copy_shares_is_known_after_a_sigkill_before_it_was_settled() {
+    let scene = Scene::blockable();
+    let in_the_way = InTheWay::of(&scene.scratch.out());
+    let hydrant = Hydrant::run(&scene.scratch, &scene.config);
+    wait_until("the first lines are on their way", || hydrant.said("ENOTDIR") > 0);
+    scene.copy("app.log-copy");
+    wait_until("the copy is seen", || hydrant.said(COPY) == 1);
+    append(&scene.path("app.log"), "3\n");
+    wait_until("all lines are on their way", || journal::deliveries(&scene.scratch) == 2);
+    hydrant.kill_9();
+    fs::remove_file(scene.path("app.log")).expect("a log removed");
+    append(&scene.path("app.log-copy"), "a line of its own\n");
+    drop(in_the_way);
+    let finished = Hydrant::drain(&scene.scratch, &scene.config);
+    assert!(finished.stderr.contains("lost_bytes=2"), "{finished}");
+    assert_eq!(delivered_lines(&scene.scratch.out()), ["1", "2", "a line of its own"]);
+    scene.drains_to(&["1", "2", "a line of its own"]);
 }

@@ -30,6 +30,7 @@ use super::files::{Files, OpenFile};
 use super::identity::{Evidence, Shared};
 use super::origin::Origin;
 use super::prefix::Prefix;
+use super::share::Share;
 use super::tailed::TailedFile;
 
 /// Bytes compared in one look, so that a large copy holds up nothing.
@@ -200,15 +201,16 @@ impl Files {
             return Fate::Copy;
         }
         let is_like_settled = holds_settled(row, &copy.content);
-        // Where it has got lines of its own, what the journal holds behind the checkpoint would be looked for in them.
+        // Where it may have got lines of its own, what the journal holds behind the checkpoint would be looked for in them.
         let reaches_read = row.read_to.as_ref().is_some_and(|read| read.position.0 <= copy.size);
-        let has_grown = known > 0 && known < copy.size;
-        let holds_pending = !reaches_read && !has_grown && (is_like_settled || known > settled);
+        let holds_pending = known == 0 && is_like_settled && !reaches_read;
         if holds_read(row, &copy.content) || holds_pending {
             return Fate::GoesOn;
         }
+        let has_grown = known < copy.size;
         let known = if is_like_settled { known.max(settled) } else { known };
-        if has_grown && known < copy.shared.needed {
+        // Seen while it was empty, it may have been taken for a copy of the wrong file.
+        if known == 0 || has_grown && known < copy.shared.needed {
             return Fate::Other;
         }
         if known == settled { Fate::Alone(known) } else { self.alone(copy, known) }
@@ -242,7 +244,7 @@ impl Files {
     }
 
     fn stand_alone(&mut self, id: PartitionId, from: u64) -> Result<(), SourceError> {
-        let Some(Copy { content, path, .. }) = self.copies.remove(&id) else { return Ok(()) };
+        let Some(Copy { original, content, path, .. }) = self.copies.remove(&id) else { return Ok(()) };
         let prefix = prefix_up_to(&content, from);
         let evidence = prefix.clone().and_then(|mut prefix| {
             Evidence::take(&content, from, prefix.link_before(from)).ok().map(|evidence| evidence.to_json())
@@ -252,6 +254,7 @@ impl Files {
         let read_to = hash.map(|hash| ReadTo { position: Position(from), hash });
         let known = KnownBy { partition: id, evidence, read_to };
         self.journal(|journal, _| journal.stands_alone(&known, Position(from)))?;
+        self.shares.push(Share { from: original, with: id, end: from });
         self.open_partition(id, content, path, Position(from), prefix);
         Ok(())
     }

@@ -30,6 +30,7 @@ use super::names;
 use super::origin::Origin;
 use super::prefix::Prefix;
 use super::recognise::{Found, NewFile};
+use super::share::Share;
 use super::tail::Tail;
 use super::tailed::TailedFile;
 use super::twins::Twins;
@@ -57,6 +58,8 @@ pub struct Files {
     pub(super) by_key: HashMap<FileKey, PartitionId>,
     /// Files that may hold no more than another one.
     pub(super) copies: BTreeMap<PartitionId, Copy>,
+    /// Files that were copies and are partitions of their own now.
+    pub(super) shares: Vec<Share>,
     /// Partitions whose file was truncated and whose rest a copy may hold.
     pub orphans: Vec<Orphan>,
     /// Compressed files of which it is not known yet what they are.
@@ -122,6 +125,7 @@ impl Files {
             is_from_beginning: false,
             by_key: HashMap::new(),
             copies: BTreeMap::new(),
+            shares: Vec::new(),
             orphans: Vec::new(),
             twins,
             dormant: Vec::new(),
@@ -143,6 +147,7 @@ impl Files {
     pub fn begin(&mut self) -> Result<(), SourceError> {
         self.is_from_beginning = self.journal(|journal, _| journal.is_from_beginning())?;
         self.dormant = self.journal(|journal, stream| journal.partitions(stream))?;
+        self.shares = self.dormant.iter().filter_map(Share::of).collect();
         self.missing = self.dormant.iter().map(|row| row.id).filter(|id| self.context.cuts.contains_key(id)).collect();
         let new = self.find()?;
         // Whatever is still there somewhere is found before copies of it are looked for.

@@ -76,7 +76,8 @@ impl Files {
             self.close(id)?;
         }
         self.look_at_twins()?;
-        self.look_at_copies()
+        self.look_at_copies()?;
+        self.read_shared()
     }
 
     /// Sees truncation before new files are compared with what there was.
@@ -92,6 +93,13 @@ impl Files {
         let Some(old) = self.open.remove(&id) else { return Ok(()) };
         let (file, path) = (old.tail.file.clone(), old.tail.file.path());
         let Ok(content) = file.content() else { return Ok(()) };
+        if content.is_shared() {
+            // The partition that reads the rest of the file sees what it is now.
+            file.detach();
+            self.orphans.push(Orphan { open: old, kept: 0, is_searched: false });
+            self.is_scan_wanted = true;
+            return Ok(());
+        }
         self.by_key.remove(&content.key);
         info!(path = %path.display(), read = old.tail.position, "a file was truncated; it is read from its beginning");
         // Where nothing was read of it, it may only have become shorter.
@@ -149,6 +157,11 @@ impl Files {
     fn close(&mut self, id: PartitionId) -> Result<(), SourceError> {
         let Some(open) = self.open.remove(&id) else { return Ok(()) };
         let file = open.tail.file.clone();
+        let is_shared = file.content().is_ok_and(|content| content.is_shared());
+        if is_shared {
+            self.end(&open);
+            return Ok(());
+        }
         self.by_key.remove(&file.key());
         if let Some(copy) = self.copy_to_go_on_in(&open.tail) {
             self.open.insert(id, open);
@@ -230,8 +243,8 @@ impl Files {
 impl OpenFile {
     /// Whether nobody is expected to write to the file any more, so that its last line is complete as it stands.
     pub fn is_left(&self, now: Instant) -> bool {
-        if self.tail.file.content().is_ok_and(|content| content.is_unpacked()) {
-            return true; // It was whole when it was examined.
+        if self.tail.file.content().is_ok_and(|content| content.is_whole_as_it_is()) {
+            return true;
         }
         let linger = match (self.is_matched, self.tail.is_deleted) {
             (_, true) => LINGER_DELETED,

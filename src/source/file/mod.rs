@@ -21,6 +21,7 @@ mod names;
 mod origin;
 mod prefix;
 mod recognise;
+mod share;
 mod tail;
 mod tailed;
 mod truncate;

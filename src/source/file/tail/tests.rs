@@ -1,3 +1,5 @@
+mod truncated;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
