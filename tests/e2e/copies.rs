@@ -176,3 +176,33 @@ fn what_a_copy_shares_is_known_after_a_sigkill_before_it_was_settled() {
     assert_eq!(delivered_lines(&scene.scratch.out()), ["1", "2", "a line of its own"]);
     scene.drains_to(&["1", "2", "a line of its own"]);
 }
+
+#[test]
+fn what_nobody_has_read_of_a_truncated_file_is_read_from_the_copy_after_a_sigkill() {
+    let scene = Scene::blockable();
+    scene.scratch.log("app.log", "");
+    let hydrant = Hydrant::run_with_env(&scene.scratch, &scene.config, &[("HYDRANT_FAILPOINT", "sealed:1")]);
+    wait_until("the empty file is known", || hydrant.said("a file is read that was not seen before") == 1);
+    append(&scene.path("app.log"), "1\n2\n");
+    scene.copy("app.log.1");
+    wait_until("it dies before anything is journalled of the lines", || !hydrant.is_alive());
+    let was_seen = hydrant.said(COPY) == 1;
+    assert!(hydrant.kill_9().killed());
+    assert!(was_seen, "the copy was seen");
+    fs::write(scene.path("app.log"), "").expect("a log truncated");
+    scene.drains_to(&["1", "2"]);
+}
+
+#[test]
+fn a_header_that_was_taken_for_a_copy_is_read_when_other_lines_follow_after_a_sigkill() {
+    let scene = Scene::new();
+    let hydrant = Hydrant::run(&scene.scratch, &scene.config);
+    scene.arrive(&["1", "2"]);
+    scene.scratch.log("app.log.1", "1\n");
+    wait_until("it is taken for a copy", || hydrant.said(COPY) == 1);
+    let settled = format!("place = '{}' AND checkpoint = 2", scene.path("app.log.1").display());
+    wait_until("that is journalled", || journal::partitions(&scene.scratch, &settled) == 1);
+    hydrant.kill_9();
+    append(&scene.path("app.log.1"), "other\n");
+    scene.drains_to(&["1", "1", "2", "other"]);
+}

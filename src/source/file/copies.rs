@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::failpoint;
-use crate::journal::{KnownBy, ReadTo};
+use crate::journal::{KnownBy, PartitionRow, ReadTo};
 use crate::record::{PartitionId, Position};
 use crate::source::SourceError;
 
@@ -45,7 +45,10 @@ pub struct Copy {
     file: Option<Arc<TailedFile>>,
     pub content: Arc<Content>,
     pub path: PathBuf,
+    /// What was compared in this life.
     shared: Shared,
+    /// Up to where it was equal in an earlier life. Its original may have been written anew since.
+    was_equal_to: u64,
     /// Up to where the journal knows it to be equal, and how much of that to be settled.
     noted: (u64, u64),
     /// Whether it was taken for a copy of another one before: the next mistake is the last.
@@ -79,9 +82,38 @@ impl Files {
         let file = self.open.get(&original).or(orphan).map(|open| open.tail.file.clone());
         self.by_key.insert(content.key, id);
         self.missing.remove(&id);
-        let (noted, last_change) = ((shared.equal_to, 0), Instant::now());
-        let copy = Copy { original, file, content, path, shared, noted, is_second: false, size: 0, last_change };
+        let copy = Copy {
+            original,
+            file,
+            content,
+            path,
+            shared,
+            was_equal_to: 0,
+            noted: (shared.equal_to, 0),
+            is_second: false,
+            size: 0,
+            last_change: Instant::now(),
+        };
         self.copies.insert(id, copy);
+    }
+
+    /// Keeps a copy that an earlier life has seen.
+    pub(super) fn watch_copy_again(
+        &mut self,
+        row: &PartitionRow,
+        original: PartitionId,
+        content: Arc<Content>,
+        path: PathBuf,
+    ) {
+        // The first versions stored only how much was equal and settled.
+        let settled = Shared { equal_to: row.checkpoint.0, needed: row.checkpoint.0 };
+        let known = Evidence::from_json(&row.evidence).and_then(|evidence| evidence.shared()).unwrap_or(settled);
+        let equal_to = if content.is_unpacked() { known.equal_to } else { 0 };
+        self.watch_copy(row.id, original, Shared { equal_to, ..known }, content, path);
+        if let Some(copy) = self.copies.get_mut(&row.id) {
+            copy.was_equal_to = known.equal_to;
+            copy.noted = (known.equal_to, row.checkpoint.0);
+        }
     }
 
     /// Compares copies with their originals, some bytes further each time, and decides what becomes of them.
@@ -187,7 +219,7 @@ impl Files {
         if self.orphans.iter().any(|orphan| orphan.open.tail.file.id == id) {
             return Fate::Copy;
         }
-        let known = copy.shared.equal_to.min(copy.size);
+        let known = copy.shared.equal_to.max(copy.was_equal_to).min(copy.size);
         let Some(row) = self.dormant.iter().find(|row| row.id == id) else { return self.alone(copy, known) };
         if self.may_go_on_in_twin(row) {
             return Fate::Copy;
@@ -284,7 +316,7 @@ impl Copy {
             return Ok(Fate::Alone(0)); // It was truncated itself: what it holds now is new.
         }
         let equal_to = equal_up_to(&self.content, &other, before, limit)?;
-        if end < original.tail.position || !original.tail.file.is_unchanged()? {
+        if end < original.tail.position.max(original.tail.size) || !original.tail.file.is_unchanged()? {
             return Ok(Fate::Copy); // The original was truncated just now: the next look sees it.
         }
         self.shared.equal_to = equal_to;

@@ -24,7 +24,7 @@ use super::copies::Copy;
 use super::crowd::{self, Resting};
 use super::cutting::Cutting;
 use super::discover::{Discovery, Walk};
-use super::identity::{Evidence, FileKey, Shared};
+use super::identity::{Evidence, FileKey};
 use super::let_go::Orphan;
 use super::names;
 use super::origin::Origin;
@@ -297,12 +297,7 @@ impl Files {
             self.journal(|journal, _| journal.moved(row.id, &place, &former))?;
         }
         match row.copy_of {
-            Some(original) => {
-                // The first versions stored only how much was equal and settled.
-                let settled = Shared { equal_to: row.checkpoint.0, needed: row.checkpoint.0 };
-                let shared = Evidence::from_json(&row.evidence).and_then(|evidence| evidence.shared());
-                self.watch_copy(row.id, original, shared.unwrap_or(settled), content, path);
-            }
+            Some(original) => self.watch_copy_again(&row, original, content, path),
             None => {
                 let prefix = Evidence::from_json(&row.evidence).and_then(|evidence| evidence.prefix());
                 self.open_partition(row.id, content, path, row.checkpoint, prefix);
