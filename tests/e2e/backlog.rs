@@ -76,3 +76,27 @@ fn a_file_truncated_while_reading_waits_is_given_up_and_holds_up_nothing() {
         assert!(**line == old(n as u64) || is_last, "line {n}: {line}");
     }
 }
+
+#[test]
+fn what_is_truncated_before_anything_of_it_was_read_is_reported_unless_a_copy_has_it() {
+    let scratch = Scratch::new();
+    let in_the_way = InTheWay::of(&scratch.out());
+    let path = scratch.log("a.log", (0..BACKLOG_LINES).map(|n| format!("old {n:0108}\n")).collect::<String>());
+    let hydrant = halted(&scratch, &config_of_little_memory(&scratch, "*.log*"), &path);
+
+    let lost = scratch.log("b.log", "lost 1\nlost 2\n");
+    let kept = scratch.log("c.log", "kept 1\nkept 2\n");
+    wait_until("both are known", || hydrant.said("a file is read that was not seen before") == 3);
+    std::fs::write(&lost, "new b\n").expect("a log written anew, and smaller");
+    wait_until("the loss is in the log", || hydrant.said("lost_bytes=14") == 1);
+    std::fs::copy(&kept, scratch.logs().join("c.log.1")).expect("a log copied");
+    std::fs::write(&kept, "new c\n").expect("a log written anew, and smaller");
+    drop(in_the_way);
+    let is_new = |line: &String| !line.starts_with("old ");
+    wait_until("what is left is delivered", || {
+        delivered_lines(&scratch.out()).into_iter().filter(is_new).eq(["kept 1", "kept 2", "new b", "new c"])
+    });
+    wait_until("the large one too", || Objects::read(&scratch.out()).lines_total() as u64 == BACKLOG_LINES + 4);
+    assert_eq!(hydrant.said("lost_bytes="), 1);
+    hydrant.terminate().expect_code(0);
+}

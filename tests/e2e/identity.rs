@@ -353,3 +353,43 @@ fn hundreds_of_small_files_that_come_and_go_are_all_read() {
     assert_eq!(scene.lines(), expected);
     hydrant.terminate().expect_code(0);
 }
+
+#[test]
+fn a_file_written_anew_while_down_is_read_from_its_beginning_though_its_inode_number_is_the_same() {
+    let scene = Scene::new();
+    let path = scene.scratch.log("app.log", "1\n2\n");
+    Hydrant::drain(&scene.scratch, &scene.config);
+    fs::write(&path, "larger 1\nlarger 2\n").expect("a log written anew");
+    Hydrant::drain(&scene.scratch, &scene.config);
+    fs::write(&path, "s\n").expect("a log written anew");
+    Hydrant::drain(&scene.scratch, &scene.config);
+    scene.arrive(&["1", "2", "larger 1", "larger 2", "s"]);
+}
+
+#[test]
+fn a_copy_whose_name_does_not_extend_its_originals_is_read() {
+    let scene = Scene::new();
+    scene.scratch.log("app.log.1", "1\n2\n");
+    let hydrant = scene.run();
+    scene.arrive(&["1", "2"]);
+    scene.copy("app.log.1", "app.log.2");
+    scene.ends_with(hydrant, &["1", "1", "2", "2"]);
+}
+
+#[test]
+fn a_name_that_cannot_be_read_is_complained_about_once_and_read_when_it_can_be() {
+    let scene = Scene::new();
+    // A link in a circle is an error to root too, whom no permission stops.
+    let circle = scene.path("app.log.circle");
+    std::os::unix::fs::symlink(&circle, &circle).expect("a link to itself");
+    scene.scratch.log("app.log", "1\n");
+    let hydrant = scene.run();
+    scene.arrive(&["1"]);
+    scene.scratch.log("app.log.other", "2\n");
+    scene.arrive(&["1", "2"]);
+    assert_eq!(hydrant.said("it cannot be read; it is tried again"), 1);
+    fs::remove_file(&circle).expect("the link removed");
+    fs::write(&circle, "3\n").expect("a log in its place");
+    scene.arrive(&["1", "2", "3"]);
+    hydrant.terminate().expect_code(0);
+}

@@ -105,7 +105,7 @@ impl Tail {
         let seen = self.file.look()?;
         self.is_deleted = !seen.is_named;
         self.modified = seen.modified;
-        let before = self.seen.map_or(0, |seen| seen.size);
+        let before = self.seen.map_or(self.size, |seen| seen.size);
         // One of which nothing was read is another file when it has become shorter: nothing says that it is the same.
         let known_to = if self.position == 0 { before } else { self.position };
         if seen.size < known_to.max(self.search.known_to()) || (self.seen != Some(seen) && !self.file.is_unchanged()?) {
