@@ -7,8 +7,8 @@ use std::io;
 use crate::journal::PartitionRow;
 
 use super::content::Content;
-use super::files::OpenFile;
 use super::identity::{Evidence, Shared, extend};
+use super::open_file::OpenFile;
 use super::prefix::Prefix;
 use super::tail::Tail;
 

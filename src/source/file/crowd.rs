@@ -12,9 +12,10 @@ use crate::journal::{Beginning, NewPartition, PartitionRow};
 use crate::record::{PartitionId, SourcePartition};
 
 use super::content::has_room_for_another;
-use super::files::{Files, OpenFile};
+use super::files::Files;
 use super::identity::FileKey;
 use super::let_go::row_of;
+use super::open_file::OpenFile;
 
 /// So many files each stream may open whatever the others have open.
 const OPEN_MIN: usize = 8;

@@ -15,7 +15,7 @@ use crate::source::SourceError;
 
 use super::alike::holds_all;
 use super::content::Content;
-use super::copies::Copy;
+use super::copy::Copy;
 use super::files::{Files, names_of};
 use super::identity::Evidence;
 use super::tail::Tail;

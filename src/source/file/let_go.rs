@@ -14,13 +14,11 @@ use crate::journal::{Beginning, NewPartition, PartitionRow, ReadTo};
 use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::{SourceError, SourceEvent};
 
-use super::files::{Files, OpenFile};
+use super::files::Files;
 use super::identity::{Evidence, FileKey};
+use super::open_file::OpenFile;
 use super::prefix::Prefix;
 
-/// How long a file that was rotated or left the globs may go without growing; then its last line counts as complete.
-const LINGER: Duration = Duration::from_secs(300);
-const LINGER_DELETED: Duration = Duration::from_secs(30);
 /// How long a file may be missing at the start before what it still owes is given up.
 const MISSING_GRACE: Duration = Duration::from_secs(60);
 /// Between two times at which the journal forgets files that are gone.
@@ -237,27 +235,6 @@ impl Files {
             self.dormant.retain(|row| !forgotten.contains(&row.id));
         }
         Ok(())
-    }
-}
-
-impl OpenFile {
-    /// Whether nobody is expected to write to the file any more, so that its last line is complete as it stands.
-    pub fn is_left(&self, now: Instant) -> bool {
-        if self.tail.file.content().is_ok_and(|content| content.is_whole_as_it_is()) {
-            return true;
-        }
-        let linger = match (self.is_matched, self.tail.is_deleted) {
-            (_, true) => LINGER_DELETED,
-            (false, false) => LINGER,
-            (true, false) if self.is_rotated => LINGER,
-            (true, false) => return false,
-        };
-        now.duration_since(self.last_growth) >= failpoint::wait(linger)
-    }
-
-    fn is_finished(&self, now: Instant) -> bool {
-        let is_here = self.is_matched && !self.tail.is_deleted;
-        !is_here && self.is_left(now) && self.tail.behind() == 0 && self.tail.file.is_settled(self.tail.position)
     }
 }
 

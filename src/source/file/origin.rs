@@ -10,10 +10,11 @@ use crate::record::PartitionId;
 
 use super::alike::{begins_like, holds_all, holds_read, was_like};
 use super::content::Content;
-use super::files::{Files, OpenFile, names_of};
+use super::files::{Files, names_of};
 use super::identity::{Shared, extend};
 use super::let_go::Orphan;
 use super::names;
+use super::open_file::OpenFile;
 
 /// Where a new file comes from.
 pub enum Origin {
@@ -31,14 +32,14 @@ impl Files {
     /// Of several partitions the new file may be a copy of, the one of which most was read.
     pub(super) fn origin(&self, content: &Content, path: &Path) -> Origin {
         let Ok(size) = content.look().map(|seen| seen.size) else { return Origin::Itself };
-        let orphans = self.orphans.iter().filter_map(|orphan| from_orphan(orphan, content, path));
-        let dormant = self.dormant.iter().filter_map(|row| self.from_dormant(row, content, path));
-        let open = self.open.values().filter_map(|open| from_open(open, content, path, size));
+        let orphans = self.orphans.iter().filter_map(|orphan| orphan_origin(orphan, content, path));
+        let dormant = self.dormant.iter().filter_map(|row| self.dormant_origin(row, content, path));
+        let open = self.open.values().filter_map(|open| open_origin(open, content, path, size));
         let best = orphans.chain(dormant).chain(open).max_by_key(|&(rank, _)| rank);
         best.map_or_else(|| self.shorter_copy(content, path, size), |(_, origin)| origin)
     }
 
-    fn from_dormant(&self, row: &PartitionRow, content: &Content, path: &Path) -> Option<(Rank, Origin)> {
+    fn dormant_origin(&self, row: &PartitionRow, content: &Content, path: &Path) -> Option<(Rank, Origin)> {
         if !names_of(row).iter().any(|name| names::extends(name, path)) {
             return None;
         }
@@ -77,13 +78,13 @@ impl Files {
     }
 }
 
-fn from_orphan(orphan: &Orphan, content: &Content, path: &Path) -> Option<(Rank, Origin)> {
+fn orphan_origin(orphan: &Orphan, content: &Content, path: &Path) -> Option<(Rank, Origin)> {
     let tail = &orphan.open.tail;
     let is_it = tail.file.is_or_was(|name| names::extends(name, path)) && holds_all(tail, content);
     is_it.then(|| ((true, tail.position), Origin::GoesOn(tail.file.id)))
 }
 
-fn from_open(open: &OpenFile, content: &Content, path: &Path, size: u64) -> Option<(Rank, Origin)> {
+fn open_origin(open: &OpenFile, content: &Content, path: &Path, size: u64) -> Option<(Rank, Origin)> {
     let tail = &open.tail;
     if !tail.file.is_or_was(|name| names::extends(name, path)) {
         return None;

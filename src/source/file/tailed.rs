@@ -16,11 +16,8 @@ use crate::record::{NoHeader, PartitionId, Position, SourcePartition};
 use super::content::{Content, Seen};
 use super::identity::{Evidence, FileKey};
 use super::prefix::Prefix;
+use super::read_so_far::{CHECKED, ReadSoFar};
 
-/// Bytes before the position that are kept of a file that is being written.
-const RECENT: usize = 16 << 10;
-/// Of these, what is compared before more is read: a file that was truncated and has grown again differs in it.
-const CHECKED: usize = 512;
 /// Earlier names that are kept: the first one, which most copies extend, and the last ones.
 const FORMER_MAX: usize = 4;
 /// Bytes read at once to bring the hash up to the position.
@@ -45,17 +42,6 @@ struct Place {
     former: Vec<PathBuf>,
     key: FileKey,
     content: Option<Arc<Content>>,
-}
-
-struct ReadSoFar {
-    position: u64,
-    /// `None` when it could not be kept up: no copy is known by it then.
-    prefix: Option<Prefix>,
-    /// The last bytes before `position`.
-    recent: Vec<u8>,
-    /// The first bytes that were seen at or behind `position` and not read yet, and where they stand. They are kept only
-    /// where `recent` tells one content from another no better than nothing does.
-    ahead: (u64, Vec<u8>),
 }
 
 impl TailedFile {
@@ -283,38 +269,6 @@ impl Place {
             self.former.remove(1);
         }
         self.former.push(path);
-    }
-}
-
-impl ReadSoFar {
-    /// What is compared before more is read.
-    fn checked(&self) -> &[u8] {
-        &self.recent[self.recent.len().saturating_sub(CHECKED)..]
-    }
-
-    /// A hole may be that of any writer that went on at its old offset.
-    fn says_nothing(&self) -> bool {
-        self.checked().iter().all(|&byte| byte == 0)
-    }
-
-    /// Whether a content has the bytes that were seen behind the position. Where NULs were seen, somebody may have written since.
-    fn has_ahead(&self, content: &Content) -> io::Result<bool> {
-        let (at, ahead) = &self.ahead;
-        if ahead.is_empty() || *at < self.position {
-            return Ok(true);
-        }
-        let mut there = Vec::with_capacity(ahead.len());
-        content.read(&mut there, *at, ahead.len() as u64)?;
-        Ok(there.len() == ahead.len() && ahead.iter().zip(&there).all(|(&seen, &now)| seen == 0 || seen == now))
-    }
-
-    fn push(&mut self, data: &[u8]) {
-        let Some(prefix) = &mut self.prefix else { return };
-        prefix.update(data);
-        self.position = self.position.max(prefix.at());
-        let kept = RECENT.saturating_sub(data.len()).min(self.recent.len());
-        self.recent.drain(..self.recent.len() - kept);
-        self.recent.extend_from_slice(&data[data.len().saturating_sub(RECENT)..]);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::SourceError;
 
 use super::content::{Content, CountedFile, Packing};
-use super::copies::Copy;
+use super::copy::Copy;
 use super::examine::{Examination, Examined, Examiner, KnownBy, Rival};
 use super::files::{Files, names_of};
 use super::identity::{Evidence, FileKey, Shared};

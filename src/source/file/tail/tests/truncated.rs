@@ -58,3 +58,49 @@ fn what_is_cut_off_behind_the_position_is_counted_and_what_is_left_goes_on() {
     assert_eq!((tail.take_cut_off(), tail.take_cut_off()), (6, 0));
     assert_eq!(lines(&drain(&mut tail, 1024, FileEnd::Open)), ["two"]);
 }
+
+#[test]
+fn a_file_that_became_shorter_is_reported() {
+    let file = file(b"one\ntwo\n");
+    let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1000));
+    drain(&mut tail, 1024, FileEnd::Open);
+    file.set_len(3).unwrap();
+    assert!(!tail.look().unwrap());
+}
+
+#[test]
+fn a_torn_line_that_was_truncated_and_written_over_is_reported() {
+    let file = file(b"a line that is not complete ");
+    let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1000));
+    assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+    file.set_len(0).unwrap();
+    appended(&file, b"new1\nnew2\n");
+    assert!(!tail.look().unwrap());
+    assert_eq!(tail.behind(), 28, "so much of it is lost");
+}
+
+#[test]
+fn a_preamble_that_was_truncated_is_reported() {
+    let config = FileSourceConfig { skip_header_lines: 3, ..config("\n", 1000) };
+    for content in [&b"first\nsecond\nthi"[..], &[0; 17]] {
+        let file = file(content);
+        let mut tail = tail(&file, 0, Vec::new(), &config);
+        assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+        file.set_len(12).unwrap();
+        assert!(!tail.look().unwrap());
+        assert_eq!(tail.behind(), content.len() as u64);
+    }
+}
+
+#[test]
+fn a_file_truncated_between_looks_is_left_to_the_next_one() {
+    let multiline = Some(Multiline { rule: MultilineRule::Start(pattern("^A")), timeout: Duration::from_secs(5) });
+    let file = file(b"A\r\nb\r\n");
+    let mut tail = tail(&file, 0, Vec::new(), &FileSourceConfig { multiline, ..config("\r\n", 1000) });
+    assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+    file.set_len(1).unwrap();
+    tail.size = 1; // As a read would find it.
+    assert!(matches!(tail.read(1024, FileEnd::Final).unwrap(), Read::Nothing));
+    assert!(!tail.look().unwrap());
+    assert_eq!(tail.behind(), 6);
+}
