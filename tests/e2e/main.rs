@@ -29,4 +29,5 @@ mod rotation;
 mod shutdown;
 mod streams;
 mod support;
+mod truncation;
 mod twins;
