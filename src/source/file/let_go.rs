@@ -134,7 +134,7 @@ impl Files {
                 self.go_on_in_copy(id, copy)?;
                 continue;
             }
-            let Orphan { open, kept, .. } = orphan;
+            let Some(Orphan { open, kept, .. }) = self.go_on_in_share(orphan) else { continue };
             let (id, name, from) = (open.tail.file.id, open.tail.file.name(), Position(open.tail.position));
             self.report_lost(&name, open.tail.behind().saturating_sub(kept));
             self.events.push_back(SourceEvent::Unreadable { partition: id, name, from, is_cut: true });
@@ -143,7 +143,7 @@ impl Files {
         Ok(())
     }
 
-    fn report_lost(&self, path: &str, lost_bytes: u64) {
+    pub(super) fn report_lost(&self, path: &str, lost_bytes: u64) {
         if lost_bytes == 0 {
             return;
         }

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use tracing::info;
 
 use crate::journal::PartitionRow;
-use crate::record::PartitionId;
+use crate::record::{PartitionId, SourcePartition};
 use crate::source::SourceError;
 
 use super::content::Content;
 use super::files::Files;
 use super::identity::Evidence;
+use super::let_go::Orphan;
 
 /// A file of its own that begins with what another partition reads.
 pub struct Share {
@@ -37,7 +38,8 @@ impl Files {
     /// Opens partitions whose file is gone where it is shared.
     pub(super) fn read_shared(&mut self) -> Result<(), SourceError> {
         for share in std::mem::take(&mut self.shares) {
-            let is_there = self.open.contains_key(&share.from);
+            let open = self.open.get(&share.from);
+            let is_there = open.is_some_and(|open| !open.tail.file.is_settled(share.end));
             let is_orphan = self.orphans.iter().any(|orphan| orphan.open.tail.file.id == share.from);
             let Some(index) = self.dormant.iter().position(|row| row.id == share.from) else {
                 if is_there || is_orphan {
@@ -68,6 +70,21 @@ impl Files {
             }
         }
         Ok(())
+    }
+
+    /// What was not read of a truncated file may stand in one that was its copy. Gives it back if not.
+    pub(super) fn go_on_in_share(&mut self, mut orphan: Orphan) -> Option<Orphan> {
+        let (id, tail) = (orphan.open.tail.file.id, &mut orphan.open.tail);
+        let shares = self.shares.iter().filter(|share| share.from == id && share.end > tail.position);
+        let Some(share) = shares.max_by_key(|share| share.end) else { return Some(orphan) };
+        let Some((content, path)) = self.shared_content(share) else { return Some(orphan) };
+        info!(path = %path.display(), to = share.end, "what was not read of a truncated file is read from what was its copy");
+        self.report_lost(&tail.file.name(), tail.size.saturating_sub(share.end));
+        tail.file.go_on_in(content, &path);
+        tail.turn_to_other_file();
+        orphan.open.is_matched = false;
+        self.open.insert(id, orphan.open);
+        None
     }
 
     fn shared_content(&self, share: &Share) -> Option<(Arc<Content>, PathBuf)> {
