@@ -71,6 +71,7 @@ pub fn mark(encoding: &'static Encoding) -> &'static [u8] {
         _ if encoding == UTF_8 => b"\xef\xbb\xbf",
         _ if encoding == UTF_16LE => b"\xff\xfe",
         _ if encoding == UTF_16BE => b"\xfe\xff",
+        _ if encoding == GB18030 => b"\x84\x31\x95\x33",
         _ => b"",
     }
 }
