@@ -65,6 +65,9 @@ pub fn unit(encoding: &'static Encoding) -> usize {
     if encoding == UTF_16LE || encoding == UTF_16BE { 2 } else { 1 }
 }
 
+/// The longest of them, GB18030's.
+pub const MARK_BYTES_MAX: u64 = 4;
+
 /// The byte order mark that files in this encoding may begin with.
 pub fn mark(encoding: &'static Encoding) -> &'static [u8] {
     match encoding {

@@ -136,7 +136,7 @@ fn the_ec2_instance_names_itself_in_the_records() {
     let endpoint = format!("http://{}", metadata_service());
     let env = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint.as_str()), ("AWS_EC2_METADATA_DISABLED", "false")];
     let hydrant = Hydrant::run_with_env(&scratch, &config, &env);
-    let expected = r#"{"id":"i-0123","region":"eu-west-1","zone":null,"tags":{"name":"web 1","team":"shop"}}"#;
+    let expected = r#"{"id":"i-0123","region":"eu-west-1","tags":{"name":"web 1","team":"shop"},"zone":null}"#;
     wait_until("the record is there", || lines_under(&scratch, "ok/") == [expected]);
     hydrant.terminate().expect_code(0);
 }
@@ -154,8 +154,8 @@ fn a_kinesis_agents_options_give_what_the_agent_gives() {
   "n" : [ 1, { } ],
   "team" : {
     "name" : "web",
-    "size" : 3,
-    "on" : [ true, null, 1.5 ]
+    "on" : [ true, null, 1.5 ],
+    "size" : 3
   }
 }
 "#;
