@@ -18,6 +18,7 @@ mod files;
 mod globs;
 mod hints;
 mod include;
+mod json;
 mod map;
 pub mod model;
 mod parse;

@@ -191,7 +191,7 @@ impl<'a> Value<'a> {
         None
     }
 
-    fn scalar(&self, allowed: &str) -> Option<(Text<'a>, &'a Scalar)> {
+    pub(super) fn scalar(&self, allowed: &str) -> Option<(Text<'a>, &'a Scalar)> {
         let Kind::Scalar(scalar) = &self.node.kind else {
             self.wrong_kind(allowed);
             return None;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::record::NoHeader;
 
+mod add_brackets;
 mod add_metadata;
 mod append_delimiter;
 mod chunks;
@@ -31,7 +32,9 @@ mod stage;
 mod testing;
 mod transcode;
 
-pub use add_metadata::{AddMetadataConfig, Ec2Field, Ec2Metadata, MetadataField, MetadataValue, Surroundings};
+pub use add_metadata::{
+    AddMetadataConfig, Ec2Field, Ec2Metadata, MetadataField, MetadataValue, OnExisting, Surroundings,
+};
 pub use append_delimiter::AppendDelimiterConfig;
 pub use chunks::Processing;
 pub use cloudwatch_logs::CloudwatchLogsConfig;

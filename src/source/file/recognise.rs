@@ -103,10 +103,12 @@ impl Files {
     /// The first scan journals all files that it finds, also those that have to wait until others are closed.
     fn note_unopened(&mut self, path: &Path) -> io::Result<Option<Found>> {
         let Some(file) = if_there(File::open(path))?.map(CountedFile::new) else { return Ok(None) };
-        if Packing::of(path, &file)?.is_some() {
-            return Ok(None);
-        }
-        let new = self.new_file(Content::plain(file)?.into(), path)?;
+        let content = match Packing::of(path, &file)? {
+            None => Content::plain(file)?,
+            Some(_) if self.initial_position == InitialPosition::TrimHorizon => return Ok(None),
+            Some(packing) => self.unpacked_now(file, path, packing)?,
+        };
+        let new = self.new_file(content.into(), path)?;
         let key = new.content.key;
         if !self.unopened.iter().any(|other| other.device == key.device && other.inode == key.inode) {
             self.unopened.push(new.row());
