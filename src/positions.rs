@@ -66,8 +66,26 @@ impl RecordSet {
         (without, within)
     }
 
+    /// This set without what is in `other`. Cuts stay where they are.
+    pub fn without(&self, other: &Self) -> Self {
+        let mut left = Self::default();
+        for (partition, ranges) in self.iter() {
+            for &range in ranges {
+                let mut alone = Self::default();
+                alone.add(partition, range);
+                left.add_kept(partition, alone.split(other).0.ranges(partition).iter().copied());
+            }
+        }
+        left
+    }
+
     pub fn is_empty(&self) -> bool {
         self.by_partition.is_empty()
+    }
+
+    /// In how many ranges the records lie.
+    pub fn len(&self) -> usize {
+        self.by_partition.values().map(Vec::len).sum()
     }
 
     /// The partitions and their ranges, in order.

@@ -103,6 +103,11 @@ impl Chunk {
         self.ends.len()
     }
 
+    /// Whether both are one chunk: clones, not parts of it.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.ends, &other.ends)
+    }
+
     /// Offset in `data` at which record `index` begins.
     pub fn record_start(&self, index: usize) -> u32 {
         if index == 0 { 0 } else { self.ends[index - 1] }

@@ -2,9 +2,16 @@
 //!
 //! A pending delivery whose object exists is settled. One whose object is known not to exist is cancelled if the
 //! configuration has changed, and its records are new. Every other one is formed again from the same records, under its old
-//! key. Records of a settled delivery have had their fate and are skipped; every record that nobody holds is new.
+//! key. Records of a settled delivery have had their fate and are skipped; every record that nobody holds is new. What that
+//! means for records that became several, and after processing has changed, [`Held::decide`] says.
 
-use std::collections::{BTreeMap, HashMap};
+mod held;
+mod owners;
+
+pub use held::{Claim, Decision, Held, HeldParts, MadeBy, Outcome, Owner};
+pub use owners::{Owners, Part};
+
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -21,118 +28,11 @@ use crate::status::StreamStatus;
 /// A request that a killed process had sent may still be on its way: so long an object is not known not to exist.
 const IN_FLIGHT: Duration = Duration::from_secs(3);
 
-/// Who holds a record that the journal knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
-    /// It has had its fate, or its copy is made.
-    Settled,
-    /// It belongs into this delivery again.
-    Pending(DeliveryRowId),
-}
-
-/// What of a record a delivery holds. A record that processing made several of may have gone to both the destination and
-/// the error output, and each asks on its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
-    Delivered,
-    Failed,
-    Copied,
-    /// Of a record that became several, those that passed; the others went elsewhere.
-    PartlyDelivered,
-    PartlyFailed,
-}
-
-impl Part {
-    const ALL: [Self; 5] = [Self::Delivered, Self::Failed, Self::Copied, Self::PartlyDelivered, Self::PartlyFailed];
-
-    fn of(intent: &Intent) -> Self {
-        match intent.kind {
-            Kind::Copy => Self::Copied,
-            Kind::Fate if intent.output == DESTINATION => Self::Delivered,
-            Kind::Fate => Self::Failed,
-        }
-    }
-
-    fn partly(self) -> Self {
-        match self {
-            Self::Delivered | Self::PartlyDelivered => Self::PartlyDelivered,
-            Self::Failed | Self::PartlyFailed => Self::PartlyFailed,
-            Self::Copied => Self::Copied,
-        }
-    }
-}
-
-/// The owners of all records above the checkpoints. Pure.
-#[derive(Debug, Default)]
-pub struct Owners {
-    /// For each partition, by the first position of a range: its end and its owner. Ranges do not overlap.
-    ranges: HashMap<(Part, PartitionId), BTreeMap<u64, (u64, Owner)>>,
-}
-
-impl Owners {
-    pub fn add(&mut self, part: Part, set: &RecordSet, owner: Owner) {
-        for (partition, ranges) in set.iter() {
-            let known = self.ranges.entry((part, partition)).or_default();
-            known.extend(ranges.iter().map(|range| (range.start.0, (range.end.0, owner))));
-        }
-    }
-
-    /// The owner of the record at `position`, and the position up to which that holds.
-    pub fn at(&self, part: Part, partition: PartitionId, position: Position) -> (Option<Owner>, Position) {
-        let never = Position(u64::MAX);
-        let Some(known) = self.ranges.get(&(part, partition)) else { return (None, never) };
-        if let Some((_, &(end, owner))) = known.range(..=position.0).next_back()
-            && position.0 < end
-        {
-            return (Some(owner), Position(end));
-        }
-        let next = known.range(position.0..).next().map_or(never, |(&start, _)| Position(start));
-        (None, next)
-    }
-
-    /// Nothing before `position` is asked for any more.
-    pub fn forget_before(&mut self, partition: PartitionId, position: Position) {
-        for part in Part::ALL {
-            let Some(known) = self.ranges.get_mut(&(part, partition)) else { continue };
-            while known.first_key_value().is_some_and(|(_, (end, _))| *end <= position.0) {
-                known.pop_first();
-            }
-            if known.is_empty() {
-                self.ranges.remove(&(part, partition));
-            }
-        }
-    }
-
-    /// What lay at `from` and behind it is gone; what comes there now is new.
-    pub fn truncate(&mut self, partition: PartitionId, from: Position) {
-        for part in Part::ALL {
-            let Some(known) = self.ranges.get_mut(&(part, partition)) else { continue };
-            known.retain(|&start, (end, _)| {
-                *end = (*end).min(from.0);
-                start < *end
-            });
-        }
-    }
-
-    /// What pending deliveries held of `partition` is new, should it come back.
-    pub fn forget_pending(&mut self, partition: PartitionId) {
-        for part in Part::ALL {
-            if let Some(known) = self.ranges.get_mut(&(part, partition)) {
-                known.retain(|_, (_, owner)| *owner == Owner::Settled);
-            }
-        }
-    }
-
-    /// Whether every record is new.
-    pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
-    }
-}
-
 /// What a stream finds in the journal when it starts.
 #[derive(Default)]
 pub struct Recovered {
     pub owners: Owners,
+    makers: Makers,
     /// To be formed again.
     pub pending: Vec<Pending>,
     /// Settled, but not yet passed by the checkpoints.
@@ -145,6 +45,39 @@ pub struct Recovered {
 pub struct Pending {
     pub row: DeliveryRow,
     pub place: Place,
+    /// Its records are processed now as they were when it was journalled.
+    pub is_made_as_now: bool,
+}
+
+/// How a stream is configured in this life.
+#[derive(Debug, Clone, Copy)]
+pub struct Present<'a> {
+    /// Of the whole configuration.
+    pub version: u64,
+    /// Fingerprint of what decides over what becomes of a record.
+    pub processing: &'a str,
+}
+
+impl Present<'_> {
+    /// Whether a delivery whose object is known not to exist is cancelled rather than formed again. Of one that holds nothing
+    /// any more there is nothing to be formed.
+    pub fn cancels(&self, intent: &Intent) -> bool {
+        intent.version != self.version || intent.processing != self.processing || intent.set.is_empty()
+    }
+}
+
+/// The fingerprints of all processing that the journal knows, by their numbers in this life.
+#[derive(Default)]
+struct Makers(Vec<String>);
+
+impl Makers {
+    fn number(&mut self, fingerprint: &str) -> MadeBy {
+        let index = self.0.iter().position(|known| known == fingerprint).unwrap_or_else(|| {
+            self.0.push(fingerprint.to_owned());
+            self.0.len() - 1
+        });
+        MadeBy(index as u32)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -174,13 +107,15 @@ struct Asked {
 /// Asks the journal and the destinations what became of the deliveries of earlier lives. `None` when cancelled.
 pub async fn recover(
     stream: &StreamRow,
+    processing: &str,
     outputs: &Outputs,
     room: Room<'_>,
     asking: &Asking<'_>,
 ) -> Result<Option<Recovered>, RecoveryError> {
     let (id, journal) = (stream.id, room.journal);
     let rows = journal.run("deliveries", move |journal| journal.deliveries(id)).await?;
-    let mut recovered = Recovered::default();
+    let present = Present { version: stream.version, processing };
+    let mut recovered = Recovered::of(processing);
     let mut asked = Vec::new();
     for row in rows {
         if row.settled {
@@ -194,12 +129,11 @@ pub async fn recover(
         let Some(existence) = asking.exists(room.stream, &place, &row).await else { return Ok(None) };
         asked.push(Asked { row, place, existence });
     }
-    if !asking.make_sure(room.stream, stream.version, &mut asked).await {
+    if !asking.make_sure(room.stream, present, &mut asked).await {
         return Ok(None);
     }
     for Asked { row, place, existence } in asked {
         let (delivery, key) = (row.id, &row.intent.key);
-        let may_be_cancelled = row.intent.version != stream.version || row.intent.set.is_empty();
         match existence {
             Existence::Present => {
                 info!(stream = room.stream, key, "a delivery of an earlier life had arrived");
@@ -207,7 +141,7 @@ pub async fn recover(
                 recovered.note(&row, Owner::Settled);
                 recovered.settled.push((row.id, row.intent.set));
             }
-            Existence::Absent if may_be_cancelled => {
+            Existence::Absent if present.cancels(&row.intent) => {
                 info!(stream = room.stream, key, "a delivery of an earlier life is cancelled: its records are new");
                 journal.run("cancel", move |journal| journal.cancel(delivery)).await?;
             }
@@ -219,7 +153,8 @@ pub async fn recover(
                     );
                 }
                 recovered.note(&row, Owner::Pending(row.id));
-                recovered.pending.push(Pending { row, place });
+                let is_made_as_now = row.intent.processing == processing;
+                recovered.pending.push(Pending { row, place, is_made_as_now });
             }
         }
     }
@@ -239,11 +174,11 @@ impl Asking<'_> {
 
     /// Asks again for the objects whose absence ends their deliveries, once nothing can be on its way any more. False when
     /// cancelled.
-    async fn make_sure(&self, stream: &str, version: u64, asked: &mut [Asked]) -> bool {
+    async fn make_sure(&self, stream: &str, present: Present<'_>, asked: &mut [Asked]) -> bool {
         let is_doubtful = |asked: &Asked| {
             // What this process puts into a folder has ended with the life that did it.
             let may_be_on_its_way = matches!(asked.place.locator, Locator::S3 { .. });
-            asked.existence == Existence::Absent && asked.row.intent.version != version && may_be_on_its_way
+            asked.existence == Existence::Absent && present.cancels(&asked.row.intent) && may_be_on_its_way
         };
         if !asked.iter().any(is_doubtful) {
             return true;
@@ -288,56 +223,26 @@ impl AttemptObserver for AskingObserver<'_> {
 }
 
 impl Recovered {
+    fn of(processing: &str) -> Self {
+        let mut recovered = Self::default();
+        let now = recovered.makers.number(processing);
+        debug_assert_eq!(now, MadeBy::NOW);
+        recovered
+    }
+
     fn note(&mut self, row: &DeliveryRow, owner: Owner) {
-        let part = Part::of(&row.intent);
-        let (whole, partial) = row.intent.set.split(&row.intent.partial);
-        self.owners.add(part, &whole, owner);
-        self.owners.add(part.partly(), &partial, owner);
+        let made_by = self.makers.number(&row.intent.processing);
+        let (whole, partly) = match (row.intent.kind, row.intent.output == DESTINATION) {
+            (Kind::Copy, _) => (Part::Copied, Part::Copied),
+            (Kind::Fate, true) => (Part::Delivered, Part::PartlyDelivered(made_by)),
+            (Kind::Fate, false) => (Part::Failed, Part::PartlyFailed(made_by)),
+        };
+        let (in_whole, in_part) = row.intent.set.split(&row.intent.partial);
+        self.owners.add(whole, &in_whole, owner);
+        self.owners.add(partly, &in_part, owner);
         for (partition, ranges) in row.intent.set.iter() {
             let ends = |range: &PositionRange| [range.start, range.end];
             self.cuts.entry(partition).or_default().extend(ranges.iter().flat_map(ends));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn every_position_has_the_owner_that_was_added(
-            steps in proptest::collection::vec((0u64..5, 1u64..6, any::<bool>()), 0..12),
-            forget in 0u64..80,
-            truncate in 0u64..80,
-        ) {
-            let file = PartitionId(3);
-            let mut owners = Owners::default();
-            let mut naive = vec![None; 200];
-            let mut at = 0;
-            for (index, (gap, length, is_settled)) in steps.into_iter().enumerate() {
-                let range = PositionRange::new(at + gap, at + gap + length);
-                at = range.end.0;
-                let owner = if is_settled { Owner::Settled } else { Owner::Pending(DeliveryRowId(index as i64)) };
-                let mut set = RecordSet::default();
-                set.add(file, range);
-                owners.add(Part::Delivered, &set, owner);
-                naive[range.start.0 as usize..range.end.0 as usize].fill(Some(owner));
-            }
-            owners.forget_before(file, Position(forget));
-            owners.truncate(file, Position(truncate));
-            naive[truncate as usize..].fill(None);
-            let mut position = forget;
-            while position < 150 {
-                let (owner, until) = owners.at(Part::Delivered, file, Position(position));
-                prop_assert!(until.0 > position);
-                for p in position..until.0.min(150) {
-                    prop_assert_eq!(owner, naive[p as usize], "at {}", p);
-                }
-                position = until.0;
-            }
-            prop_assert_eq!(owners.at(Part::Copied, file, Position(0)).0, None);
         }
     }
 }

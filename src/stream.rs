@@ -9,6 +9,7 @@
 //! One task owns buffers, ledger and account, and never does I/O itself; it reads no further while as many deliveries are
 //! under way as may be. That, and the memory budget in which the source waits, is the backpressure.
 
+mod fingerprint;
 mod reforming;
 mod routing;
 mod settling;
@@ -110,13 +111,14 @@ pub async fn run(
     status: Arc<StreamStatus>,
 ) -> Result<(), StreamError> {
     let Environment { journal, limits, .. } = environment;
-    let (name, fingerprint) = (config.name.clone(), fingerprint(config));
+    let (name, fingerprint) = (config.name.clone(), fingerprint::of_configuration(config));
+    let made_by = fingerprint::of_processing(config);
     let row = journal.run("stream", move |journal| journal.stream(&name, &fingerprint)).await?;
     let budget = environment.budget.join();
     let room = Room { stream: &config.name, journal, memory_share: budget.share(), tasks: &life.tasks };
     let outputs = Outputs::open(config, room).await?;
     let asking = Asking { limits: *limits, cancel: &life.abandon, status: &status };
-    let Some(recovered) = recover(&row, &outputs, room, &asking).await? else { return Ok(()) };
+    let Some(recovered) = recover(&row, &made_by, &outputs, room, &asking).await? else { return Ok(()) };
 
     let SourceConfig::File(file) = &config.source;
     let steps = file.encodings().into_iter().map(|encoding| (encoding, config.steps(encoding))).collect();
@@ -136,7 +138,7 @@ pub async fn run(
         counters: status.source.clone(),
     };
     let arrivals = Stage::new(receiver, processing, environment.pool.clone(), budget.clone());
-    let mut stream = Stream::new(config, environment, life, row, outputs, budget, status);
+    let mut stream = Stream::new(config, environment, life, row, made_by, outputs, budget, status);
     stream.resume(recovered);
     let source = FileSource::new(file.clone(), context)?;
     let waker = source.waker();
@@ -167,16 +169,11 @@ fn spawn_source(source: FileSource, life: &Life) -> Result<oneshot::Receiver<Res
     Ok(ended)
 }
 
-/// Tells configurations of one stream apart.
-fn fingerprint(config: &DeliveryStreamConfig) -> String {
-    use sha2::Digest;
-    let text = serde_json::to_vec(config).unwrap_or_default();
-    sha2::Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 struct Stream {
     name: Arc<str>,
     row: StreamRow,
+    /// Fingerprint of the processing of this life.
+    processing: String,
     drain: bool,
     pool: ComputePool,
     outputs: Outputs,
@@ -236,6 +233,7 @@ impl Stream {
         environment: &Environment,
         life: &Life,
         row: StreamRow,
+        processing: String,
         outputs: Outputs,
         budget: Arc<StreamBudget>,
         status: Arc<StreamStatus>,
@@ -255,6 +253,7 @@ impl Stream {
             },
             name,
             row,
+            processing,
             makes_copies: outputs.backup.is_some(),
             outputs,
             budget,
@@ -296,7 +295,9 @@ impl Stream {
         let mut tick = tokio::time::interval(TICK);
         loop {
             let may_go_on = self.shipping_now.len() < IN_FLIGHT_MAX;
-            let may_read = may_go_on && !is_source_done && self.unpassed < self.unpassed_max;
+            // Deliveries of earlier lives settle only when all their records have been read again.
+            let has_room = self.unpassed < self.unpassed_max || !self.reforming.is_empty();
+            let may_read = may_go_on && !is_source_done && has_room;
             self.say_sealable(may_go_on);
             if may_go_on {
                 self.free_checkpoints();
@@ -353,9 +354,9 @@ impl Stream {
             SourceEvent::Oversize(record) => {
                 let (partition, range) = (record.partition.id(), record.range);
                 self.route_oversize(record).await;
-                self.read(partition, range)?;
+                self.read(partition, range).await?;
             }
-            SourceEvent::Skipped { partition, range } => self.read(partition, range)?,
+            SourceEvent::Skipped { partition, range } => self.read(partition, range).await?,
             SourceEvent::Unreadable { partition, name, from, is_cut } => {
                 self.lose(partition, &name, from, is_cut).await?;
             }
@@ -379,7 +380,7 @@ impl Stream {
         if self.makes_copies {
             self.route_copies(&source).await;
         }
-        self.read(source.partition.id(), source.range(0, source.records()))
+        self.read(source.partition.id(), source.range(0, source.records())).await
     }
 
     /// Settled deliveries pile up behind the oldest holder. If that is an open buffer, one failed record in it would stop
@@ -417,6 +418,7 @@ impl Stream {
             destination: serde_json::to_string(&output.place.locator).unwrap_or_default(),
             format: serde_json::to_string(output.format()).unwrap_or_default(),
             version: self.row.version,
+            processing: self.processing.clone(),
             arrival_ms: open.arrival.as_millisecond(),
             records: sealed.records,
             set: sealed.set,

@@ -65,12 +65,16 @@ pub fn unit(encoding: &'static Encoding) -> usize {
     if encoding == UTF_16LE || encoding == UTF_16BE { 2 } else { 1 }
 }
 
+/// The longest of them, GB18030's.
+pub const MARK_BYTES_MAX: u64 = 4;
+
 /// The byte order mark that files in this encoding may begin with.
 pub fn mark(encoding: &'static Encoding) -> &'static [u8] {
     match encoding {
         _ if encoding == UTF_8 => b"\xef\xbb\xbf",
         _ if encoding == UTF_16LE => b"\xff\xfe",
         _ if encoding == UTF_16BE => b"\xfe\xff",
+        _ if encoding == GB18030 => b"\x84\x31\x95\x33",
         _ => b"",
     }
 }

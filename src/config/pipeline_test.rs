@@ -133,6 +133,6 @@ fn output(value: &Value<'_>) -> Option<ExpectedOutput> {
 fn data(value: &Value<'_>) -> Option<ExpectedData> {
     match &value.node.kind {
         Kind::Scalar(_) => Some(ExpectedData::Text(value.string("a string, or a mapping for JSON")?.text)),
-        Kind::List(_) | Kind::Map(_) => Some(ExpectedData::Json(value.json()?)),
+        Kind::List(_) | Kind::Map(_) => Some(ExpectedData::Json(serde_json::from_str(&value.json()?).ok()?)),
     }
 }

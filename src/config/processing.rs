@@ -8,7 +8,7 @@ use super::wasm::wasm;
 use crate::processing::{
     AddMetadataConfig, AppendDelimiterConfig, CloudwatchLogsConfig, Columns, CsvToJsonConfig, DecompressConfig,
     Ec2Field, Ec2Metadata, ExtraColumns, Flatten, JsonConfig, LogFormat, LogLayout, LogToJsonConfig, MetadataField,
-    MetadataValue, OnError, ProcessorConfig, RecordCompression, SingleLineConfig, StepConfig, Surroundings,
+    MetadataValue, OnError, OnExisting, ProcessorConfig, RecordCompression, SingleLineConfig, StepConfig, Surroundings,
 };
 
 const PROCESSORS: &[&str] = &[
@@ -17,6 +17,7 @@ const PROCESSORS: &[&str] = &[
     "log_to_json",
     "json",
     "add_metadata",
+    "add_brackets",
     "append_delimiter",
     "decompress",
     "cloudwatch_logs",
@@ -62,6 +63,7 @@ fn step(value: &Value<'_>) -> Option<StepConfig> {
         "log_to_json" => log_to_json(&options),
         "json" => json(&options),
         "add_metadata" => add_metadata(&options),
+        "add_brackets" => add_brackets(&options),
         "append_delimiter" => append_delimiter(&options),
         "decompress" => decompress(&options),
         "cloudwatch_logs" => cloudwatch_logs(&options),
@@ -125,7 +127,7 @@ fn log_to_json(options: &Value<'_>) -> Read {
 }
 
 fn json(options: &Value<'_>) -> Read {
-    let map = options.map(&["remove", "keep_only", "rename", "flatten", "on_error"])?;
+    let map = options.map(&["remove", "keep_only", "rename", "flatten", "pretty", "on_error"])?;
     let remove = map.get_or("remove", Vec::new(), |value| strings(value, "a list of paths"));
     let keep_only = map.get_or("keep_only", Vec::new(), |value| strings(value, "a list of paths"));
     let rename = map.get_or("rename", Vec::new(), |value| {
@@ -138,13 +140,15 @@ fn json(options: &Value<'_>) -> Read {
         let separator = map.get_or("separator", default, |value| Some(value.string("a string")?.text));
         Some(Flatten { separator: separator? })
     });
+    let pretty = map.get_or("pretty", false, Value::boolean);
     let on_error = on_error(&map);
-    let config = JsonConfig { remove: remove?, keep_only: keep_only?, rename: rename?, flatten: flatten? };
+    let config =
+        JsonConfig { remove: remove?, keep_only: keep_only?, rename: rename?, flatten: flatten?, pretty: pretty? };
     Some((ProcessorConfig::Json(config), on_error?))
 }
 
 fn add_metadata(options: &Value<'_>) -> Read {
-    let map = options.map(&["fields", "key", "wrap", "on_error"])?;
+    let map = options.map(&["fields", "key", "wrap", "on_existing", "on_error"])?;
     let fields = map.required("fields").and_then(|value| {
         let named = value.named("a mapping of names to what they say")?;
         let fields: Vec<_> = named.iter().map(|(name, value)| metadata_field(name, value)).collect();
@@ -152,8 +156,11 @@ fn add_metadata(options: &Value<'_>) -> Read {
     });
     let key = map.optional("key", |value| Some(value.string("a name")?.text));
     let wrap = map.optional("wrap", |value| Some(value.string("a name")?.text));
+    let on_existing = map.get_or("on_existing", OnExisting::default(), |value| {
+        value.one_of(&[("replace", OnExisting::Replace), ("keep", OnExisting::Keep)])
+    });
     let on_error = on_error(&map);
-    let config = AddMetadataConfig { fields: fields?, key: key?, wrap: wrap? };
+    let config = AddMetadataConfig { fields: fields?, key: key?, wrap: wrap?, on_existing: on_existing? };
     Some((ProcessorConfig::AddMetadata(config), on_error?))
 }
 
@@ -172,7 +179,7 @@ fn metadata_field(name: &str, value: &Value<'_>) -> Option<MetadataField> {
     }
     let (kind, value) = value.map(KEYS)?.exactly_one(KEYS)?;
     let value = match kind {
-        "static" => MetadataValue::Static(serde_json::Value::String(value.string("a string")?.text).to_string()),
+        "static" => MetadataValue::Static(value.json()?),
         "environment" => MetadataValue::Environment(value.word("the name of an environment variable")?.text),
         _ => MetadataValue::Ec2(value.one_of(&[
             ("instance_id", Ec2Field::InstanceId),
@@ -182,6 +189,8 @@ fn metadata_field(name: &str, value: &Value<'_>) -> Option<MetadataField> {
             ("instance_type", Ec2Field::InstanceType),
             ("account_id", Ec2Field::AccountId),
             ("ami_id", Ec2Field::AmiId),
+            ("tags", Ec2Field::Tags),
+            ("metadata_timestamp", Ec2Field::MetadataTimestamp),
         ])?),
     };
     Some(MetadataField { name, value })
@@ -205,6 +214,11 @@ impl From<Plain> for MetadataValue {
             Plain::IngestionTime => Self::IngestionTime,
         }
     }
+}
+
+fn add_brackets(options: &Value<'_>) -> Read {
+    let on_error = on_error(&options.map(&["on_error"])?);
+    Some((ProcessorConfig::AddBrackets, on_error?))
 }
 
 fn append_delimiter(options: &Value<'_>) -> Read {

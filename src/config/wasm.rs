@@ -17,7 +17,7 @@ const RETRIES: i64 = 3;
 pub(super) fn wasm(options: &Value<'_>) -> Option<WasmConfig> {
     let map = options.map(KEYS)?;
     let component = map.required("component").and_then(|value| component(&value));
-    let config = map.get_or("config", serde_json::Value::Null, Value::json);
+    let config = map.get_or("config", String::from("null"), Value::json);
     let memory_mb = map.get_or("memory_mb", MEMORY_MB, |value| value.whole(1..=4096, " of megabytes"));
     let timeout_ms = map.get_or("timeout_ms", TIMEOUT_MS, |value| value.whole(1..=300_000, " of milliseconds"));
     let batch_mb = map.get_or("batch_mb", BATCH_MB, |value| value.decimal(0.2..=3.0, " of megabytes", None));
@@ -30,7 +30,7 @@ pub(super) fn wasm(options: &Value<'_>) -> Option<WasmConfig> {
     });
     Some(WasmConfig {
         component: component?,
-        config: config?.to_string(),
+        config: config?,
         memory_bytes_max: memory_mb?.unsigned_abs() << 20,
         timeout: Duration::from_millis(timeout_ms?.unsigned_abs()),
         batch_bytes_max: (batch_mb? * f64::from(1 << 20)) as u64,

@@ -2,7 +2,10 @@
 //!
 //! Always true: the payload holds the pieces in the order in which they were pushed, and counts every record that it holds.
 //! Pieces are gathered into blocks; the blocks are encoded side by side on the compute pool and written in order. What waits
-//! here is bounded: a channel of a few pieces, a block being gathered, and one block for each core.
+//! here is bounded: the records of one chunk, a channel of a few pieces, a block being gathered, and one block for each core.
+//!
+//! What is pushed of one chunk leaves as one piece, however many runs of its records that are: handing a piece over wakes the
+//! worker, which costs more than a small record does.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -46,12 +49,12 @@ pub struct Forming {
     pub memory_max: u64,
 }
 
-/// A part of a payload.
-pub enum Piece {
-    /// The records `from..to` of a chunk.
-    Records { chunk: Chunk, from: usize, to: usize },
-    /// So many records that are complete as they stand, delimiters included.
-    Ready { bytes: Bytes, records: u64, permit: Arc<Permit> },
+/// Some of the records of one chunk, or what was made of them: a part of a payload.
+enum Piece {
+    /// Runs `from..to` of a chunk's records, ascending; at least one.
+    Records { chunk: Chunk, runs: Vec<(usize, usize)> },
+    /// So many records that are complete as they stand, delimiters included; at least one part.
+    Ready { parts: Vec<Bytes>, records: u64, permit: Arc<Permit> },
 }
 
 /// A finished payload and what it holds, counted where it was written.
@@ -63,6 +66,8 @@ pub struct Formed {
 /// The sending end. Dropped without [`Lane::finish`], the payload is thrown away.
 pub struct Lane {
     pieces: mpsc::Sender<Piece>,
+    /// What was pushed and not handed over yet.
+    waiting: Option<Piece>,
     held: Arc<AtomicU64>,
     worker: Running,
 }
@@ -81,12 +86,43 @@ impl Lane {
         let (pieces, receiver) = mpsc::channel(WAITING);
         let held = Arc::new(AtomicU64::new(0));
         let worker = Worker::new(forming, pool, held.clone());
-        Self { pieces, held, worker: Running(tokio::spawn(worker.run(receiver))) }
+        Self { pieces, waiting: None, held, worker: Running(tokio::spawn(worker.run(receiver))) }
     }
 
-    /// Hands a piece over; waits while the lane is busy.
-    pub async fn push(&mut self, piece: Piece) {
-        self.held.fetch_add(piece.len(), Ordering::Relaxed);
+    /// Adds the records `from..to` of a chunk. They may wait here until [`Lane::hand_over`]; waits while the lane is busy.
+    pub async fn push(&mut self, chunk: &Chunk, from: usize, to: usize) {
+        self.held.fetch_add(chunk.len(from, to), Ordering::Relaxed);
+        if let Some(Piece::Records { chunk: waiting, runs }) = &mut self.waiting
+            && waiting.is_same(chunk)
+        {
+            match runs.last_mut() {
+                Some((_, end)) if *end == from => *end = to,
+                _ => runs.push((from, to)),
+            }
+            return;
+        }
+        self.hand_over().await;
+        self.waiting = Some(Piece::Records { chunk: chunk.clone(), runs: vec![(from, to)] });
+    }
+
+    /// Adds so many records that are complete as they stand, delimiters included, and were made from bytes that `permit`
+    /// covers. The same holds as for [`Lane::push`].
+    pub async fn push_ready(&mut self, bytes: Bytes, made: u64, covered_by: &Arc<Permit>) {
+        self.held.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if let Some(Piece::Ready { parts, records, permit }) = &mut self.waiting
+            && Arc::ptr_eq(permit, covered_by)
+        {
+            parts.push(bytes);
+            *records += made;
+            return;
+        }
+        self.hand_over().await;
+        self.waiting = Some(Piece::Ready { parts: vec![bytes], records: made, permit: covered_by.clone() });
+    }
+
+    /// Hands over what has gathered; whoever has pushed the last of a chunk calls it. Waits while the lane is busy.
+    pub async fn hand_over(&mut self) {
+        let Some(piece) = self.waiting.take() else { return };
         if self.pieces.send(piece).await.is_err() {
             // The worker ends before its sender only by a panic, which is ours as well.
             join(&mut self.worker.0).await;
@@ -100,6 +136,7 @@ impl Lane {
 
     /// Waits until all that was pushed is in the payload.
     pub async fn finish(mut self) -> Formed {
+        self.hand_over().await;
         // The worker sees the end of its pieces when this sender, the only one, is gone.
         drop(self.pieces);
         join(&mut self.worker.0).await
@@ -109,14 +146,14 @@ impl Lane {
 impl Piece {
     fn len(&self) -> u64 {
         match self {
-            Self::Records { chunk, from, to } => chunk.len(*from, *to),
-            Self::Ready { bytes, .. } => bytes.len() as u64,
+            Self::Records { chunk, runs } => runs.iter().map(|&(from, to)| chunk.len(from, to)).sum(),
+            Self::Ready { parts, .. } => parts.iter().map(|part| part.len() as u64).sum(),
         }
     }
 
-    pub fn records(&self) -> u64 {
+    fn records(&self) -> u64 {
         match self {
-            Self::Records { chunk, from, to } => chunk.made(*from, *to),
+            Self::Records { chunk, runs } => runs.iter().map(|&(from, to)| chunk.made(from, to)).sum(),
             Self::Ready { records, .. } => *records,
         }
     }
@@ -128,32 +165,46 @@ impl Piece {
         }
     }
 
-    /// The bytes as they stand, where nothing has to be changed about them.
+    /// The bytes as they stand, where they lie together and nothing has to be changed about them.
     fn plain(&self, forming: &Forming) -> Option<Bytes> {
         match self {
-            Self::Ready { bytes, .. } => Some(bytes.clone()),
-            Self::Records { chunk, from, to } => {
-                let has_bare = chunk.last_is_bare && *to == chunk.records();
-                let is_as_it_leaves = chunk.made.is_some() || (forming.is_same_delimiter && !has_bare);
-                is_as_it_leaves.then(|| chunk.bytes(*from, *to))
+            Self::Ready { parts, .. } => <&[Bytes; 1]>::try_from(parts.as_slice()).ok().map(|[part]| part.clone()),
+            Self::Records { chunk, runs } => {
+                let (&(from, _), &(_, to)) = (runs.first()?, runs.last()?);
+                // What lies between the runs may have left nothing in the chunk: it failed or was dropped.
+                let is_together = chunk.len(from, to) == self.len();
+                let is_as_it_leaves = leaves_as_it_is(chunk, to, forming);
+                (is_together && is_as_it_leaves).then(|| chunk.bytes(from, to))
             }
         }
     }
 
     /// Appends the bytes with the output's delimiters.
     fn form(&self, forming: &Forming, out: &mut Vec<u8>) {
-        if let Some(bytes) = self.plain(forming) {
-            out.extend_from_slice(&bytes);
-            return;
+        match self {
+            Self::Ready { parts, .. } => parts.iter().for_each(|part| out.extend_from_slice(part)),
+            Self::Records { chunk, runs } => runs.iter().for_each(|&(from, to)| form(chunk, from, to, forming, out)),
         }
-        let Self::Records { chunk, from, to } = self else { return };
-        let delimiter = &forming.output_delimiter;
-        for index in *from..*to {
-            let record = chunk.record(index);
-            out.extend_from_slice(record);
-            if !record.ends_with(delimiter) {
-                out.extend_from_slice(delimiter);
-            }
+    }
+}
+
+/// Whether the records of a chunk up to `to` have the output's delimiters already.
+fn leaves_as_it_is(chunk: &Chunk, to: usize, forming: &Forming) -> bool {
+    let has_bare = chunk.last_is_bare && to == chunk.records();
+    chunk.made.is_some() || (forming.is_same_delimiter && !has_bare)
+}
+
+fn form(chunk: &Chunk, from: usize, to: usize, forming: &Forming, out: &mut Vec<u8>) {
+    if leaves_as_it_is(chunk, to, forming) {
+        out.extend_from_slice(&chunk.data[chunk.record_start(from) as usize..chunk.ends[to - 1] as usize]);
+        return;
+    }
+    let delimiter = &forming.output_delimiter;
+    for index in from..to {
+        let record = chunk.record(index);
+        out.extend_from_slice(record);
+        if !record.ends_with(delimiter) {
+            out.extend_from_slice(delimiter);
         }
     }
 }
@@ -422,7 +473,7 @@ mod tests {
         #[test]
         fn the_payload_holds_every_record_once_with_its_delimiter(
             chunks in proptest::collection::vec(
-                (proptest::collection::vec("[a-z\n]{0,6}", 1..6), any::<bool>()), 1..6),
+                (proptest::collection::vec(("[a-z\n]{0,6}", any::<bool>()), 1..6), any::<bool>()), 1..6),
             delimiter in "[;\n]?",
             compressed in any::<bool>(),
             memory_max in 0u64..100,
@@ -445,22 +496,29 @@ mod tests {
             let formed = runtime.block_on(async {
                 let mut lane = Lane::open(forming, ComputePool::new());
                 for (texts, is_bare) in &chunks {
-                    let texts: Vec<Vec<u8>> = texts.iter().map(|text| text.clone().into_bytes()).collect();
+                    let records_of: Vec<Vec<u8>> = texts.iter().map(|(text, _)| text.clone().into_bytes()).collect();
                     // A last record without delimiter and without bytes is no record.
-                    let is_bare = *is_bare && !texts[texts.len() - 1].is_empty();
-                    for text in &texts {
-                        expected.extend_from_slice(text);
-                        if !text.ends_with(delimiter.as_bytes()) {
+                    let is_bare = *is_bare && !records_of[records_of.len() - 1].is_empty();
+                    let chunk = chunk(&records_of, is_bare, &budget);
+                    for (index, (text, goes_elsewhere)) in texts.iter().enumerate() {
+                        if *goes_elsewhere {
+                            continue;
+                        }
+                        expected.extend_from_slice(text.as_bytes());
+                        if !text.as_bytes().ends_with(delimiter.as_bytes()) {
                             expected.extend_from_slice(delimiter.as_bytes());
                         }
                         records += 1;
+                        lane.push(&chunk, index, index + 1).await;
+                        if index % 2 == 1 {
+                            expected.extend_from_slice(b"ready");
+                            records += 2;
+                            lane.push_ready(Bytes::from_static(b"ready"), 2, &chunk.permit).await;
+                        }
                     }
-                    let chunk = chunk(&texts, is_bare, &budget);
-                    let half = chunk.records() / 2;
-                    if half > 0 {
-                        lane.push(Piece::Records { chunk: chunk.clone(), from: 0, to: half }).await;
+                    if !is_bare {
+                        lane.hand_over().await;
                     }
-                    lane.push(Piece::Records { to: chunk.records(), from: half, chunk }).await;
                 }
                 lane.finish().await
             });

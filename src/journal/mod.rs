@@ -123,6 +123,9 @@ pub struct Intent {
     pub format: String,
     pub key: String,
     pub version: u64,
+    /// Fingerprint of the processing that made the records: only what the same processing makes of a record again are the
+    /// parts of it that this delivery holds.
+    pub processing: String,
     pub arrival_ms: i64,
     pub records: u64,
     pub set: RecordSet,
@@ -230,7 +233,7 @@ impl Journal {
             }
         }
         let mut statement = connection.prepare_cached(
-            "SELECT id, settled, uuid, kind, output, destination, format, key, version, arrival_ms, records
+            "SELECT id, settled, uuid, kind, output, destination, format, key, version, arrival_ms, records, processing
              FROM delivery WHERE stream = ?1 ORDER BY id",
         )?;
         let rows = statement.query_map([stream], |row| {
@@ -249,6 +252,7 @@ impl Journal {
                     version: row.get(8)?,
                     arrival_ms: row.get(9)?,
                     records: row.get(10)?,
+                    processing: row.get(11)?,
                     set,
                     partial,
                 },
@@ -277,8 +281,8 @@ impl Journal {
             transaction
                 .prepare_cached(
                     "INSERT INTO delivery
-                     (stream, uuid, kind, output, destination, format, key, version, arrival_ms, records)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                     (stream, uuid, kind, output, destination, format, key, version, arrival_ms, records, processing)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 )?
                 .execute(params![
                     stream,
@@ -290,7 +294,8 @@ impl Journal {
                     intent.key,
                     intent.version,
                     intent.arrival_ms,
-                    intent.records
+                    intent.records,
+                    intent.processing
                 ])?;
             let id = transaction.last_insert_rowid();
             insert_records(transaction, id, &intent.set, &intent.partial)?;
@@ -302,7 +307,7 @@ impl Journal {
         Ok(delivery)
     }
 
-    /// Some records of a pending delivery can never be read again: it goes on with those of `set`.
+    /// Some records of a pending delivery can never be read again, or are new: it goes on with those of `set`.
     pub fn shrink(&self, delivery: DeliveryRowId, set: &RecordSet) -> Result<()> {
         self.change(|transaction| {
             let partial = partial(transaction, delivery)?.split(set).1;

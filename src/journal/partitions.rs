@@ -100,11 +100,16 @@ impl Journal {
         Ok(ids)
     }
 
-    /// The partition is found under another path now.
-    pub fn moved(&self, partition: PartitionId, place: &str) -> Result<()> {
+    /// The partition is found under another path now. The names that it had before are put into its evidence at once: copies
+    /// were made of it under them.
+    pub fn moved(&self, partition: PartitionId, place: &str, former: &[String]) -> Result<()> {
+        let former = serde_json::Value::from(former).to_string();
         self.change_partitions(|transaction| {
-            let statement = "UPDATE source_partition SET place = ?2, gone_since = NULL WHERE id = ?1";
-            transaction.execute(statement, params![partition.0, place])?;
+            let statement = "
+                UPDATE source_partition SET place = ?2, gone_since = NULL,
+                    evidence = CASE WHEN json_valid(evidence) THEN json_set(evidence, '$.names', json(?3)) ELSE evidence END
+                WHERE id = ?1";
+            transaction.execute(statement, params![partition.0, place, former])?;
             Ok(())
         })
     }
@@ -126,21 +131,21 @@ impl Journal {
     }
 
     /// A file is a copy of another original than it seemed to be.
-    pub fn copies(&self, partition: PartitionId, original: PartitionId) -> Result<()> {
+    pub fn copies(&self, partition: PartitionId, original: PartitionId, evidence: &str) -> Result<()> {
         self.change_partitions(|transaction| {
             let statement = "
-                UPDATE source_partition SET copy_of = ?2, checkpoint = 0,
+                UPDATE source_partition SET copy_of = ?2, checkpoint = 0, evidence = ?3,
                     skipped_to = coalesce((SELECT skipped_to FROM source_partition WHERE id = ?2), 0)
                 WHERE id = ?1";
-            transaction.execute(statement, params![partition.0, original.0])?;
+            transaction.execute(statement, params![partition.0, original.0, evidence])?;
             Ok(())
         })
     }
 
-    /// A copy is known to hold the same as its original up to `checkpoint`, and all that is settled.
+    /// A copy holds the same as its original up to where its `evidence` was taken, and up to `checkpoint` all that is settled.
     pub fn still_copy(&self, partition: PartitionId, checkpoint: Position, evidence: &str) -> Result<()> {
         self.change_partitions(|transaction| {
-            let statement = "UPDATE source_partition SET checkpoint = ?2, evidence = ?3 WHERE id = ?1";
+            let statement = "UPDATE source_partition SET checkpoint = max(checkpoint, ?2), evidence = ?3 WHERE id = ?1";
             transaction.execute(statement, params![partition.0, checkpoint.0 as i64, evidence])?;
             Ok(())
         })

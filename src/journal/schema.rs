@@ -5,7 +5,7 @@
 use rusqlite::Connection;
 
 /// The version that this program writes.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE meta (
@@ -52,7 +52,8 @@ CREATE TABLE delivery (
     version      INTEGER NOT NULL,
     arrival_ms   INTEGER NOT NULL,
     records      INTEGER NOT NULL,
-    settled      INTEGER NOT NULL DEFAULT 0
+    settled      INTEGER NOT NULL DEFAULT 0,
+    processing   TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX delivery_of_stream ON delivery (stream, settled);
 
@@ -83,6 +84,16 @@ UPDATE source_partition SET skipped_to = checkpoint;
 ALTER TABLE delivery_records ADD COLUMN partial BLOB;
 ";
 
+/// From version 2: how the records of a delivery were processed. That was not stored, but it was the same for all deliveries of
+/// one configuration; no fingerprint looks like that, so it counts as another processing than any of now.
+const FROM_2: &str = "
+ALTER TABLE delivery ADD COLUMN processing TEXT NOT NULL DEFAULT '';
+UPDATE delivery SET processing = 'version ' || version;
+";
+
+/// What leads from one version to the next, from version 1 on.
+const STEPS: [&str; VERSION as usize - 1] = [FROM_1, FROM_2];
+
 /// 0 for a database in which there is nothing yet.
 pub fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
@@ -101,9 +112,11 @@ pub fn prepare(connection: &mut Connection) -> rusqlite::Result<Result<(), i64>>
             transaction.commit()?;
             Ok(Ok(()))
         }
-        1 => {
+        older @ 1..VERSION => {
             let transaction = connection.transaction()?;
-            transaction.execute_batch(FROM_1)?;
+            for step in &STEPS[older as usize - 1..] {
+                transaction.execute_batch(step)?;
+            }
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;
             Ok(Ok(()))

@@ -36,6 +36,7 @@ pub(super) fn intent(uuid: &str, set: RecordSet) -> Intent {
         format: String::from("{}"),
         key: format!("k/{uuid}"),
         version: 1,
+        processing: String::from("p"),
         arrival_ms: 1_700_000_000_000,
         records: 3,
         set,
@@ -345,30 +346,68 @@ fn a_partition_goes_on_in_its_copy() {
     assert_eq!(row.gone_since, None);
 }
 
+/// Takes out of the database what version 2, and for version 1 also what version 1, did not have.
+fn make_old(folder: &Path, version: i64) {
+    let connection = Connection::open(folder.join("hydrant.db")).unwrap();
+    connection.execute("ALTER TABLE delivery DROP COLUMN processing", []).unwrap();
+    if version == 1 {
+        for column in ["read_to", "read_hash", "copy_of", "gone_since", "skipped_to", "shared_to", "shared_with"] {
+            connection.execute(&format!("ALTER TABLE source_partition DROP COLUMN {column}"), []).unwrap();
+        }
+        connection.execute("ALTER TABLE delivery_records DROP COLUMN partial", []).unwrap();
+    }
+    connection.pragma_update(None, "user_version", version).unwrap();
+}
+
 #[test]
 fn a_database_of_version_1_is_brought_up_to_date_with_its_rows() {
     let folder = tempfile::tempdir().unwrap();
+    let held;
     {
         let journal = open(folder.path()).journal;
-        let stream = journal.stream("s", "one").unwrap().id;
-        let files = journal.register(stream, &[new_file("/a", 10)]).unwrap();
-        journal.settle(stream, &[], &[checkpoint(files[0], 500)]).unwrap();
+        let stream = journal.stream("s", "one").unwrap();
+        let files = journal.register(stream.id, &[new_file("/a", 10)]).unwrap();
+        journal.settle(stream.id, &[], &[checkpoint(files[0], 500)]).unwrap();
+        held = Intent { version: stream.version, ..intent("u1", set(&[(files[0], 500, 900)])) };
+        journal.intend(stream.id, &held, &[]).unwrap();
     }
-    let connection = Connection::open(folder.path().join("hydrant.db")).unwrap();
-    for column in ["read_to", "read_hash", "copy_of", "gone_since", "skipped_to", "shared_to", "shared_with"] {
-        connection.execute(&format!("ALTER TABLE source_partition DROP COLUMN {column}"), []).unwrap();
-    }
-    connection.execute("ALTER TABLE delivery_records DROP COLUMN partial", []).unwrap();
-    connection.pragma_update(None, "user_version", 1).unwrap();
-    drop(connection);
+    make_old(folder.path(), 1);
     let skipped = || JournalView::read(folder.path()).unwrap().unwrap().file("s", 1, 10).unwrap().skipped;
     assert_eq!(skipped(), Position(500), "a view of version 1 does not know where the file was begun");
     let Opened { journal, start } = open(folder.path());
     assert_eq!(start, Start::Journal);
     assert_eq!(skipped(), Position(500), "nor does anybody later");
-    let row = journal.partitions(journal.stream("s", "one").unwrap().id).unwrap().remove(0);
+    let stream = journal.stream("s", "one").unwrap().id;
+    let row = journal.partitions(stream).unwrap().remove(0);
     assert_eq!((row.place.as_str(), row.checkpoint, row.evidence.as_str()), ("/a", Position(500), "e"));
     assert_eq!((row.read_to, row.copy_of, row.gone_since), (None, None, None));
+    let expected = Intent { processing: String::from("version 1"), ..held };
+    assert_eq!(journal.deliveries(stream).unwrap()[0].intent, expected);
+}
+
+#[test]
+fn the_deliveries_of_a_database_of_version_2_are_told_apart_by_their_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let journalled: Vec<_> = {
+        let journal = open(folder.path()).journal;
+        let stream = journal.stream("s", "one").unwrap().id;
+        let files = journal.register(stream, &[new_file("/a", 10)]).unwrap();
+        let partial = set(&[(files[0], 0, 4)]);
+        let intents = [(1, "u1"), (1, "u2"), (7, "u3")].map(|(version, uuid)| Intent {
+            version,
+            partial: partial.clone(),
+            ..intent(uuid, set(&[(files[0], 0, 9)]))
+        });
+        intents.into_iter().map(|intent| (journal.intend(stream, &intent, &[]).unwrap(), intent)).collect()
+    };
+    make_old(folder.path(), 2);
+    let journal = open(folder.path()).journal;
+    let rows = journal.deliveries(journal.stream("s", "one").unwrap().id).unwrap();
+    let as_version = |(id, intent): (DeliveryRowId, Intent)| {
+        let processing = format!("version {}", intent.version);
+        DeliveryRow { id, settled: false, intent: Intent { processing, ..intent } }
+    };
+    assert_eq!(rows, journalled.into_iter().map(as_version).collect::<Vec<_>>());
 }
 
 #[derive(Debug, Clone)]

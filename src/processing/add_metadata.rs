@@ -1,7 +1,8 @@
 //! `add_metadata`: says in each record where it comes from.
 //!
-//! Invariant: a JSON object keeps its text, the metadata goes before its closing brace. What is known when the
-//! processor is built (host, environment, EC2) is looked up then, and is the same for all records of a life.
+//! Invariant: what leaves is a JSON object in which no name of the metadata stands twice. A record's own members keep
+//! their text and their order, the metadata go before the closing brace. What is known when the processor is built (host,
+//! environment, EC2) is looked up then, and is the same for all records of a life.
 
 use std::io::Write;
 
@@ -12,11 +13,10 @@ use super::json_text::push_string;
 use super::{ConfigError, Failure, Origin, Processor, Records};
 pub use surroundings::{Ec2Field, Ec2Metadata, Surroundings};
 
+mod object;
 mod surroundings;
 
-/// Adds members with metadata to each record, behind its own. Whether a record has members of these names already is
-/// not looked at: of two, most readers take the last, which is the metadata. Only the braces at both ends of a record
-/// are looked at; `json` before it checks the rest.
+/// Adds members with metadata to each record, behind its own.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AddMetadataConfig {
     /// The members, in order.
@@ -27,6 +27,19 @@ pub struct AddMetadataConfig {
     /// Kinesis Agent's ADDMETADATA does with `data`. Every record is wrapped then, JSON or not. Bytes that are not UTF-8
     /// become U+FFFD.
     pub wrap: Option<String>,
+    /// What becomes of a member of the record that has a name of the metadata.
+    pub on_existing: OnExisting,
+}
+
+/// Two members of one name are read differently by each reader, or not at all, so one of them goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExisting {
+    /// The metadata takes its place, as Kinesis Agent does it: what a record says of its origin cannot be forged.
+    #[default]
+    Replace,
+    /// The record's own stays, and that of the metadata is left out.
+    Keep,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -63,9 +76,16 @@ impl AddMetadataConfig {
 }
 
 pub(super) struct AddMetadata {
-    /// The members with commas between them, without braces.
-    pieces: Vec<Piece>,
+    /// In order; with `key` the one that has all the others in it.
+    members: Vec<Member>,
     wrap: Option<String>,
+    on_existing: OnExisting,
+}
+
+struct Member {
+    name: String,
+    /// The name and the value as JSON.
+    pieces: Vec<Piece>,
 }
 
 enum Piece {
@@ -79,26 +99,36 @@ enum Piece {
 impl AddMetadata {
     pub fn new(config: AddMetadataConfig, surroundings: &Surroundings<'_>) -> Result<Self, ConfigError> {
         check_names(&config)?;
-        let (mut pieces, mut text) = (Vec::new(), Vec::new());
-        if let Some(key) = &config.key {
-            push_string(&mut text, key.as_bytes());
-            text.extend_from_slice(b":{");
+        let member = |field: &MetadataField| Member::new(field, surroundings);
+        let mut members = config.fields.iter().map(member).collect::<Result<Vec<_>, _>>()?;
+        if let Some(key) = config.key {
+            members = vec![Member::nested(key, members)];
         }
-        for (index, MetadataField { name, value }) in config.fields.iter().enumerate() {
-            if index > 0 {
-                text.push(b',');
-            }
-            push_string(&mut text, name.as_bytes());
-            text.push(b':');
-            if let Some(piece) = piece(name, value, surroundings, &mut text)? {
-                pieces.extend([Piece::Text(std::mem::take(&mut text)), piece]);
-            }
+        Ok(Self { members, wrap: config.wrap, on_existing: config.on_existing })
+    }
+}
+
+impl Member {
+    fn new(field: &MetadataField, surroundings: &Surroundings<'_>) -> Result<Self, ConfigError> {
+        let mut text = Vec::new();
+        push_string(&mut text, field.name.as_bytes());
+        text.push(b':');
+        let piece = piece(&field.name, &field.value, surroundings, &mut text)?;
+        Ok(Self { name: field.name.clone(), pieces: std::iter::once(Piece::Text(text)).chain(piece).collect() })
+    }
+
+    /// A member with all of `members` in it.
+    fn nested(name: String, members: Vec<Member>) -> Self {
+        let mut text = Vec::new();
+        push_string(&mut text, name.as_bytes());
+        text.extend_from_slice(b":{");
+        let mut pieces = vec![Piece::Text(text)];
+        for (index, member) in members.into_iter().enumerate() {
+            pieces.extend((index > 0).then(|| Piece::Text(b",".to_vec())));
+            pieces.extend(member.pieces);
         }
-        if config.key.is_some() {
-            text.push(b'}');
-        }
-        pieces.push(Piece::Text(text));
-        Ok(Self { pieces, wrap: config.wrap })
+        pieces.push(Piece::Text(b"}".to_vec()));
+        Self { name, pieces }
     }
 }
 
@@ -134,10 +164,7 @@ fn piece(
             let unset = || ConfigError::new("fields", format!("the environment variable `{variable}` is not set"));
             push_string(text, (surroundings.environment)(variable).ok_or_else(unset)?.as_bytes());
         }
-        MetadataValue::Ec2(field) => match surroundings.ec2.get(*field) {
-            Some(value) => push_string(text, value.as_bytes()),
-            None => text.extend_from_slice(b"null"),
-        },
+        MetadataValue::Ec2(field) => surroundings.ec2.push(*field, text),
     }
     Ok(None)
 }
@@ -161,54 +188,67 @@ impl Processor for AddMetadata {
         match &self.wrap {
             Some(wrap) => {
                 buffer.push(b'{');
-                self.push_members(buffer, origin);
+                self.push_members(buffer, origin, |_| true);
                 buffer.push(b',');
                 push_string(buffer, wrap.as_bytes());
                 buffer.push(b':');
                 push_string(buffer, record);
             }
-            None => {
-                let members = open_object(record)?;
-                buffer.extend_from_slice(members);
-                if members.trim_ascii() != b"{" {
-                    buffer.push(b',');
-                }
-                self.push_members(buffer, origin);
-            }
+            None => self.extend_object(buffer, record, origin)?,
         }
         buffer.push(b'}');
         out.end()
     }
 }
 
-/// The object without its closing brace and the white space around it.
-fn open_object(record: &[u8]) -> Result<&[u8], Failure> {
-    let object = record.trim_ascii();
-    let open = object.strip_suffix(b"}").filter(|open| open.starts_with(b"{"));
-    open.map(<[u8]>::trim_ascii_end).ok_or_else(|| {
-        Failure::new(
-            "the record is not a JSON object, so metadata cannot be added to it; `wrap` makes one of any record",
-        )
-    })
+impl AddMetadata {
+    /// The object with the metadata behind its own members, without its closing brace.
+    fn extend_object(&self, out: &mut Vec<u8>, record: &[u8], origin: &Origin<'_>) -> Result<(), Failure> {
+        let names = || self.members.iter().map(|member| member.name.as_str());
+        let existing = object::names_in(record, names())
+            .map_err(|failure| Failure::new(format!("{}; `wrap` makes an object of any record", failure.message)))?;
+        let start = out.len();
+        if existing.is_empty() || self.on_existing == OnExisting::Keep {
+            out.extend_from_slice(object::open(record));
+        } else {
+            object::push_without(out, record, &existing)?;
+        }
+        let is_added = |name: &str| self.on_existing == OnExisting::Replace || !existing.contains(&name);
+        if out.len() - start > 1 && names().any(is_added) {
+            out.push(b',');
+        }
+        self.push_members(out, origin, is_added);
+        Ok(())
+    }
+
+    /// Those of the members that `is_added` takes, with commas between them.
+    fn push_members(&self, out: &mut Vec<u8>, origin: &Origin<'_>, is_added: impl Fn(&str) -> bool) {
+        for (index, member) in self.members.iter().filter(|member| is_added(&member.name)).enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            for piece in &member.pieces {
+                piece.push(out, origin);
+            }
+        }
+    }
 }
 
-impl AddMetadata {
-    fn push_members(&self, out: &mut Vec<u8>, origin: &Origin<'_>) {
-        for piece in &self.pieces {
-            let written = match piece {
-                Piece::Text(text) => {
-                    out.extend_from_slice(text);
-                    Ok(())
-                }
-                Piece::Path => {
-                    push_string(out, origin.name.as_bytes());
-                    Ok(())
-                }
-                Piece::Offset => write!(out, "{}", origin.position),
-                Piece::IngestionTime => write!(out, "\"{:.3}\"", origin.arrival),
-            };
-            written.expect("writing to memory cannot fail");
-        }
+impl Piece {
+    fn push(&self, out: &mut Vec<u8>, origin: &Origin<'_>) {
+        let written = match self {
+            Self::Text(text) => {
+                out.extend_from_slice(text);
+                Ok(())
+            }
+            Self::Path => {
+                push_string(out, origin.name.as_bytes());
+                Ok(())
+            }
+            Self::Offset => write!(out, "{}", origin.position),
+            Self::IngestionTime => write!(out, "\"{:.3}\"", origin.arrival),
+        };
+        written.expect("writing to memory cannot fail");
     }
 }
 

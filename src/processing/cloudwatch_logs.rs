@@ -33,8 +33,8 @@ pub(super) struct CloudwatchLogs {
 struct Envelope<'a> {
     #[serde(borrow)]
     message_type: Cow<'a, str>,
-    #[serde(borrow, default)]
-    log_events: Vec<LogEvent<'a>>,
+    #[serde(borrow)]
+    log_events: Option<Vec<LogEvent<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -55,10 +55,14 @@ impl Processor for CloudwatchLogs {
             .map_err(|error| Failure::new(format!("the record is no envelope of CloudWatch Logs: {error}")))?;
         match envelope.message_type.as_ref() {
             "CONTROL_MESSAGE" => Ok(()),
-            "DATA_MESSAGE" if self.config.extract_message => {
-                envelope.log_events.iter().try_for_each(|event| out.push(event.message.as_bytes()))
+            "DATA_MESSAGE" => {
+                let missing = || Failure::new("the record is no envelope of CloudWatch Logs: it has no `logEvents`");
+                let events = envelope.log_events.ok_or_else(missing)?;
+                if !self.config.extract_message {
+                    return out.push(record);
+                }
+                events.iter().try_for_each(|event| out.push(event.message.as_bytes()))
             }
-            "DATA_MESSAGE" => out.push(record),
             other => {
                 let message = format!("`messageType` is `{other}`, neither DATA_MESSAGE nor CONTROL_MESSAGE");
                 Err(Failure::new(message))
@@ -110,6 +114,10 @@ mod tests {
             (
                 r#"{"logEvents":[]}"#,
                 "the record is no envelope of CloudWatch Logs: missing field `messageType` at line 1 column 16",
+            ),
+            (
+                r#"{"messageType":"DATA_MESSAGE"}"#,
+                "the record is no envelope of CloudWatch Logs: it has no `logEvents`",
             ),
             ("plain", "the record is no envelope of CloudWatch Logs: expected value at line 1 column 1"),
         ];

@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use super::Processor;
+use super::add_brackets::AddBrackets;
 use super::add_metadata::{AddMetadata, AddMetadataConfig, Surroundings};
 use super::append_delimiter::{AppendDelimiter, AppendDelimiterConfig};
 use super::cloudwatch_logs::{CloudwatchLogs, CloudwatchLogsConfig};
@@ -45,6 +46,7 @@ pub enum ProcessorConfig {
     LogToJson(LogToJsonConfig),
     Json(JsonConfig),
     AddMetadata(AddMetadataConfig),
+    AddBrackets,
     AppendDelimiter(AppendDelimiterConfig),
     Decompress(DecompressConfig),
     CloudwatchLogs(CloudwatchLogsConfig),
@@ -93,6 +95,7 @@ impl ProcessorConfig {
             Self::LogToJson(_) => "log_to_json",
             Self::Json(_) => "json",
             Self::AddMetadata(_) => "add_metadata",
+            Self::AddBrackets => "add_brackets",
             Self::AppendDelimiter(_) => "append_delimiter",
             Self::Decompress(_) => "decompress",
             Self::CloudwatchLogs(_) => "cloudwatch_logs",
@@ -110,6 +113,7 @@ impl ProcessorConfig {
             Self::LogToJson(config) => Box::new(LogToJson::new(config)?),
             Self::Json(config) => Box::new(Json::new(config)?),
             Self::AddMetadata(config) => Box::new(AddMetadata::new(config, surroundings)?),
+            Self::AddBrackets => Box::new(AddBrackets),
             Self::AppendDelimiter(config) => Box::new(AppendDelimiter::new(config)?),
             Self::Decompress(config) => Box::new(Decompress::new(config)),
             Self::CloudwatchLogs(config) => Box::new(CloudwatchLogs::new(config)),
@@ -125,7 +129,8 @@ mod tests {
     use super::super::decompress::tests::gzip;
     use super::super::testing::origin;
     use super::super::{
-        Ec2Metadata, LogFormat, LogLayout, MetadataField, MetadataValue, Pipeline, RecordCompression, Records, Scratch,
+        Ec2Metadata, LogFormat, LogLayout, MetadataField, MetadataValue, OnExisting, Pipeline, RecordCompression,
+        Records, Scratch,
     };
     use super::*;
 
@@ -152,7 +157,12 @@ mod tests {
             ProcessorConfig::SingleLine(SingleLineConfig::default()),
             syslog(),
             ProcessorConfig::Json(JsonConfig { remove: vec!["h".into(), "i".into()], ..JsonConfig::default() }),
-            ProcessorConfig::AddMetadata(AddMetadataConfig { fields: vec![host], key: None, wrap: None }),
+            ProcessorConfig::AddMetadata(AddMetadataConfig {
+                fields: vec![host],
+                key: None,
+                wrap: None,
+                on_existing: OnExisting::Replace,
+            }),
             ProcessorConfig::AppendDelimiter(AppendDelimiterConfig::default()),
         ]);
         let messages = [r"Oct  1 22:14:15 h su: a\n b", "plain", "", "Oct  1 22:14:16 h last message repeated 2 times"];

@@ -5,11 +5,15 @@
 use std::time::Duration;
 
 use aws_config::imds::Client;
+use jiff::Timestamp;
 
 use super::Ec2Metadata;
 
 /// Where there is no such service, a start is held up for so long at most.
 const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Tags are asked one by one. If that takes too long, the other fields are still known.
+const TAGS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Everything that the service knows within two seconds; nothing where there is none.
 pub async fn fetch() -> Ec2Metadata {
@@ -24,13 +28,15 @@ pub async fn fetch() -> Ec2Metadata {
 
 async fn ask(client: &Client) -> Ec2Metadata {
     let Some(instance_id) = get(client, "meta-data/instance-id").await else { return Ec2Metadata::default() };
-    let (region, availability_zone, private_ip, instance_type, ami_id, identity) = tokio::join!(
+    let metadata_timestamp = Some(format!("{:.3}", Timestamp::now()));
+    let (region, availability_zone, private_ip, instance_type, ami_id, identity, tags) = tokio::join!(
         get(client, "meta-data/placement/region"),
         get(client, "meta-data/placement/availability-zone"),
         get(client, "meta-data/local-ipv4"),
         get(client, "meta-data/instance-type"),
         get(client, "meta-data/ami-id"),
         get(client, "dynamic/instance-identity/document"),
+        tokio::time::timeout(TAGS_TIMEOUT, tags(client)),
     );
     let account_id = identity.and_then(|document| {
         let document: serde_json::Value = serde_json::from_str(&document).ok()?;
@@ -44,7 +50,21 @@ async fn ask(client: &Client) -> Ec2Metadata {
         instance_type,
         account_id,
         ami_id,
+        tags: tags.ok().flatten(),
+        metadata_timestamp,
     }
+}
+
+/// The tags, where the instance allows them in its metadata.
+async fn tags(client: &Client) -> Option<Vec<(String, String)>> {
+    const PATH: &str = "meta-data/tags/instance";
+    let keys = get(client, PATH).await?;
+    let mut tags = Vec::new();
+    for key in keys.lines().filter(|key| !key.is_empty()) {
+        // One that has just been taken away is none.
+        tags.extend(get(client, &format!("{PATH}/{key}")).await.map(|value| (key.to_owned(), value)));
+    }
+    Some(tags)
 }
 
 async fn get(client: &Client, path: &str) -> Option<String> {

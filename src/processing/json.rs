@@ -14,9 +14,11 @@ use super::json_text::push_string;
 use super::pipeline::OUTPUT_BYTES_MAX;
 use super::{ConfigError, Failure, Origin, Processor, Records};
 
+mod pretty;
+
 /// Checks that each record is one JSON object, and changes it. A path is a member's name, or the names on the way to it
 /// with dots between them; lists are not gone into. All paths mean the record as it comes in; what is done to it is
-/// done in this order: `remove`, `keep_only`, `rename`, `flatten`.
+/// done in this order: `remove`, `keep_only`, `rename`, `flatten`, `pretty`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct JsonConfig {
     /// Paths of members to leave out.
@@ -27,6 +29,8 @@ pub struct JsonConfig {
     pub rename: Vec<(String, String)>,
     /// Whether members of nested objects become members of the record.
     pub flatten: Option<Flatten>,
+    /// Several lines with indentation, as Kinesis Agent's PRETTYPRINT. Readers of one object a line cannot read that.
+    pub pretty: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,6 +52,7 @@ pub(super) struct Json {
     /// Objects in which one of those paths goes on.
     on_the_way: HashSet<String>,
     flatten: Option<Flatten>,
+    pretty: bool,
 }
 
 struct Member<'a> {
@@ -82,6 +87,7 @@ impl Json {
             keep_only: config.keep_only.into_iter().collect(),
             rename: config.rename.into_iter().collect(),
             flatten: config.flatten,
+            pretty: config.pretty,
         })
     }
 }
@@ -92,28 +98,42 @@ impl Processor for Json {
         if scanner.peek() != Some(b'{') {
             return Err(scanner.failure("`{`"));
         }
-        if self.only_checks() {
-            let object = scanner.value()?;
-            scanner.expect_end()?;
-            if scanner.has_space() {
-                push_compact(out.buffer(), object);
-            } else {
-                out.append(object.as_bytes());
-            }
-            return out.end();
-        }
-        let mut members = members(&mut scanner)?;
-        scanner.expect_end()?;
-        self.edit(&mut members, &mut String::new(), self.keep_only.is_empty())?;
-        match &self.flatten {
-            Some(flatten) => push_flat(out.buffer(), &members, &flatten.separator)?,
-            None => push_object(out.buffer(), &members),
+        if self.pretty {
+            let mut compact = Vec::with_capacity(record.len());
+            self.push(&mut compact, scanner)?;
+            pretty::push(out.buffer(), &compact)?;
+        } else {
+            self.push(out.buffer(), scanner)?;
         }
         out.end()
     }
 }
 
 impl Json {
+    /// Takes the object and writes what becomes of it, in one line.
+    fn push(&self, out: &mut Vec<u8>, mut scanner: Scanner<'_>) -> Result<(), Failure> {
+        if self.only_checks() {
+            let object = scanner.value()?;
+            scanner.expect_end()?;
+            if scanner.has_space() {
+                push_compact(out, object);
+            } else {
+                out.extend_from_slice(object.as_bytes());
+            }
+            return Ok(());
+        }
+        let mut members = members(&mut scanner)?;
+        scanner.expect_end()?;
+        self.edit(&mut members, &mut String::new(), self.keep_only.is_empty())?;
+        match &self.flatten {
+            Some(flatten) => push_flat(out, &members, &flatten.separator),
+            None => {
+                push_object(out, &members);
+                Ok(())
+            }
+        }
+    }
+
     fn only_checks(&self) -> bool {
         self.remove.is_empty() && self.keep_only.is_empty() && self.rename.is_empty() && self.flatten.is_none()
     }

@@ -212,7 +212,7 @@ pub(super) fn push_compact(out: &mut Vec<u8>, value: &str) {
 }
 
 /// Length of the string at the beginning of a valid text, quotes included.
-fn string_len(text: &[u8]) -> usize {
+pub(super) fn string_len(text: &[u8]) -> usize {
     let mut at = 1;
     while let Some(found) = memchr::memchr2(b'"', b'\\', &text[at..]) {
         at += found + 1;

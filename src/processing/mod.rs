@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use crate::record::NoHeader;
 
+mod add_brackets;
 mod add_metadata;
 mod append_delimiter;
 mod chunks;
@@ -40,7 +41,9 @@ mod transcode;
 mod try_out;
 pub mod wasm;
 
-pub use add_metadata::{AddMetadataConfig, Ec2Field, Ec2Metadata, MetadataField, MetadataValue, Surroundings};
+pub use add_metadata::{
+    AddMetadataConfig, Ec2Field, Ec2Metadata, MetadataField, MetadataValue, OnExisting, Surroundings,
+};
 pub use append_delimiter::AppendDelimiterConfig;
 pub use chunks::{Next, Processing, Progress, Work};
 pub use cloudwatch_logs::CloudwatchLogsConfig;

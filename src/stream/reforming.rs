@@ -1,4 +1,7 @@
 //! Deliveries of earlier lives: their records are read again and put under their old keys.
+//!
+//! Always true: what a delivery is formed without has left it in the journal before its payload leaves. Else a later life would
+//! find it settled with records that it does not hold.
 
 use std::sync::atomic::Ordering;
 
@@ -8,12 +11,14 @@ use tracing::{error, info};
 use crate::delivery::{Plan, Shipment};
 use crate::encode::codec::Codec;
 use crate::encode::lane::Lane;
-use crate::journal::Kind;
+use crate::journal::{DeliveryRowId, Kind};
 use crate::ledger::HolderId;
 use crate::output::{DESTINATION, Format};
+use crate::positions::RecordSet;
+use crate::record::{PartitionId, PositionRange};
 use crate::recovery::{Pending, Recovered};
 
-use super::Stream;
+use super::{Stream, StreamError};
 
 /// A delivery of an earlier life whose records are being read again.
 pub(super) struct Reforming {
@@ -23,6 +28,8 @@ pub(super) struct Reforming {
     pub records: u64,
     /// Some of its records cannot be read again.
     pub is_shrunk: bool,
+    /// Records that are new: what is made of them now has no place in it.
+    pub left_out: RecordSet,
 }
 
 impl Stream {
@@ -46,39 +53,81 @@ impl Stream {
             info!(stream = %self.name, key = intent.key, records = intent.records, "a delivery is formed again");
             let lane = Lane::open(forming, self.pool.clone());
             self.makes_copies |= intent.kind == Kind::Copy;
-            let reforming = Reforming { holder, lane, records: 0, is_shrunk: false, pending };
+            let reforming =
+                Reforming { holder, lane, records: 0, is_shrunk: false, left_out: RecordSet::default(), pending };
             self.reforming.insert(reforming.pending.row.id, reforming);
         }
     }
 
+    /// These deliveries go on without the records of `range`.
+    pub(super) fn leave_out(&mut self, rows: &[DeliveryRowId], partition: PartitionId, range: PositionRange) {
+        for row in rows {
+            if let Some(reforming) = self.reforming.get_mut(row) {
+                reforming.left_out.add(partition, range);
+            }
+        }
+    }
+
     /// Ships the deliveries of earlier lives whose records have all been read again.
-    pub(super) fn ship_reformed(&mut self) {
+    pub(super) async fn ship_reformed(&mut self) -> Result<(), StreamError> {
         let complete = |reforming: &Reforming| {
             let set = &reforming.pending.row.intent.set;
             set.iter().all(|(partition, _)| set.end(partition).is_none_or(|end| self.ledger.read_to(partition) >= end))
         };
         let rows: Vec<_> = self.reforming.iter().filter(|(_, r)| complete(r)).map(|(&row, _)| row).collect();
         for row in rows {
-            let Some(reforming) = self.reforming.remove(&row) else { continue };
-            let intent = reforming.pending.row.intent;
-            if reforming.records != intent.records && !reforming.is_shrunk {
-                let (stream, key, journalled, found) = (&self.name, &intent.key, intent.records, reforming.records);
-                error!(%stream, key, journalled, found, "a delivery does not hold the records that it was journalled with");
-                self.status.imbalances.fetch_add(1, Ordering::Relaxed);
-            }
-            let format: Format =
-                serde_json::from_str(&intent.format).unwrap_or_else(|_| self.output(&intent.output).format().clone());
-            let shipment = Shipment {
-                holder: reforming.holder,
-                kind: intent.kind,
-                is_error_output: intent.output != DESTINATION && intent.kind == Kind::Fate,
-                destination: reforming.pending.place.destination.clone(),
-                content_encoding: Codec::new(format.compression).content_encoding(),
-                lane: reforming.lane,
-                records: reforming.records,
-                plan: Plan::Again { row, key: intent.key },
-            };
-            self.ship(shipment);
+            self.ship_one_reformed(row).await?;
+        }
+        Ok(())
+    }
+
+    async fn ship_one_reformed(&mut self, row: DeliveryRowId) -> Result<(), StreamError> {
+        let Some(reforming) = self.reforming.get(&row) else { return Ok(()) };
+        if reforming.records == 0 {
+            // All of it is dropped now, is new, or has had its fate elsewhere: there is nothing to be put.
+            return self.cancel_reforming(row).await;
+        }
+        if !reforming.left_out.is_empty() {
+            let left = reforming.pending.row.intent.set.without(&reforming.left_out);
+            self.shipping.journal("shrink", move |journal| journal.shrink(row, &left)).await?;
+        }
+        let Some(reforming) = self.reforming.remove(&row) else { return Ok(()) };
+        self.check_count(&reforming);
+        let intent = reforming.pending.row.intent;
+        let format: Format =
+            serde_json::from_str(&intent.format).unwrap_or_else(|_| self.output(&intent.output).format().clone());
+        self.ship(Shipment {
+            holder: reforming.holder,
+            kind: intent.kind,
+            is_error_output: intent.output != DESTINATION && intent.kind == Kind::Fate,
+            destination: reforming.pending.place.destination.clone(),
+            content_encoding: Codec::new(format.compression).content_encoding(),
+            lane: reforming.lane,
+            records: reforming.records,
+            plan: Plan::Again { row, key: intent.key },
+        });
+        Ok(())
+    }
+
+    /// A delivery that holds nothing any more will never be put.
+    pub(super) async fn cancel_reforming(&mut self, row: DeliveryRowId) -> Result<(), StreamError> {
+        self.shipping.journal("cancel", move |journal| journal.cancel(row)).await?;
+        if let Some(reforming) = self.reforming.remove(&row) {
+            info!(stream = %self.name, key = reforming.pending.row.intent.key, "a delivery of an earlier life holds nothing any more");
+            self.ledger.settle(reforming.holder);
+        }
+        Ok(())
+    }
+
+    /// The same records make as many as before, where processing is the same and none is missing.
+    fn check_count(&self, reforming: &Reforming) {
+        let is_as_journalled =
+            reforming.pending.is_made_as_now && !reforming.is_shrunk && reforming.left_out.is_empty();
+        let intent = &reforming.pending.row.intent;
+        if is_as_journalled && reforming.records != intent.records {
+            let (stream, key, journalled, found) = (&self.name, &intent.key, intent.records, reforming.records);
+            error!(%stream, key, journalled, found, "a delivery does not hold the records that it was journalled with");
+            self.status.imbalances.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -7,81 +7,17 @@ use jiff::Timestamp;
 use tracing::trace;
 
 use crate::buffer::Buffer;
-use crate::encode::lane::{Lane, Piece};
+use crate::encode::lane::Lane;
 use crate::envelope;
 use crate::journal::DeliveryRowId;
 use crate::ledger::HolderId;
 use crate::memory::Permit;
 use crate::output::Output;
 use crate::processing::FailedRecord;
-use crate::record::{Chunk, OversizeRecord, PartitionId, Position, PositionRange};
-use crate::recovery::{Owner, Part};
+use crate::record::{Chunk, OversizeRecord, PartitionId, PositionRange};
+use crate::recovery::{Claim, Held, Outcome, Owner, Part};
 
 use super::{OpenBuffer, Stream, StreamError};
-
-/// Who holds the records of a run. A record that has become several may be held twice.
-#[derive(Clone, Copy)]
-struct Held {
-    delivered: Option<Owner>,
-    failed: Option<Owner>,
-    /// Deliveries that hold only a part of each record: alone, they speak for their own output.
-    partly_delivered: Option<Owner>,
-    partly_failed: Option<Owner>,
-}
-
-/// What the journal says about what goes to one output.
-enum Claim {
-    Nobody,
-    Settled,
-    Pending(DeliveryRowId),
-    /// Passes now, and failed as a whole under an earlier configuration.
-    PendingFailure(DeliveryRowId),
-}
-
-impl From<Option<Owner>> for Claim {
-    fn from(owner: Option<Owner>) -> Self {
-        match owner {
-            None => Self::Nobody,
-            Some(Owner::Settled) => Self::Settled,
-            Some(Owner::Pending(row)) => Self::Pending(row),
-        }
-    }
-}
-
-impl Held {
-    /// For what passes. A part excuses what passes beside a failure; of a record that passes as a whole now, its one part
-    /// says nothing about the others, and only both parts together are all of it.
-    fn passing(self, is_split: bool) -> Claim {
-        match (self.delivered, self.failed) {
-            (Some(owner), _) => return Some(owner).into(),
-            (None, Some(Owner::Settled)) => return Claim::Settled,
-            (None, Some(Owner::Pending(row))) => return Claim::PendingFailure(row),
-            (None, None) => {}
-        }
-        match (self.partly_delivered, self.partly_failed) {
-            (own, _) if is_split => own.into(),
-            (Some(Owner::Pending(row)), _) => Claim::Pending(row),
-            (Some(Owner::Settled), Some(Owner::Settled)) => Claim::Settled,
-            (Some(Owner::Settled) | None, _) => Claim::Nobody,
-        }
-    }
-
-    /// The same for what fails.
-    fn failing(self, is_split: bool) -> Claim {
-        match (self.failed, self.delivered) {
-            (Some(owner), _) => return Some(owner).into(),
-            (None, Some(Owner::Settled)) => return Claim::Settled,
-            (None, Some(Owner::Pending(row))) if !is_split => return Claim::Pending(row),
-            (None, Some(Owner::Pending(_)) | None) => {}
-        }
-        match (self.partly_failed, self.partly_delivered) {
-            (own, _) if is_split => own.into(),
-            (Some(Owner::Pending(row)), _) => Claim::Pending(row),
-            (Some(Owner::Settled), Some(Owner::Settled)) => Claim::Settled,
-            (Some(Owner::Settled) | None, _) => Claim::Nobody,
-        }
-    }
-}
 
 /// Lines for the error output, made of one source record.
 struct Failed {
@@ -99,13 +35,21 @@ struct Failed {
 
 impl Stream {
     /// Positions have been read and handed on; deliveries of earlier lives may be complete again.
-    pub(super) fn read(&mut self, partition: PartitionId, range: PositionRange) -> Result<(), StreamError> {
+    pub(super) async fn read(&mut self, partition: PartitionId, range: PositionRange) -> Result<(), StreamError> {
+        self.hand_over().await;
         self.ledger.read(partition, range)?;
-        if !self.owners.is_empty() {
-            self.owners.forget_before(partition, range.end);
+        self.owners.forget_before(partition, range.end);
+        self.ship_reformed().await
+    }
+
+    /// What has gathered of a chunk goes on, in one piece for each output.
+    async fn hand_over(&mut self) {
+        for open in self.open.values_mut() {
+            open.lane.hand_over().await;
         }
-        self.ship_reformed();
-        Ok(())
+        for reforming in self.reforming.values_mut() {
+            reforming.lane.hand_over().await;
+        }
     }
 
     /// Hands each record of a chunk to whoever holds it, and those that nobody holds to their buffer. `failed` are the
@@ -115,15 +59,15 @@ impl Stream {
         let mut failed = failed.iter().peekable();
         let mut from = 0;
         while from < chunk.records() {
-            let (held, until) = self.held(chunk.partition.id(), chunk.position(from));
+            let (held, until) = self.owners.held(chunk.partition.id(), chunk.position(from));
             let run_end = from + chunk.records_until(from, until);
             let next_failed = failed.peek().map_or(usize::MAX, |failed| failed.index);
             let to = run_end.min(next_failed);
             if to > from {
-                self.route_run(held, false, chunk, from, to).await;
+                self.route_passed(&held, chunk, from, to).await;
                 from = to;
             } else if let Some(failed) = failed.next() {
-                self.route_failed(held, chunk, failed).await;
+                self.route_failed(&held, chunk, failed).await;
                 from += 1;
             }
         }
@@ -138,7 +82,7 @@ impl Stream {
             let to = from + chunk.records_until(from, until);
             match (owner, self.outputs.backup.clone()) {
                 (None, Some(backup)) => self.buffer(&backup, false, chunk, from, to).await,
-                (Some(Owner::Pending(row)), _) => self.reform(row, records(chunk, from, to)).await,
+                (Some(Owner::Pending(row)), _) => self.reform(row, chunk, from, to).await,
                 (None, None) | (Some(Owner::Settled), _) => self.copy.skipped += (to - from) as u64,
             }
             from = to;
@@ -153,9 +97,10 @@ impl Stream {
             self.copy.failed += 1;
         }
         let (partition, range) = (record.partition.id(), record.range);
-        let (held, _) = self.held(partition, range.start);
-        let owner = held.failed.or(held.delivered);
-        if owner == Some(Owner::Settled) {
+        let (held, _) = self.owners.held(partition, range.start);
+        let decision = held.decide(Outcome::Fails);
+        self.leave_out(&decision.left_out_of, partition, range);
+        if decision.failing == Claim::Settled {
             self.fate.skipped += 1;
             return;
         }
@@ -163,7 +108,7 @@ impl Stream {
         let line = self.pool.spawn(move || envelope::record_too_large(&record, Timestamp::now()));
         let lines = crate::pool::join(line).await;
         let failed = Failed { partition, range, lines, records: 1, is_cut: true, is_partial: false, arrival, permit };
-        self.fail(owner.into(), failed).await;
+        self.fail(decision.failing, failed).await;
     }
 
     /// What was read, and what processing has added and taken away.
@@ -179,107 +124,98 @@ impl Stream {
         self.fate.created += leaving + dropped - read;
     }
 
-    fn held(&self, partition: PartitionId, position: Position) -> (Held, Position) {
-        let mut until = Position(u64::MAX);
-        let mut owner = |part| {
-            let (owner, part_until) = self.owners.at(part, partition, position);
-            until = until.min(part_until);
-            owner
-        };
-        let held = Held {
-            delivered: owner(Part::Delivered),
-            failed: owner(Part::Failed),
-            partly_delivered: owner(Part::PartlyDelivered),
-            partly_failed: owner(Part::PartlyFailed),
-        };
-        (held, until)
-    }
-
-    /// Records that processing has let through; `is_split` says that some of what was made of them has failed.
-    async fn route_run(&mut self, held: Held, is_split: bool, chunk: &Chunk, from: usize, to: usize) {
-        if !is_split {
-            self.leave_out(held.partly_failed);
-        }
-        match held.passing(is_split) {
-            Claim::Settled => self.fate.skipped += chunk.made(from, to),
-            Claim::Pending(row) => self.reform(row, records(chunk, from, to)).await,
-            Claim::PendingFailure(row) => self.reform_as_failed(row, chunk, from, to).await,
-            Claim::Nobody => {
-                let destination = self.outputs.destination.clone();
-                self.buffer(&destination, is_split, chunk, from, to).await;
-            }
-        }
+    /// Records that processing has let through, or dropped.
+    async fn route_passed(&mut self, held: &Held, chunk: &Chunk, from: usize, to: usize) {
+        let decision = held.decide(Outcome::Passes);
+        self.leave_out(&decision.left_out_of, chunk.partition.id(), chunk.range(from, to));
+        self.pass(decision.passing, false, chunk, from, to).await;
     }
 
     /// A record that processing has refused, or of several that it became some.
-    async fn route_failed(&mut self, held: Held, chunk: &Chunk, failed: &FailedRecord) {
+    async fn route_failed(&mut self, held: &Held, chunk: &Chunk, failed: &FailedRecord) {
         let (index, after) = (failed.index, failed.index + 1);
-        let is_split = chunk.made(index, after) > 0;
-        if is_split {
-            self.route_run(held, is_split, chunk, index, after).await;
-        } else {
-            self.leave_out(held.partly_delivered);
+        let is_partial = chunk.made(index, after) > 0;
+        let decision = held.decide(if is_partial { Outcome::Splits } else { Outcome::Fails });
+        let (partition, range) = (chunk.partition.id(), chunk.range(index, after));
+        self.leave_out(&decision.left_out_of, partition, range);
+        if is_partial {
+            self.pass(decision.passing, true, chunk, index, after).await;
         }
         let failed = Failed {
-            partition: chunk.partition.id(),
-            range: chunk.range(index, after),
+            partition,
+            range,
             lines: failed.lines.clone(),
             records: failed.records,
             is_cut: chunk.is_cut(after),
-            is_partial: is_split,
+            is_partial,
             arrival: chunk.arrival,
             permit: chunk.permit.clone(),
         };
-        self.fail(held.failing(is_split), failed).await;
+        self.fail(decision.failing, failed).await;
     }
 
-    /// The pending delivery may go without a record: the configuration has changed, and what was a part of the record
-    /// there is now in another output.
-    fn leave_out(&mut self, owner: Option<Owner>) {
-        if let Some(Owner::Pending(row)) = owner
-            && let Some(reforming) = self.reforming.get_mut(&row)
-        {
-            reforming.is_shrunk = true;
+    /// Puts what passes to its owner, or into the destination's buffer when it is new. `is_partial`: some of what was made of
+    /// the records has failed.
+    async fn pass(&mut self, claim: Claim, is_partial: bool, chunk: &Chunk, from: usize, to: usize) {
+        match claim {
+            Claim::Settled => self.fate.skipped += chunk.made(from, to),
+            Claim::Pending(row) => self.reform(row, chunk, from, to).await,
+            Claim::PendingFailure(row) => self.reform_as_failed(row, chunk, from, to).await,
+            Claim::Nobody => {
+                let destination = self.outputs.destination.clone();
+                self.buffer(&destination, is_partial, chunk, from, to).await;
+            }
         }
     }
 
     /// Puts lines for the error output to their owner, or into its buffer when they are new.
     async fn fail(&mut self, claim: Claim, failed: Failed) {
+        match claim {
+            Claim::Settled => self.fate.skipped += failed.records,
+            Claim::Pending(row) | Claim::PendingFailure(row) => {
+                self.reform_ready(row, failed.lines, failed.records, &failed.permit).await;
+            }
+            Claim::Nobody => self.buffer_failed(failed).await,
+        }
+    }
+
+    async fn buffer_failed(&mut self, failed: Failed) {
         let Failed { partition, range, lines, records, is_cut, is_partial, arrival, permit } = failed;
         let bytes = lines.len() as u64;
-        let piece = Piece::Ready { bytes: lines, records, permit };
-        match claim {
-            Claim::Settled => self.fate.skipped += records,
-            Claim::Pending(row) | Claim::PendingFailure(row) => self.reform(row, piece).await,
-            Claim::Nobody => {
-                let output = self.outputs.processing_failed.clone();
-                let now_ms = self.now_ms();
-                if self.open.get(output.name).is_some_and(|open| open.buffer.room(0, &[bytes as u32]) == 0) {
-                    self.seal(output.name);
-                }
-                let open = self.open_buffer(&output, arrival);
-                open.buffer.push(now_ms, partition, range, records, bytes);
-                if is_cut {
-                    open.buffer.cut(partition);
-                }
-                if is_partial {
-                    open.buffer.partial(partition, range);
-                }
-                open.lane.push(piece).await;
-                let (holder, is_full) = (open.holder, open.buffer.is_full());
-                self.ledger.hold(holder, partition, range);
-                if is_full {
-                    self.seal(output.name);
-                }
-            }
+        let output = self.outputs.processing_failed.clone();
+        let now_ms = self.now_ms();
+        if self.open.get(output.name).is_some_and(|open| open.buffer.room(0, &[bytes as u32]) == 0) {
+            self.seal(output.name);
+        }
+        let open = self.open_buffer(&output, arrival);
+        open.buffer.push(now_ms, partition, range, records, bytes);
+        if is_cut {
+            open.buffer.cut(partition);
+        }
+        if is_partial {
+            open.buffer.partial(partition, range);
+        }
+        open.lane.push_ready(lines, records, &permit).await;
+        let (holder, is_full) = (open.holder, open.buffer.is_full());
+        self.ledger.hold(holder, partition, range);
+        if is_full {
+            self.seal(output.name);
         }
     }
 
     /// Puts records into the delivery of an earlier life that holds them.
-    async fn reform(&mut self, row: DeliveryRowId, piece: Piece) {
+    async fn reform(&mut self, row: DeliveryRowId, chunk: &Chunk, from: usize, to: usize) {
         if let Some(reforming) = self.reforming.get_mut(&row) {
-            reforming.records += piece.records();
-            reforming.lane.push(piece).await;
+            reforming.records += chunk.made(from, to);
+            reforming.lane.push(chunk, from, to).await;
+        }
+    }
+
+    /// The same with lines that are complete.
+    async fn reform_ready(&mut self, row: DeliveryRowId, lines: Bytes, records: u64, permit: &Arc<Permit>) {
+        if let Some(reforming) = self.reforming.get_mut(&row) {
+            reforming.records += records;
+            reforming.lane.push_ready(lines, records, permit).await;
         }
     }
 
@@ -288,8 +224,8 @@ impl Stream {
         for index in from..to {
             let records = chunk.made(index, index + 1);
             if records > 0 {
-                let bytes = envelope::failed_before(chunk, index, Timestamp::now());
-                self.reform(row, Piece::Ready { bytes, records, permit: chunk.permit.clone() }).await;
+                let line = envelope::failed_before(chunk, index, Timestamp::now());
+                self.reform_ready(row, line, records, &chunk.permit).await;
             }
         }
     }
@@ -316,7 +252,7 @@ impl Stream {
                     open.buffer.partial(chunk.partition.id(), range);
                 }
                 let holder = open.holder;
-                open.lane.push(records(chunk, from, until)).await;
+                open.lane.push(chunk, from, until).await;
                 let is_full = open.buffer.is_full();
                 self.ledger.hold(holder, chunk.partition.id(), range);
                 from = until;
@@ -339,8 +275,4 @@ impl Stream {
             OpenBuffer { holder, uuid, buffer: Buffer::new(output.hints), lane, arrival, output: output.clone() }
         })
     }
-}
-
-fn records(chunk: &Chunk, from: usize, to: usize) -> Piece {
-    Piece::Records { chunk: chunk.clone(), from, to }
 }

@@ -136,13 +136,11 @@ impl Stream {
             let left = set.clone();
             self.shipping.journal("shrink", move |journal| journal.shrink(row, &left)).await?;
             if set.is_empty() {
-                empty.push((row, reforming.holder));
+                empty.push(row);
             }
         }
-        for (row, holder) in empty {
-            self.shipping.journal("cancel", move |journal| journal.cancel(row)).await?;
-            self.reforming.remove(&row);
-            self.ledger.settle(holder);
+        for row in empty {
+            self.cancel_reforming(row).await?;
         }
         if is_cut {
             self.owners.truncate(partition, from);
@@ -155,8 +153,7 @@ impl Stream {
         } else {
             self.owners.forget_pending(partition);
         }
-        self.ship_reformed();
-        Ok(())
+        self.ship_reformed().await
     }
 
     /// Closes partitions that are read to their end and owe nothing. The journal remembers for a while that they were there.

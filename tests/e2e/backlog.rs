@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::support::config::blockable_directory;
 use crate::support::lines::Rotation;
 use crate::support::scratch::{InTheWay, append};
-use crate::support::{Hydrant, Ledger, Log, Objects, Scratch, config, delivered_lines, stream, wait_until};
+use crate::support::{Hydrant, Ledger, Log, Objects, Scratch, config, delivered_lines, journal, stream, wait_until};
 
 /// Far more than buffers and deliveries under way hold with `config_of_little_memory`.
 const BACKLOG_LINES: u64 = 40_000;
@@ -75,4 +75,43 @@ fn a_file_truncated_while_reading_waits_is_given_up_and_holds_up_nothing() {
         let is_last = n + 1 == old_lines.len();
         assert!(**line == old(n as u64) || is_last, "line {n}: {line}");
     }
+}
+
+fn partitions_at(scratch: &Scratch, name: &str, condition: &str) -> u64 {
+    let place = scratch.logs().join(name);
+    journal::partitions(scratch, &format!("place = '{}' AND {condition}", place.display()))
+}
+
+#[test]
+fn what_is_truncated_before_anything_of_it_was_read_is_reported_unless_a_copy_has_it() {
+    let scratch = Scratch::new();
+    let in_the_way = InTheWay::of(&scratch.out());
+    let path = scratch.log("a.log", (0..BACKLOG_LINES).map(|n| format!("old {n:0108}\n")).collect::<String>());
+    let hydrant = halted(&scratch, &config_of_little_memory(&scratch, "*.log*"), &path);
+
+    let lost = scratch.log("b.log", "lost 1\nlost 2\n");
+    let kept = scratch.log("c.log", "kept 1\nkept 2\n");
+    wait_until("both are known", || hydrant.said("a file is read that was not seen before") == 3);
+    std::fs::write(&lost, "new b\n").expect("a log written anew, and smaller");
+    wait_until("the loss is in the log", || hydrant.said("lost_bytes=14") == 1);
+    std::fs::copy(&kept, scratch.logs().join("c.log.1")).expect("a log copied");
+    std::fs::write(&kept, "new c\n").expect("a log written anew, and smaller");
+    // A copy that has got lines of its own since has it as well.
+    let shared = scratch.log("d.log", "shared 1\nshared 2\n");
+    wait_until("it is known", || partitions_at(&scratch, "d.log", "checkpoint = 0") == 1);
+    std::fs::copy(&shared, scratch.logs().join("d.log-copy")).expect("a log copied");
+    wait_until("the copy is known", || partitions_at(&scratch, "d.log-copy", "copy_of IS NOT NULL") == 1);
+    append(&scratch.logs().join("d.log-copy"), "own\n");
+    wait_until("it stands alone", || partitions_at(&scratch, "d.log-copy", "copy_of IS NULL AND checkpoint = 18") == 1);
+    std::fs::write(&shared, "new d\n").expect("a log written anew, and smaller");
+    wait_until("that is seen", || {
+        hydrant.said("what was not read of a truncated file is read from what was its copy") == 1
+    });
+    drop(in_the_way);
+    let is_new = |line: &String| !line.starts_with("old ");
+    let expected = ["kept 1", "kept 2", "new b", "new c", "new d", "own", "shared 1", "shared 2"];
+    wait_until("what is left is delivered", || delivered_lines(&scratch.out()).into_iter().filter(is_new).eq(expected));
+    wait_until("the large one too", || Objects::read(&scratch.out()).lines_total() as u64 == BACKLOG_LINES + 8);
+    assert_eq!(hydrant.said("lost_bytes="), 1);
+    hydrant.terminate().expect_code(0);
 }

@@ -30,4 +30,5 @@ mod shutdown;
 mod streams;
 mod support;
 mod transforms;
+mod truncation;
 mod twins;

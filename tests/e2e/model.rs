@@ -35,7 +35,7 @@
 //! Nothing sleeps; every wait is for a condition with a deadline.
 //!
 //! `HYDRANT_MODEL_SEQUENCES` sets the number of sequences, `HYDRANT_MODEL_SEED` repeats one of them,
-//! `HYDRANT_MODEL_OPERATIONS` chooses operations by name (`all`: every one), `HYDRANT_MODEL_THREADS` how many run side by
+//! `HYDRANT_MODEL_OPERATIONS` chooses operations by name (else there are all), `HYDRANT_MODEL_THREADS` how many run side by
 //! side. A sequence's operations follow from its seed and the list of operations, not the machine's timing.
 
 mod account;
@@ -53,30 +53,8 @@ use std::time::Instant;
 use crate::support::Rng;
 use crate::support::rng::seed;
 
-use operation::Operation::{
-    Append, Delete, DeleteDelivered, Glimpse, Kill, Pause, Recreate, RenameInGlob, RenameOut, Rotate, SwapLink,
-    Terminate, TornAppend,
-};
 use operation::{Operation, sequence};
 use world::World;
-
-/// What is drawn from unless `HYDRANT_MODEL_OPERATIONS` says otherwise. With copies and what compresses or truncates files in
-/// it, one of some hundred sequences still doubles lines of a copy.
-const OPERATIONS: &[Operation] = &[
-    Append,
-    TornAppend,
-    Rotate,
-    RenameInGlob,
-    RenameOut,
-    DeleteDelivered,
-    Delete,
-    Recreate,
-    SwapLink,
-    Terminate,
-    Kill,
-    Pause,
-    Glimpse,
-];
 
 /// Some two minutes in a debug build on two cores.
 const SEQUENCES_DEFAULT: u64 = 240;
@@ -88,7 +66,7 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn random_sequences_lose_and_double_nothing() {
-    let operations = Operation::chosen(OPERATIONS);
+    let operations = Operation::chosen();
     if let Some(seed) = number("HYDRANT_MODEL_SEED") {
         return run(&operations, seed);
     }

@@ -114,6 +114,9 @@ fn answer(connection: &mut TcpStream) -> Option<()> {
         _ if !request.contains("x-aws-ec2-metadata-token: token") => ("401 Unauthorized", ""),
         "/latest/meta-data/instance-id" => ("200 OK", "i-0123"),
         "/latest/meta-data/placement/region" => ("200 OK", "eu-west-1"),
+        "/latest/meta-data/tags/instance" => ("200 OK", "Name\nteam"),
+        "/latest/meta-data/tags/instance/Name" => ("200 OK", "web 1"),
+        "/latest/meta-data/tags/instance/team" => ("200 OK", "shop"),
         _ => ("404 Not Found", ""),
     };
     let head = format!(
@@ -127,14 +130,36 @@ fn answer(connection: &mut TcpStream) -> Option<()> {
 fn the_ec2_instance_names_itself_in_the_records() {
     let scratch = Scratch::new();
     scratch.log("a.log", "{}\n");
-    let fields = json!({ "id": { "ec2": "instance_id" }, "region": { "ec2": "region" }, "zone": { "ec2": "availability_zone" } });
+    let fields = json!({ "id": { "ec2": "instance_id" }, "region": { "ec2": "region" }, "zone": { "ec2": "availability_zone" },
+                         "tags": { "ec2": "tags" } });
     let config = config(&scratch, [processed(&scratch, json!([{ "add_metadata": { "fields": fields } }]))]);
     let endpoint = format!("http://{}", metadata_service());
     let env = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint.as_str()), ("AWS_EC2_METADATA_DISABLED", "false")];
     let hydrant = Hydrant::run_with_env(&scratch, &config, &env);
-    let expected = r#"{"id":"i-0123","region":"eu-west-1","zone":null}"#;
+    let expected = r#"{"id":"i-0123","region":"eu-west-1","tags":{"name":"web 1","team":"shop"},"zone":null}"#;
     wait_until("the record is there", || lines_under(&scratch, "ok/") == [expected]);
     hydrant.terminate().expect_code(0);
+}
+
+#[test]
+fn a_kinesis_agents_options_give_what_the_agent_gives() {
+    let scratch = Scratch::new();
+    scratch.log("a.log", "\"team\":\"x\",\"n\":[1,{}]\n");
+    let fields = json!({ "team": { "static": { "name": "web", "size": 3, "on": [true, null, 1.50] } } });
+    let processing =
+        json!([{ "add_brackets": {} }, { "add_metadata": { "fields": fields } }, { "json": { "pretty": true } }]);
+    Hydrant::drain(&scratch, &config(&scratch, [processed(&scratch, processing)]));
+    let objects: Vec<u8> = Objects::read(&scratch.out()).iter().flat_map(|(_, data)| data.to_vec()).collect();
+    let expected = r#"{
+  "n" : [ 1, { } ],
+  "team" : {
+    "name" : "web",
+    "on" : [ true, null, 1.5 ],
+    "size" : 3
+  }
+}
+"#;
+    assert_eq!(String::from_utf8(objects).expect("a text"), expected);
 }
 
 #[test]

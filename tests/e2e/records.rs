@@ -148,6 +148,18 @@ fn a_delimiter_torn_between_its_bytes_is_one_and_empty_records_count() {
 }
 
 #[test]
+fn a_terminator_stays_whole_behind_half_a_character_of_an_old_encoding() {
+    let scratch = Scratch::new();
+    // U+FEFF, an `a` and two thousand of U+6F22, each of two bytes, the second of which could be a letter.
+    let text = [b"\x84\x31\x95\x33a".as_slice(), &b"\x9d\x68".repeat(2000), b"\nb\n"].concat();
+    scratch.log("a.log", text);
+    let keys = json!({ "encoding": "gb18030", "max_record_kb": 1, "on_oversize": "truncate",
+                       "truncated_record_terminator": "END" });
+    Hydrant::drain(&scratch, &config(&scratch, [with(&scratch, &keys)]));
+    assert_eq!(delivered(&scratch.out()), format!("a{}END\nb\n", "\u{6f22}".repeat(510)));
+}
+
+#[test]
 fn nul_bytes_that_a_truncation_has_left_are_no_record() {
     let scratch = Scratch::new();
     let log = scratch.log("a.log", vec![0; 5000]);

@@ -1,7 +1,10 @@
 //! Rotation by rename and create: the renamed file is read to its end, wherever it went and whenever that was.
 
+use std::fs::File;
+use std::io::Write;
+
 use crate::support::lines::Rotation;
-use crate::support::{Hydrant, Ledger, Log, Objects, Scratch, config, directory, stream, wait_until};
+use crate::support::{Hydrant, Ledger, Log, Objects, Scratch, config, delivered_lines, directory, stream, wait_until};
 
 fn rotates_while_running(rotation: Rotation, glob: &str) {
     let scratch = Scratch::new();
@@ -40,6 +43,38 @@ fn rotates_while_down(rotation: Rotation, glob: &str) {
 fn arrives(scratch: &Scratch, log: &Log) {
     let ledger = Ledger::of(std::slice::from_ref(log));
     wait_until("all lines so far are delivered", || ledger.verify(&Objects::read(&scratch.out())).is_ok());
+}
+
+/// Lines through the old descriptor: right after the rename, when the new file is known, and while Hydrant is down.
+fn written_late(to: &str, glob: &str) {
+    let scratch = Scratch::new();
+    let path = scratch.log("app.log", "1\n");
+    let mut writer = File::options().append(true).open(&path).expect("a writer");
+    let mut write = |line: &str| writer.write_all(line.as_bytes()).expect("a late line");
+    let config = config(&scratch, [stream("s", &scratch.logs().join(glob), directory(&scratch.out()))]);
+    let hydrant = Hydrant::run(&scratch, &config);
+    let arrive = |lines: &[&str]| wait_until("they arrive", || delivered_lines(&scratch.out()) == lines);
+    arrive(&["1"]);
+    std::fs::rename(&path, scratch.logs().join(to)).expect("a log renamed");
+    write("2 late\n");
+    scratch.log("app.log", "3 new\n");
+    arrive(&["1", "2 late", "3 new"]);
+    write("4 late\n");
+    arrive(&["1", "2 late", "3 new", "4 late"]);
+    hydrant.kill_9();
+    write("5 late\n");
+    Hydrant::drain(&scratch, &config);
+    arrive(&["1", "2 late", "3 new", "4 late", "5 late"]);
+}
+
+#[test]
+fn lines_that_are_written_late_to_a_shifted_file_are_read() {
+    written_late("app.log.1", "app.log*");
+}
+
+#[test]
+fn lines_that_are_written_late_to_a_file_out_of_the_glob_are_read() {
+    written_late("old.log", "app.log");
 }
 
 #[test]

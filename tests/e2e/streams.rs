@@ -1,5 +1,6 @@
 //! Many delivery streams in one daemon: the trouble of one is not the trouble of the others.
 
+use std::io::Write;
 use std::time::Duration;
 
 use crate::support::config::blockable_directory;
@@ -74,7 +75,14 @@ fn a_drain_reads_more_files_than_may_be_open() {
 fn latest_skips_what_was_there_also_of_files_that_cannot_be_open_at_first() {
     let scratch = Scratch::new();
     let mut config = too_many_files(&scratch);
-    config["delivery_streams"][0]["source"]["file"]["initial_position"] = "latest".into();
+    let file = &mut config["delivery_streams"][0]["source"]["file"];
+    file["initial_position"] = "latest".into();
+    file["paths"] = serde_json::json!([scratch.logs().join("many*")]);
+    for n in 0..50 {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(format!("packed {n}\n").as_bytes()).expect("in memory");
+        scratch.log(&format!("many-packed{n}.gz"), gzip.finish().expect("in memory"));
+    }
     let hydrant = Hydrant::run_with_open_files(&scratch, &config, OPEN_FILES, &[]);
     wait_until("the first scan is over", || hydrant.said(AT_THE_LIMIT) > 0);
     for n in 0..200 {
@@ -82,6 +90,7 @@ fn latest_skips_what_was_there_also_of_files_that_cannot_be_open_at_first() {
     }
     wait_until("what comes later is delivered", || delivered(&scratch, "many").len() >= 200);
     hydrant.terminate().expect_code(0);
+    Hydrant::drain(&scratch, &config);
     let delivered = delivered(&scratch, "many");
     assert!(delivered.len() == 200 && delivered.iter().all(|line| line.starts_with("later ")), "{delivered:?}");
 }

@@ -14,7 +14,7 @@ fn build(config: AddMetadataConfig) -> Result<AddMetadata, ConfigError> {
 
 fn config(fields: Vec<(&str, MetadataValue)>) -> AddMetadataConfig {
     let fields = fields.into_iter().map(|(name, value)| MetadataField { name: name.to_owned(), value }).collect();
-    AddMetadataConfig { fields, key: None, wrap: None }
+    AddMetadataConfig { fields, key: None, wrap: None, on_existing: OnExisting::Replace }
 }
 
 fn every_field() -> AddMetadataConfig {
@@ -38,7 +38,7 @@ const EVERY_FIELD: &str = concat!(
 #[test]
 fn metadata_go_behind_the_records_own_members() {
     let flat = build(every_field()).unwrap();
-    assert_eq!(one(&flat, br#"{"a": {}, "host":1}"#).unwrap(), format!(r#"{{"a": {{}}, "host":1,{EVERY_FIELD}}}"#));
+    assert_eq!(one(&flat, br#"{"a": {}, "b":1}"#).unwrap(), format!(r#"{{"a": {{}}, "b":1,{EVERY_FIELD}}}"#));
     assert_eq!(one(&flat, b" { } \r").unwrap(), format!("{{{EVERY_FIELD}}}"));
     let nested = build(AddMetadataConfig { key: Some("metadata".into()), ..every_field() }).unwrap();
     assert_eq!(one(&nested, b"{\"a\":1\n}\n").unwrap(), format!(r#"{{"a":1,"metadata":{{{EVERY_FIELD}}}}}"#));
@@ -47,14 +47,61 @@ fn metadata_go_behind_the_records_own_members() {
 #[test]
 fn what_is_no_object_fails_unless_it_is_wrapped() {
     let host = build(config(vec![("host", MetadataValue::Host)])).unwrap();
-    for record in ["", "{", "}", "plain", "[{}]", "{\"a\":1}x"] {
+    for record in ["", "{", "}", "plain", "[{}]", "{\"a\":1}x", "{\"a\":1,}", "{,}", "{\"a\":{}"] {
         let reason = one(&host, record.as_bytes()).unwrap_err();
-        assert!(reason.starts_with("the record is not a JSON object, "), "{reason}");
+        assert!(reason.starts_with("the record is not a JSON object: expected "), "{reason}");
+        assert!(reason.ends_with("; `wrap` makes an object of any record"), "{reason}");
     }
     let wrap = AddMetadataConfig { wrap: Some("line".into()), ..config(vec![("host", MetadataValue::Host)]) };
     let wrap = build(wrap).unwrap();
     assert_eq!(one(&wrap, b"a \"b\"\xFF").unwrap(), "{\"host\":\"web-1\",\"line\":\"a \\\"b\\\"\u{FFFD}\"}");
     assert_eq!(one(&wrap, b"{}").unwrap(), r#"{"host":"web-1","line":"{}"}"#);
+}
+
+#[test]
+fn no_name_of_the_metadata_stands_twice() {
+    let fields = || config(vec![("host", MetadataValue::Host), ("at", MetadataValue::Offset)]);
+    let keep = build(AddMetadataConfig { on_existing: OnExisting::Keep, ..fields() }).unwrap();
+    let replace = build(fields()).unwrap();
+    let table = [
+        (
+            r#"{"host" : "x", "a":[ {"host":1} ]}"#,
+            r#"{"a":[ {"host":1} ],"host":"web-1","at":4711}"#,
+            r#"{"host" : "x", "a":[ {"host":1} ],"at":4711}"#,
+        ),
+        (r#"{"at":1,"\u0068ost":2}"#, r#"{"host":"web-1","at":4711}"#, r#"{"at":1,"\u0068ost":2}"#),
+        (
+            r#"{"b":1,"at":2,"at":3,"c":4}"#,
+            r#"{"b":1,"c":4,"host":"web-1","at":4711}"#,
+            r#"{"b":1,"at":2,"at":3,"c":4,"host":"web-1"}"#,
+        ),
+        (r#"{"\ud800":1}"#, r#"{"\ud800":1,"host":"web-1","at":4711}"#, r#"{"\ud800":1,"host":"web-1","at":4711}"#),
+    ];
+    for (record, replaced, kept) in table {
+        assert_eq!(one(&replace, record.as_bytes()).unwrap(), replaced);
+        assert_eq!(one(&keep, record.as_bytes()).unwrap(), kept);
+    }
+    let nested = build(AddMetadataConfig { key: Some("meta".into()), ..fields() }).unwrap();
+    assert_eq!(one(&nested, br#"{"meta":1,"at":2}"#).unwrap(), r#"{"at":2,"meta":{"host":"web-1","at":4711}}"#);
+}
+
+#[test]
+fn tags_are_an_object_with_names_in_lower_case() {
+    let built = |tags| {
+        let ec2 = Ec2Metadata { tags, ..Ec2Metadata::default() };
+        let surroundings = Surroundings { host: String::new(), ec2, environment: &|_| None };
+        AddMetadata::new(config(vec![("tags", MetadataValue::Ec2(Ec2Field::Tags))]), &surroundings).unwrap()
+    };
+    let tags = |tags: &[&str]| Some(tags.iter().map(|key| ((*key).to_owned(), "v\"".to_owned())).collect());
+    let table = [
+        (None, r#"{"tags":null}"#),
+        (tags(&[]), r#"{"tags":{}}"#),
+        (tags(&["Name", "Team"]), r#"{"tags":{"name":"v\"","team":"v\""}}"#),
+        (tags(&["Name", "name"]), r#"{"tags":{"Name":"v\"","name":"v\""}}"#),
+    ];
+    for (tags, expected) in table {
+        assert_eq!(one(&built(tags), b"{}").unwrap(), expected);
+    }
 }
 
 #[test]

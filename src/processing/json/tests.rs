@@ -56,7 +56,8 @@ fn nested_members_are_flattened() {
 fn members_are_kept_renamed_and_removed() {
     let of = |remove: &[&str], keep_only: &[&str], rename: &[(&str, &str)], record: &str| {
         let rename = rename.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect();
-        let config = JsonConfig { remove: strings(remove), keep_only: strings(keep_only), rename, flatten: None };
+        let config =
+            JsonConfig { remove: strings(remove), keep_only: strings(keep_only), rename, ..JsonConfig::default() };
         one(&json(config), record.as_bytes())
     };
     let record = r#"{"a":{"b":{"c":1,"d":2},"e":3},"f":4,"x.y":5}"#;

@@ -7,16 +7,21 @@ use std::io;
 use crate::journal::PartitionRow;
 
 use super::content::Content;
-use super::files::OpenFile;
-use super::identity::{Evidence, extend};
+use super::identity::{Evidence, Shared, extend};
+use super::open_file::OpenFile;
 use super::prefix::Prefix;
-use super::tailed::TailedFile;
+use super::tail::Tail;
 
 /// Bytes compared at once.
 const WINDOW: u64 = 256 << 10;
 
-/// Whether a copy holds everything that was read of a file, by its hash.
-pub(super) fn holds_all(file: &TailedFile, position: u64, copy: &Content) -> bool {
+/// Whether a copy holds everything that was read of a file, by its hash. Where nothing was read, it is known by the first bytes
+/// that were seen of the file.
+pub(super) fn holds_all(original: &Tail, copy: &Content) -> bool {
+    let (file, position) = (&original.file, original.position);
+    if position == 0 {
+        return copy.look().is_ok_and(|seen| seen.size >= original.size) && file.is_ahead_in(copy);
+    }
     let Some(whole) = file.prefix().filter(|prefix| prefix.at() == position) else { return false };
     let mut prefix = whole.again();
     extend(&mut prefix, copy, position).is_ok() && prefix.hash() == whole.hash()
@@ -52,28 +57,26 @@ pub(super) fn has_hash(content: &Content, length: u64, hash: &str) -> bool {
     extend(&mut prefix, content, length).is_ok() && prefix.to_text() == hash
 }
 
-/// Whether a file may be a copy of one that is open: nothing in it differs from what was read of that, or it is still empty.
-pub(super) fn begins_like(original: &OpenFile, copy: &Content, size: u64) -> bool {
+/// Up to where a file is known to be equal to one that is open, if it may be a copy of that: nothing in it differs from what
+/// was read, or it is still empty.
+pub(super) fn begins_like(original: &OpenFile, copy: &Content, size: u64) -> Option<u64> {
     let tail = &original.tail;
-    let Ok(content) = tail.file.content() else { return false };
-    if content.is_unpacked() {
-        return false;
-    }
-    let Ok(end) = content.look().map(|seen| seen.size) else { return false };
+    let content = tail.file.content().ok()?;
+    let end = content.look().ok()?.size;
     let needed = match tail.position {
         0 => end,
         read => read.min(end),
     };
     let bound = size.min(needed).min(WINDOW);
-    end > 0 && equal_up_to(copy, &content, 0, bound).is_ok_and(|equal| equal == bound)
+    (end > 0 && equal_up_to(copy, &content, 0, bound).ok()? == bound).then_some(bound)
 }
 
-/// Whether a file is a copy of one that was truncated just now, which the next look at that will see.
-pub(super) fn was_like(original: &OpenFile, copy: &Content) -> bool {
+/// Likewise if that was truncated just now, which the next look at it will see.
+pub(super) fn was_like(original: &OpenFile, copy: &Content) -> Option<u64> {
     let tail = &original.tail;
-    let Ok(size) = tail.file.look().map(|seen| seen.size) else { return false };
+    let size = tail.file.look().ok()?.size;
     let is_there = size >= tail.position && tail.file.is_unchanged().unwrap_or(true);
-    !is_there && holds_all(&tail.file, tail.position, copy)
+    (!is_there && holds_all(tail, copy)).then_some(tail.position)
 }
 
 /// The position up to which two files are equal, from `from` where they are, at most `to`.
@@ -101,7 +104,8 @@ pub(super) fn prefix_up_to(content: &Content, position: u64) -> Option<Prefix> {
     (!is_whole || extend(&mut prefix, content, position).is_ok()).then_some(prefix)
 }
 
-pub(super) fn evidence_at(content: &Content, position: u64) -> io::Result<String> {
-    let chain = Prefix::beginning_at(position).link_before(position);
-    Ok(Evidence::take(content, position, chain)?.to_json())
+/// What a copy is known by.
+pub(super) fn copy_evidence(content: &Content, shared: Shared) -> io::Result<Evidence> {
+    let chain = Prefix::beginning_at(shared.equal_to).link_before(shared.equal_to);
+    Ok(Evidence::take(content, shared.equal_to, chain)?.with_shared(shared))
 }

@@ -123,6 +123,8 @@ pub struct Content {
     pub key: FileKey,
     pub file: Arc<CountedFile>,
     unpacked: Option<Mutex<Unpacked>>,
+    /// Where the content ends for whoever reads it, although the file goes on.
+    limit: Option<u64>,
 }
 
 /// A compressed file's content as far as it can be decoded.
@@ -149,14 +151,29 @@ pub struct Seen {
 impl Content {
     pub fn plain(file: CountedFile) -> io::Result<Self> {
         let key = FileKey::of(&file.metadata()?);
-        Ok(Self { key, file: Arc::new(file), unpacked: None })
+        Ok(Self { key, file: Arc::new(file), unpacked: None, limit: None })
     }
 
     /// A compressed file of which `length` bytes can be decoded.
     pub fn unpacked(file: Arc<CountedFile>, packing: Packing, length: u64) -> io::Result<Self> {
         let key = FileKey::of(&file.metadata()?);
         let unpacked = Unpacked { packing, length, decoder: None, at: 0 };
-        Ok(Self { key, file, unpacked: Some(Mutex::new(unpacked)) })
+        Ok(Self { key, file, unpacked: Some(Mutex::new(unpacked)), limit: None })
+    }
+
+    /// The same plain file up to `limit`. What comes behind it is somebody else's.
+    pub fn up_to(&self, limit: u64) -> Self {
+        Self { key: self.key, file: self.file.clone(), unpacked: None, limit: Some(limit) }
+    }
+
+    /// Whether nothing will ever be added to it.
+    pub fn is_whole_as_it_is(&self) -> bool {
+        self.unpacked.is_some() || self.limit.is_some()
+    }
+
+    /// Whether it is a part of a file that another partition reads.
+    pub fn is_shared(&self) -> bool {
+        self.limit.is_some()
     }
 
     pub fn is_unpacked(&self) -> bool {
@@ -178,7 +195,7 @@ impl Content {
         let metadata = self.file.metadata()?;
         let size = match &self.unpacked {
             Some(unpacked) => unpacked.lock().unwrap_or_else(PoisonError::into_inner).length,
-            None => metadata.len(),
+            None => metadata.len().min(self.limit.unwrap_or(u64::MAX)),
         };
         let changed = (metadata.ctime(), metadata.ctime_nsec());
         Ok(Seen { size, is_named: metadata.nlink() > 0, modified: metadata.modified().ok(), changed })
@@ -186,6 +203,7 @@ impl Content {
 
     /// Appends up to `length` bytes at `at`, fewer where the content ends.
     pub fn read(&self, data: &mut Vec<u8>, at: u64, length: u64) -> io::Result<()> {
+        let length = self.limit.map_or(length, |limit| length.min(limit.saturating_sub(at)));
         let base = data.len();
         data.reserve_exact(length as usize);
         match &self.unpacked {

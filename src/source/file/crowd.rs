@@ -12,9 +12,10 @@ use crate::journal::{Beginning, NewPartition, PartitionRow};
 use crate::record::{PartitionId, SourcePartition};
 
 use super::content::has_room_for_another;
-use super::files::{Files, OpenFile};
+use super::files::Files;
 use super::identity::FileKey;
 use super::let_go::row_of;
+use super::open_file::OpenFile;
 
 /// So many files each stream may open whatever the others have open.
 const OPEN_MIN: usize = 8;
@@ -35,7 +36,8 @@ impl Files {
             return true;
         }
         let may_rest = |(id, open): &(&PartitionId, &OpenFile)| {
-            open.owes_nothing() && !self.copies.values().any(|copy| copy.is_of(**id))
+            let is_shared = open.tail.file.content().is_ok_and(|content| content.is_shared());
+            open.owes_nothing() && !is_shared && !self.copies.values().any(|copy| copy.is_of(**id))
         };
         let longest = self.open.iter().filter(may_rest).min_by_key(|(_, open)| open.last_growth).map(|(&id, _)| id);
         let has_room = longest.is_some_and(|id| self.rest(id));

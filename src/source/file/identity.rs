@@ -57,10 +57,23 @@ pub struct Evidence {
     /// Of a compressed file: its size, and how many bytes it decompresses to. It is complete, so it never changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     packed: Option<Packed>,
+    /// Of a copy: what it shares with its original.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shared: Option<Shared>,
     /// When the file was made, in nanoseconds since 1970, where the file system says it: of two files with the same inode number
     /// one after the other, this is what differs even if both are empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     born: Option<u64>,
+}
+
+/// What a copy shares with its original, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Shared {
+    /// Up to there both were compared and are equal.
+    pub equal_to: u64,
+    /// A file that differs before this is no copy: so much of the original was read when the file was seen first. 0 where
+    /// that is not known.
+    pub needed: u64,
 }
 
 /// Sizes of a complete compressed file, in bytes.
@@ -92,7 +105,17 @@ impl Evidence {
             let length = size.min(SAMPLE);
             let (head, tail) = (sample(file, 0, length)?, sample(file, size - length, length)?);
             let packed = Some(Packed { size, unpacked: content.look()?.size });
-            return Ok(Self { head, tail, chain, at: None, whole: None, names: Vec::new(), packed, born });
+            return Ok(Self {
+                head,
+                tail,
+                chain,
+                at: None,
+                whole: None,
+                names: Vec::new(),
+                packed,
+                shared: None,
+                born,
+            });
         }
         let head = if checkpoint == 0 { size.min(SAMPLE) } else { checkpoint.min(SAMPLE) };
         let tail = checkpoint.min(SAMPLE);
@@ -102,7 +125,7 @@ impl Evidence {
             extend(prefix, content, checkpoint)?;
         }
         let whole = whole.map(|prefix| prefix.to_text());
-        Ok(Self { head, tail, chain, at: Some(checkpoint), whole, names: Vec::new(), packed: None, born })
+        Ok(Self { head, tail, chain, at: Some(checkpoint), whole, names: Vec::new(), packed: None, shared: None, born })
     }
 
     /// Whether `file` is the one of this evidence at this checkpoint, of which `read_to` was read.
@@ -169,6 +192,21 @@ impl Evidence {
     /// Where [`Evidence::whole`] ends, and the hash of everything that was read before.
     pub fn whole(&self) -> Option<(u64, &str)> {
         Some((self.at?, self.whole.as_deref()?))
+    }
+
+    pub fn with_shared(mut self, shared: Shared) -> Self {
+        self.shared = Some(shared);
+        self
+    }
+
+    pub fn shared(&self) -> Option<Shared> {
+        self.shared
+    }
+
+    /// Whether the file system says that the file was made when the one of this evidence was. An inode number is given again,
+    /// but not for the same moment.
+    pub fn is_of_birth(&self, content: &Content) -> bool {
+        self.born.is_some() && content.file.metadata().is_ok_and(|metadata| born(&metadata) == self.born)
     }
 
     pub fn packed(&self) -> Option<Packed> {

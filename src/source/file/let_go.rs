@@ -14,13 +14,11 @@ use crate::journal::{Beginning, NewPartition, PartitionRow, ReadTo};
 use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::{SourceError, SourceEvent};
 
-use super::files::{Files, OpenFile};
+use super::files::Files;
 use super::identity::{Evidence, FileKey};
+use super::open_file::OpenFile;
 use super::prefix::Prefix;
 
-/// How long a file that was rotated or left the globs may go without growing; then its last line counts as complete.
-const LINGER: Duration = Duration::from_secs(300);
-const LINGER_DELETED: Duration = Duration::from_secs(30);
 /// How long a file may be missing at the start before what it still owes is given up.
 const MISSING_GRACE: Duration = Duration::from_secs(60);
 /// Between two times at which the journal forgets files that are gone.
@@ -33,6 +31,8 @@ const QUIET: Duration = Duration::from_secs(60);
 /// A partition whose file was truncated: its rest is in a copy that the next scan finds, or lost.
 pub struct Orphan {
     pub open: OpenFile,
+    /// Bytes of it that may still be in the file, which is read from its beginning.
+    pub kept: u64,
     /// Whether a walk of the globs has begun since: whoever truncates a file has copied it before.
     pub is_searched: bool,
 }
@@ -42,7 +42,7 @@ impl Files {
     pub fn look(&mut self) -> Result<(), SourceError> {
         let now = Instant::now();
         let (mut truncated, mut finished) = (Vec::new(), Vec::new());
-        let mut behind = 0;
+        let (mut behind, mut cut_off) = (0, Vec::new());
         for (&id, open) in &mut self.open {
             let before = open.tail.size;
             match open.tail.look() {
@@ -53,6 +53,10 @@ impl Files {
                         open.tail.file.rest();
                     }
                     behind += open.tail.behind();
+                    match open.tail.take_cut_off() {
+                        0 => {}
+                        lost => cut_off.push((open.tail.file.name(), lost)),
+                    }
                     if open.is_finished(now) {
                         finished.push(id);
                     }
@@ -62,6 +66,7 @@ impl Files {
             }
         }
         self.context.counters.behind.store(behind, Ordering::Relaxed);
+        cut_off.iter().for_each(|(path, lost)| self.report_lost(path, *lost));
         for id in truncated {
             self.begin_truncated(id)?;
         }
@@ -69,7 +74,8 @@ impl Files {
             self.close(id)?;
         }
         self.look_at_twins()?;
-        self.look_at_copies()
+        self.look_at_copies()?;
+        self.read_shared()
     }
 
     /// Sees truncation before new files are compared with what there was.
@@ -85,12 +91,22 @@ impl Files {
         let Some(old) = self.open.remove(&id) else { return Ok(()) };
         let (file, path) = (old.tail.file.clone(), old.tail.file.path());
         let Ok(content) = file.content() else { return Ok(()) };
+        if content.is_shared() {
+            // The partition that reads the rest of the file sees what it is now.
+            file.detach();
+            self.orphans.push(Orphan { open: old, kept: 0, is_searched: false });
+            self.is_scan_wanted = true;
+            return Ok(());
+        }
         self.by_key.remove(&content.key);
         info!(path = %path.display(), read = old.tail.position, "a file was truncated; it is read from its beginning");
+        // Where nothing was read of it, it may only have become shorter.
+        let is_shorter = old.tail.position == 0 && file.is_unchanged().unwrap_or(false);
+        let kept = content.look().map_or(0, |seen| if is_shorter { seen.size } else { 0 });
         file.detach();
         // What is not read by now would be of the new content; a copy has it, or nobody. One that is known already may be older
         // than that which was made for the truncation.
-        self.orphans.push(Orphan { open: old, is_searched: false });
+        self.orphans.push(Orphan { open: old, kept, is_searched: false });
         self.is_scan_wanted = true;
         let chain = Prefix::beginning_at(0).link_before(0);
         let evidence = Evidence::take(&content, 0, chain).map_or(String::new(), |evidence| evidence.to_json());
@@ -106,42 +122,46 @@ impl Files {
 
     /// No new copy of a truncated file has been found: it goes on in one that is known, or what was not read of it is lost.
     pub fn give_up_orphans(&mut self) -> Result<(), SourceError> {
-        for Orphan { open, is_searched } in std::mem::take(&mut self.orphans) {
-            if !is_searched || self.may_have_twin(&open.tail.file.path()) {
-                self.orphans.push(Orphan { open, is_searched });
+        for orphan in std::mem::take(&mut self.orphans) {
+            if !orphan.is_searched || self.may_have_twin(&orphan.open.tail.file.path()) {
+                self.orphans.push(orphan);
                 self.is_scan_wanted = true;
                 continue;
             }
-            if let Some(copy) = self.copy_to_go_on_in(open.tail.file.id, &open.tail.file) {
-                let id = open.tail.file.id;
-                self.orphans.push(Orphan { open, is_searched });
+            if let Some(copy) = self.copy_to_go_on_in(&orphan.open.tail) {
+                let id = orphan.open.tail.file.id;
+                self.orphans.push(orphan);
                 self.go_on_in_copy(id, copy)?;
                 continue;
             }
-            let (file, tail) = (&open.tail.file, &open.tail);
-            let (id, lost) = (file.id, tail.behind());
-            self.context.counters.lost_bytes.fetch_add(lost, Ordering::Relaxed);
-            if lost > 0 {
-                let path = file.name();
-                error!(
-                    path,
-                    lost_bytes = lost,
-                    "a file was truncated before all of it could be read: at least these bytes are lost"
-                );
-            }
-            let (name, from) = (file.name(), Position(tail.position));
+            let Some(Orphan { open, kept, .. }) = self.go_on_in_share(orphan) else { continue };
+            let (id, name, from) = (open.tail.file.id, open.tail.file.name(), Position(open.tail.position));
+            self.report_lost(&name, open.tail.behind().saturating_sub(kept));
             self.events.push_back(SourceEvent::Unreadable { partition: id, name, from, is_cut: true });
             self.end(&open);
         }
         Ok(())
     }
 
+    pub(super) fn report_lost(&self, path: &str, lost_bytes: u64) {
+        if lost_bytes == 0 {
+            return;
+        }
+        self.context.counters.lost_bytes.fetch_add(lost_bytes, Ordering::Relaxed);
+        error!(path, lost_bytes, "a file was truncated before all of it could be read: at least these bytes are lost");
+    }
+
     /// Lets go of a file that nobody writes to or needs any more.
     fn close(&mut self, id: PartitionId) -> Result<(), SourceError> {
         let Some(open) = self.open.remove(&id) else { return Ok(()) };
         let file = open.tail.file.clone();
+        let is_shared = file.content().is_ok_and(|content| content.is_shared());
+        if is_shared {
+            self.end(&open);
+            return Ok(());
+        }
         self.by_key.remove(&file.key());
-        if let Some(copy) = self.copy_to_go_on_in(id, &file) {
+        if let Some(copy) = self.copy_to_go_on_in(&open.tail) {
             self.open.insert(id, open);
             return self.go_on_in_copy(id, copy);
         }
@@ -215,27 +235,6 @@ impl Files {
             self.dormant.retain(|row| !forgotten.contains(&row.id));
         }
         Ok(())
-    }
-}
-
-impl OpenFile {
-    /// Whether nobody is expected to write to the file any more, so that its last line is complete as it stands.
-    pub fn is_left(&self, now: Instant) -> bool {
-        if self.tail.file.content().is_ok_and(|content| content.is_unpacked()) {
-            return true; // It was whole when it was examined.
-        }
-        let linger = match (self.is_matched, self.tail.is_deleted) {
-            (_, true) => LINGER_DELETED,
-            (false, false) => LINGER,
-            (true, false) if self.is_rotated => LINGER,
-            (true, false) => return false,
-        };
-        now.duration_since(self.last_growth) >= failpoint::wait(linger)
-    }
-
-    fn is_finished(&self, now: Instant) -> bool {
-        let is_here = self.is_matched && !self.tail.is_deleted;
-        !is_here && self.is_left(now) && self.tail.behind() == 0 && self.tail.file.is_settled(self.tail.position)
     }
 }
 

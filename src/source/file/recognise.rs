@@ -16,9 +16,10 @@ use crate::journal::{NewPartition, PartitionRow};
 use crate::record::{PartitionId, Position};
 use crate::source::SourceError;
 
+use super::alike::copy_evidence;
 use super::content::{Content, CountedFile, Packing};
 use super::files::Files;
-use super::identity::{Evidence, FileKey};
+use super::identity::{Evidence, FileKey, Shared};
 use super::prefix::Prefix;
 
 /// Names looked at when a renamed file is searched for.
@@ -36,10 +37,19 @@ pub struct NewFile {
     pub path: PathBuf,
     pub checkpoint: u64,
     pub evidence: Evidence,
-    pub copy_of: Option<PartitionId>,
+    pub copy_of: Option<(PartitionId, Shared)>,
 }
 
 impl NewFile {
+    /// It is a copy of that partition as far as is known.
+    pub fn become_copy(&mut self, original: PartitionId, shared: Shared) {
+        self.copy_of = Some((original, shared));
+        // Where none can be taken now, what they share is compared again in the next life.
+        if let Ok(evidence) = copy_evidence(&self.content, shared) {
+            self.evidence = evidence;
+        }
+    }
+
     pub fn row(&self) -> NewPartition {
         NewPartition {
             place: self.path.display().to_string(),
@@ -47,7 +57,7 @@ impl NewFile {
             inode: self.content.key.inode,
             checkpoint: Position(self.checkpoint),
             evidence: self.evidence.to_json(),
-            copy_of: self.copy_of,
+            copy_of: self.copy_of.map(|(original, _)| original),
         }
     }
 }
@@ -93,10 +103,12 @@ impl Files {
     /// The first scan journals all files that it finds, also those that have to wait until others are closed.
     fn note_unopened(&mut self, path: &Path) -> io::Result<Option<Found>> {
         let Some(file) = if_there(File::open(path))?.map(CountedFile::new) else { return Ok(None) };
-        if Packing::of(path, &file)?.is_some() {
-            return Ok(None);
-        }
-        let new = self.new_file(Content::plain(file)?.into(), path)?;
+        let content = match Packing::of(path, &file)? {
+            None => Content::plain(file)?,
+            Some(_) if self.initial_position == InitialPosition::TrimHorizon => return Ok(None),
+            Some(packing) => self.unpacked_now(file, path, packing)?,
+        };
+        let new = self.new_file(content.into(), path)?;
         let key = new.content.key;
         if !self.unopened.iter().any(|other| other.device == key.device && other.inode == key.inode) {
             self.unopened.push(new.row());
@@ -121,7 +133,8 @@ impl Files {
                         // An inode number alone proves nothing, with the same name neither: what was empty and holds
                         // something now may be a copy, and is read as a new file if not. What left the globs would not be.
                         let is_same = || Path::new(&row.place) == path && is_empty(content);
-                        (!evidence.is_void() || is_same() || !self.discovery.is_match(path))
+                        let is_known_copy = || row.copy_of.is_some() && evidence.is_of_birth(content);
+                        (!evidence.is_void() || is_same() || is_known_copy() || !self.discovery.is_match(path))
                             && evidence.packed().is_none()
                             && evidence.matches(content, row.checkpoint.0, row.read_to.as_ref()).unwrap_or(false)
                     }

@@ -36,6 +36,8 @@ pub struct Tail {
     pub size: u64,
     /// What the last look saw.
     seen: Option<Seen>,
+    /// Bytes behind the position that were seen and are gone, although the file is the same.
+    cut_off: u64,
     /// When a look found more than the one before.
     grown: Instant,
     /// When the file was written to last, by its own account.
@@ -76,6 +78,10 @@ impl Tail {
         cuts.sort_unstable();
         cuts.dedup();
         let preamble = Preamble::of(position, &cutting);
+        let seen = file.look().ok();
+        // Where this fails, so does the first look.
+        let _ = seen.map(|seen| file.look_ahead(seen.size));
+        let modified = seen.and_then(|seen| seen.modified);
         Self {
             position,
             search: Search::at(if preamble.is_some() { 0 } else { position }),
@@ -86,7 +92,8 @@ impl Tail {
             size: position,
             grown: Instant::now(),
             seen: None,
-            modified: file.look().ok().and_then(|seen| seen.modified),
+            cut_off: 0,
+            modified,
             is_deleted: false,
             file,
         }
@@ -98,12 +105,18 @@ impl Tail {
         let seen = self.file.look()?;
         self.is_deleted = !seen.is_named;
         self.modified = seen.modified;
-        let is_shorter = seen.size < self.position.max(self.search.known_to());
-        if is_shorter || (self.seen != Some(seen) && !self.file.is_unchanged()?) {
+        let before = self.seen.map_or(self.size, |seen| seen.size);
+        // One of which nothing was read is another file when it has become shorter: nothing says that it is the same.
+        let known_to = if self.position == 0 { before } else { self.position };
+        if seen.size < known_to.max(self.search.known_to()) || (self.seen != Some(seen) && !self.file.is_unchanged()?) {
             // What a read saw meanwhile may be less than what was there.
-            self.size = self.size.max(self.seen.map_or(0, |seen| seen.size));
+            self.size = self.size.max(before);
             return Ok(false);
         }
+        if self.seen != Some(seen) {
+            self.file.look_ahead(seen.size)?;
+        }
+        self.cut_off += before.saturating_sub(seen.size);
         if seen.size > self.size {
             self.grown = Instant::now();
         } else if self.seen.is_some_and(|before| before.modified != seen.modified) {
@@ -140,6 +153,11 @@ impl Tail {
     /// Bytes that are there and not read.
     pub fn behind(&self) -> u64 {
         self.size.saturating_sub(self.position)
+    }
+
+    /// Bytes that were seen, were not read, and have been cut off from the file since this was asked last.
+    pub fn take_cut_off(&mut self) -> u64 {
+        std::mem::take(&mut self.cut_off)
     }
 
     pub fn cutting(&self) -> &Arc<Cutting> {

@@ -3,7 +3,6 @@
 //! Always true: the hash covers exactly what was read, from the bytes that were read. The file behind a partition may change
 //! (its copy goes on for it, or it is closed for a while); the partition and its positions never do.
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,12 +16,9 @@ use crate::record::{NoHeader, PartitionId, Position, SourcePartition};
 use super::content::{Content, Seen};
 use super::identity::{Evidence, FileKey};
 use super::prefix::Prefix;
+use super::read_so_far::{CHECKED, ReadSoFar};
 
-/// Bytes before the position that are kept of a file that is being written.
-const RECENT: usize = 16 << 10;
-/// Of these, what is compared before more is read: a file that was truncated and has grown again differs in it.
-const CHECKED: usize = 64;
-/// Earlier names that are kept.
+/// Earlier names that are kept: the first one, which most copies extend, and the last ones.
 const FORMER_MAX: usize = 4;
 /// Bytes read at once to bring the hash up to the position.
 const CATCH_UP: u64 = 1 << 20;
@@ -42,18 +38,10 @@ pub struct TailedFile {
 
 struct Place {
     path: PathBuf,
-    /// Earlier names, the last ones: other copies were made of it under them.
-    former: VecDeque<PathBuf>,
+    /// Earlier names: other copies were made of it under them.
+    former: Vec<PathBuf>,
     key: FileKey,
     content: Option<Arc<Content>>,
-}
-
-struct ReadSoFar {
-    position: u64,
-    /// `None` when it could not be kept up: no copy is known by it then.
-    prefix: Option<Prefix>,
-    /// The last bytes before `position`.
-    recent: Vec<u8>,
 }
 
 impl TailedFile {
@@ -63,9 +51,14 @@ impl TailedFile {
         let is_plain = !content.is_unpacked();
         let file = Self {
             id,
-            place: Mutex::new(Place { path, former: VecDeque::new(), key: content.key, content: Some(content) }),
+            place: Mutex::new(Place { path, former: Vec::new(), key: content.key, content: Some(content) }),
             checkpoint: AtomicU64::new(checkpoint),
-            read: Mutex::new(ReadSoFar { position: checkpoint, prefix: Some(prefix), recent: Vec::new() }),
+            read: Mutex::new(ReadSoFar {
+                position: checkpoint,
+                prefix: Some(prefix),
+                recent: Vec::new(),
+                ahead: (checkpoint, Vec::new()),
+            }),
             header: OnceLock::new(),
             encoding: OnceLock::new(),
         };
@@ -90,6 +83,11 @@ impl TailedFile {
     /// Before this life, or in another file, it was called so.
     pub fn was_called(&self, path: PathBuf) {
         self.place().note_former(path);
+    }
+
+    /// The names that it had before.
+    pub fn former_names(&self) -> Vec<String> {
+        self.place().former.iter().map(|path| path.display().to_string()).collect()
     }
 
     /// Whether `is_it` is true of its name or of one that it had.
@@ -173,17 +171,60 @@ impl TailedFile {
         Ok(())
     }
 
-    /// Whether the bytes just before the position are still those that were read. Costs one read of [`CHECKED`] bytes.
+    /// Whether the bytes just before the position are still those that were read, and where those say nothing, the bytes
+    /// behind it those that were seen. Costs one read of [`CHECKED`] bytes each.
     pub fn is_unchanged(&self) -> io::Result<bool> {
         let read = self.read();
         let content = self.content()?;
-        let checked = &read.recent[read.recent.len().saturating_sub(CHECKED)..];
-        if checked.is_empty() || content.is_unpacked() {
+        if content.is_unpacked() {
             return Ok(true);
         }
-        let mut there = Vec::with_capacity(CHECKED);
-        content.read(&mut there, read.position.saturating_sub(checked.len() as u64), checked.len() as u64)?;
-        Ok(there == checked)
+        let checked = read.checked();
+        if !checked.is_empty() {
+            let mut there = Vec::with_capacity(CHECKED);
+            content.read(&mut there, read.position.saturating_sub(checked.len() as u64), checked.len() as u64)?;
+            if there != checked {
+                return Ok(false);
+            }
+        }
+        read.has_ahead(&content)
+    }
+
+    /// The file was seen to have `size` bytes: where nothing of it was read that is more than NULs, it is known by what
+    /// comes next.
+    pub fn look_ahead(&self, size: u64) -> io::Result<()> {
+        let mut read = self.read();
+        let position = read.position;
+        if !read.says_nothing() {
+            read.ahead.1 = Vec::new();
+            return Ok(());
+        }
+        match read.ahead.0 {
+            at if at < position => read.ahead = (position, Vec::new()),
+            at if at > position => return Ok(()), // Behind a hole.
+            _ => {}
+        }
+        let known = read.ahead.1.len();
+        let wanted = size.saturating_sub(position).min(CHECKED as u64) as usize;
+        if known >= wanted {
+            return Ok(());
+        }
+        let content = self.content()?;
+        if !content.is_unpacked() {
+            content.read(&mut read.ahead.1, position + known as u64, (wanted - known) as u64)?;
+        }
+        Ok(())
+    }
+
+    /// These bytes stand at `at`, where nothing before them is more than NULs.
+    pub fn seen_ahead(&self, at: u64, bytes: &[u8]) {
+        self.read().ahead = (at, bytes[..bytes.len().min(CHECKED)].to_vec());
+    }
+
+    /// Whether a copy has the bytes that were seen behind the position; false where none were that say something.
+    pub fn is_ahead_in(&self, copy: &Content) -> bool {
+        let read = self.read();
+        read.ahead.1.iter().any(|&byte| byte != 0) && read.has_ahead(copy).unwrap_or(false)
     }
 
     /// The hash of what was read, ready to be compared with that of a copy; `None` where nothing was.
@@ -225,20 +266,9 @@ impl Place {
             return;
         }
         if self.former.len() == FORMER_MAX {
-            self.former.pop_front();
+            self.former.remove(1);
         }
-        self.former.push_back(path);
-    }
-}
-
-impl ReadSoFar {
-    fn push(&mut self, data: &[u8]) {
-        let Some(prefix) = &mut self.prefix else { return };
-        prefix.update(data);
-        self.position = self.position.max(prefix.at());
-        let kept = RECENT.saturating_sub(data.len()).min(self.recent.len());
-        self.recent.drain(..self.recent.len() - kept);
-        self.recent.extend_from_slice(&data[data.len().saturating_sub(RECENT)..]);
+        self.former.push(path);
     }
 }
 
@@ -256,8 +286,7 @@ impl SourcePartition for TailedFile {
         let link = self.read().prefix.as_mut().and_then(|prefix| prefix.link_before(checkpoint.0));
         // A file that was cut shorter or rewritten meanwhile has no evidence for this place; the one before stays.
         let evidence = Evidence::take(&content, checkpoint.0, link).ok()?;
-        let names = self.place().former.iter().map(|path| path.display().to_string()).collect();
-        self.is_unchanged().ok()?.then(|| evidence.with_names(names).to_json())
+        self.is_unchanged().ok()?.then(|| evidence.with_names(self.former_names()).to_json())
     }
 
     fn read_so_far(&self) -> Option<(Position, String)> {

@@ -19,10 +19,10 @@ use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::SourceError;
 
 use super::content::{Content, CountedFile, Packing};
-use super::copies::Copy;
+use super::copy::Copy;
 use super::examine::{Examination, Examined, Examiner, KnownBy, Rival};
 use super::files::{Files, names_of};
-use super::identity::{Evidence, FileKey};
+use super::identity::{Evidence, FileKey, Shared};
 use super::names;
 use super::prefix::Prefix;
 use super::recognise::NewFile;
@@ -207,23 +207,24 @@ impl Files {
         let is_copy = |id: PartitionId| self.dormant.iter().any(|row| row.id == id && row.copy_of.is_some());
         let best = repeats.iter().filter(|(id, _)| is_there(id)).max_by_key(|&&(id, equal)| (equal, !is_copy(id)));
         // What repeats a copy is one more copy of the same file.
-        let copied = || repeats.iter().find_map(|(id, _)| self.copies.get(id).map(|copy| copy.original));
-        let is_other = best.is_none();
-        let original = best.map(|&(id, _)| id).or_else(copied);
-        if !is_other
-            && let Some(id) = original
+        let copied = || repeats.iter().find_map(|(id, equal)| Some((self.copies.get(id)?.original, *equal)));
+        if let Some(&(id, _)) = best
             && !self.open.contains_key(&id)
         {
             return self.go_on(id, content, path, None);
         }
+        let original = best.copied().or_else(copied);
         let Ok(evidence) = Evidence::take(&content, 0, Prefix::beginning_at(0).link_before(0)) else { return Ok(()) };
-        let new = NewFile { content, path, checkpoint: 0, evidence, copy_of: original };
+        let mut new = NewFile { content, path, checkpoint: 0, evidence, copy_of: None };
+        if let Some((original, equal_to)) = original {
+            new.become_copy(original, Shared { equal_to, needed: equal_to });
+        }
         info!(path = %new.path.display(), is_twin = original.is_some(), "a compressed file is taken up");
         let row = new.row();
         let ids = self.journal(|journal, stream| journal.register(stream, std::slice::from_ref(&row)))?;
         let Some(&id) = ids.first() else { return Ok(()) };
-        match original {
-            Some(original) => self.watch_copy(id, original, 0, new.content, new.path),
+        match new.copy_of {
+            Some((original, shared)) => self.watch_copy(id, original, shared, new.content, new.path),
             None => self.open_partition(id, new.content, new.path, Position(0), None),
         }
         Ok(())

@@ -79,6 +79,10 @@ impl ModelFile {
         self.path.as_deref().expect("only files with a name are chosen")
     }
 
+    pub fn size(&self) -> u64 {
+        std::fs::metadata(self.path()).expect("a file with a name").len()
+    }
+
     /// Completes the torn line, if there is one, and writes these lines; in two writes, if a place for the cut is given.
     pub fn write(&mut self, lines: &[LineId], rng: &mut Rng) -> Option<LineId> {
         let mut text = String::new();

@@ -94,12 +94,12 @@ impl Operation {
         found.unwrap_or_else(|| panic!("no operation `{name}`; there are {:?}", Self::ALL))
     }
 
-    /// From `HYDRANT_MODEL_OPERATIONS`: names with commas between, or `all`.
-    pub fn chosen(default: &[Self]) -> Vec<Self> {
+    /// From `HYDRANT_MODEL_OPERATIONS`, names with commas between; else all of them.
+    pub fn chosen() -> Vec<Self> {
         match std::env::var("HYDRANT_MODEL_OPERATIONS") {
             Ok(names) if names == "all" => Self::ALL.to_vec(),
             Ok(names) => names.split(',').map(|name| Self::named(name.trim())).collect(),
-            Err(_) => default.to_vec(),
+            Err(_) => Self::ALL.to_vec(),
         }
     }
 }

@@ -6,9 +6,11 @@ pub mod inventory;
 pub mod journal;
 pub mod lines;
 pub mod objects;
+pub mod packing;
 pub mod proxy;
 pub mod rng;
 pub mod s3;
+pub mod scene;
 pub mod scratch;
 pub mod wait;
 
@@ -19,5 +21,6 @@ pub use objects::{Objects, delivered_lines};
 pub use proxy::{Fault, FaultProxy};
 pub use rng::Rng;
 pub use s3::S3Server;
+pub use scene::Scene;
 pub use scratch::Scratch;
 pub use wait::{DEADLINE, wait_until};

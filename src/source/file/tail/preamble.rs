@@ -16,6 +16,7 @@ use bytes::Bytes;
 use encoding_rs::UTF_16LE;
 use tracing::warn;
 
+use crate::config::encodings::MARK_BYTES_MAX;
 use crate::record::NoHeader;
 
 use super::search::{Search, Window};
@@ -140,7 +141,7 @@ impl Tail {
 
     fn pass_mark(&mut self, end: FileEnd) -> io::Result<Progress> {
         let mut start = Vec::new();
-        self.fill(&mut start, 0, self.size.min(3))?;
+        self.fill(&mut start, 0, self.size.min(MARK_BYTES_MAX))?;
         let big_endian = self.cutting.big_endian.clone();
         let marks = [Some(self.cutting.mark()), big_endian.as_ref().map(|cutting| cutting.mark())];
         let is_torn = |mark: &[u8]| start.len() < mark.len() && mark.starts_with(&start);
@@ -174,7 +175,12 @@ impl Tail {
             }
             match window.iter().position(|&byte| byte != 0) {
                 None if !window.is_empty() => self.search.searched_to = from + window.len() as u64,
-                at => return Ok(Progress::NextStage(self.end_hole(from + at.unwrap_or(0) as u64))),
+                at => {
+                    let at = at.unwrap_or(0);
+                    // Another hole may take the place of this one and of what comes behind it.
+                    self.file.seen_ahead(from + at as u64, &window[at..]);
+                    return Ok(Progress::NextStage(self.end_hole(from + at as u64)));
+                }
             }
         }
         Ok(Progress::Turn)

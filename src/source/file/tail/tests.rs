@@ -1,3 +1,6 @@
+mod preamble;
+mod truncated;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -287,52 +290,6 @@ fn a_line_waits_for_its_delimiter_and_is_not_read_twice() {
 }
 
 #[test]
-fn a_file_that_became_shorter_is_reported() {
-    let file = file(b"one\ntwo\n");
-    let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1000));
-    drain(&mut tail, 1024, FileEnd::Open);
-    file.set_len(3).unwrap();
-    assert!(!tail.look().unwrap());
-}
-
-#[test]
-fn a_torn_line_that_was_truncated_and_written_over_is_reported() {
-    let file = file(b"a line that is not complete ");
-    let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1000));
-    assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
-    file.set_len(0).unwrap();
-    appended(&file, b"new1\nnew2\n");
-    assert!(!tail.look().unwrap());
-    assert_eq!(tail.behind(), 28, "so much of it is lost");
-}
-
-#[test]
-fn a_preamble_that_was_truncated_is_reported() {
-    let config = FileSourceConfig { skip_header_lines: 3, ..config("\n", 1000) };
-    for content in [&b"first\nsecond\nthi"[..], &[0; 17]] {
-        let file = file(content);
-        let mut tail = tail(&file, 0, Vec::new(), &config);
-        assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
-        file.set_len(12).unwrap();
-        assert!(!tail.look().unwrap());
-        assert_eq!(tail.behind(), content.len() as u64);
-    }
-}
-
-#[test]
-fn a_file_truncated_between_looks_is_left_to_the_next_one() {
-    let multiline = Some(Multiline { rule: MultilineRule::Start(pattern("^A")), timeout: Duration::from_secs(5) });
-    let file = file(b"A\r\nb\r\n");
-    let mut tail = tail(&file, 0, Vec::new(), &FileSourceConfig { multiline, ..config("\r\n", 1000) });
-    assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
-    file.set_len(1).unwrap();
-    tail.size = 1; // As a read would find it.
-    assert!(matches!(tail.read(1024, FileEnd::Final).unwrap(), Read::Nothing));
-    assert!(!tail.look().unwrap());
-    assert_eq!(tail.behind(), 6);
-}
-
-#[test]
 fn a_delimiter_torn_between_its_bytes_is_one() {
     let file = file(b"one\r");
     let mut tail = tail(&file, 0, Vec::new(), &config("\r\n", 1000));
@@ -382,103 +339,4 @@ fn a_record_that_grows_byte_by_byte_is_searched_once() {
         appended(&file, &[byte]);
     }
     assert!(searched_to - line < 8, "only its last line is still open");
-}
-
-#[test]
-fn header_lines_are_skipped_in_each_life_and_the_last_one_is_kept() {
-    let file = file(b"# made by x\nid,");
-    let config = FileSourceConfig { skip_header_lines: 2, ..config("\n", 1000) };
-    let mut first = tail(&file, 0, Vec::new(), &config);
-    assert_eq!(drain(&mut first, 1024, FileEnd::Open), []);
-    assert_eq!((first.position, first.file.header()), (0, Err(NoHeader::NoneSkipped)));
-    appended(&file, b"name\n1,a\n");
-    assert_eq!(drain(&mut first, 1024, FileEnd::Open), [(20, 24, Some(b"1,a".to_vec()), false)]);
-    assert_eq!(first.file.header().as_deref(), Ok(&b"id,name"[..]));
-    for (checkpoint, expected) in [(12, vec!["1,a"]), (15, vec!["1,a"]), (20, vec!["1,a"]), (24, vec![])] {
-        let mut again = tail(&file, checkpoint, Vec::new(), &config);
-        assert_eq!(lines(&drain(&mut again, 1024, FileEnd::Open)), expected, "from {checkpoint}");
-        if checkpoint < 24 {
-            assert_eq!(again.file.header().as_deref(), Ok(&b"id,name"[..]), "from {checkpoint}");
-        }
-    }
-}
-
-#[test]
-fn a_header_line_over_64_kb_is_not_kept() {
-    let config = FileSourceConfig { skip_header_lines: 1, ..config("\n", 1000) };
-    for (length, expected) in [(64 << 10, Ok(64 << 10)), ((64 << 10) + 1, Err(NoHeader::TooLong))] {
-        let file = file(&["x".repeat(length).as_bytes(), b"\none\n"].concat());
-        let mut tail = tail(&file, 0, Vec::new(), &config);
-        assert_eq!(lines(&drain(&mut tail, 1024, FileEnd::Open)), ["one"]);
-        assert_eq!(tail.file.header().map(|header| header.len()), expected);
-    }
-}
-
-#[test]
-fn the_byte_order_mark_decides_for_utf_16() {
-    let config = FileSourceConfig { encoding: UTF_16LE, is_order_by_mark: true, ..config("\n", 1000) };
-    let big = file(b"\xfe\xff\x00a\x00\n\x00b\x00\n");
-    let mut one = tail(&big, 0, Vec::new(), &config);
-    assert_eq!(drain(&mut one, 1024, FileEnd::Open)[0], (2, 6, Some(b"\x00a".to_vec()), false));
-    assert_eq!(one.file.encoding(), Some(UTF_16BE));
-    let mut again = tail(&big, 6, Vec::new(), &config);
-    assert_eq!(drain(&mut again, 1024, FileEnd::Open), [(6, 10, Some(b"\x00b".to_vec()), false)]);
-    let little = file(b"a\x00\n\x00");
-    let mut without = tail(&little, 0, Vec::new(), &config);
-    assert_eq!(drain(&mut without, 1024, FileEnd::Open), [(0, 4, Some(b"a\x00".to_vec()), false)]);
-    assert_eq!(without.file.encoding(), None);
-}
-
-#[test]
-fn a_hole_waits_for_data_and_is_skipped() {
-    let file = file(&[0; 300_000]);
-    let mut one = tail(&file, 0, Vec::new(), &config("\n", 1000));
-    assert_eq!(drain(&mut one, 1024, FileEnd::Open), []);
-    assert_eq!(one.position, 0);
-    assert!(!one.has_news());
-    appended(&file, b"one\n\0two\n");
-    assert_eq!(lines(&drain(&mut one, 1024, FileEnd::Open)), ["one", "\0two"]);
-    let nul_lines = config("\0", 1000);
-    assert_eq!(drain(&mut tail(&file, 0, Vec::new(), &nul_lines), 1 << 20, FileEnd::Open).len(), 300_001);
-}
-
-#[test]
-fn what_is_written_into_a_hole_is_read() {
-    let hole = vec![0; 300_000];
-    // Seen when it is written, and seen only when there is data behind the hole.
-    for is_seen in [true, false] {
-        for at in [0, 200_000] {
-            let file = file(&hole);
-            let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1 << 20));
-            assert_eq!(drain(&mut tail, 1 << 20, FileEnd::Open), []);
-            file.write_all_at(b"hello\nworld\n", at).unwrap();
-            file.set_modified(SystemTime::now() + Duration::from_secs(60)).unwrap();
-            let mut records = if is_seen { drain(&mut tail, 1 << 20, FileEnd::Open) } else { Vec::new() };
-            assert_eq!(!records.is_empty(), is_seen, "it does not wait for more");
-            appended(&file, b"more\n");
-            records.extend(drain(&mut tail, 1 << 20, FileEnd::Open));
-            let lines = lines(&records);
-            let words: Vec<_> = lines.iter().map(|line| line.trim_matches('\0')).collect();
-            assert_eq!(words, ["hello", "world", "more"]);
-            assert_eq!(lines[0], "hello", "only the hole before it is skipped, at {at}");
-        }
-    }
-}
-
-#[test]
-fn a_single_nul_is_data() {
-    let config = config("\n", 1000);
-    let two = file(b"\0one\n\0\n");
-    assert_eq!(lines(&drain(&mut tail(&two, 0, Vec::new(), &config), 1024, FileEnd::Open)), ["\0one", "\0"]);
-    assert_eq!(lines(&drain(&mut tail(&file(b"\0"), 0, Vec::new(), &config), 1024, FileEnd::Final)), ["\0"]);
-}
-
-#[test]
-fn what_the_journal_holds_is_no_header() {
-    let file = file(b"one\ntwo\nthree\n");
-    let config = FileSourceConfig { skip_header_lines: 2, ..config("\n", 1000) };
-    let mut held = tail(&file, 0, vec![0, 4], &config);
-    assert_eq!(lines(&drain(&mut held, 1024, FileEnd::Open)), ["one", "two", "three"]);
-    let mut held = tail(&file, 0, vec![4, 8], &config);
-    assert_eq!(lines(&drain(&mut held, 1024, FileEnd::Open)), ["two", "three"]);
 }

@@ -1,0 +1,178 @@
+//! Walks of the globs: what is new is journalled and opened, what is known is followed.
+//!
+//! Always true: all files that one walk finds are journalled in one transaction before a byte of them is read; files that were
+//! truncated are seen before new ones are compared with what there was.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tracing::{debug, info, warn};
+
+use crate::journal::PartitionRow;
+use crate::record::{PartitionId, Position};
+use crate::source::SourceError;
+
+use super::content::Content;
+use super::crowd;
+use super::discover::Walk;
+use super::files::{Files, names_of};
+use super::identity::Evidence;
+use super::names;
+use super::origin::Origin;
+use super::recognise::{Found, NewFile};
+
+impl Files {
+    /// Walks the globs, follows renames, opens what the journal knows, and says what is new.
+    pub(super) fn find(&mut self) -> Result<Vec<NewFile>, SourceError> {
+        self.watches.set(self.discovery.watched());
+        self.last_scan = Instant::now();
+        self.is_scan_wanted = false;
+        let Walk { files: paths, errors, has_links } = self.discovery.scan();
+        self.has_links = has_links;
+        let mut refused = HashSet::new();
+        let was_crowded = std::mem::take(&mut self.is_crowded);
+        self.waiting = 0;
+        for (path, error) in errors {
+            self.refuse(&path, &error, &mut refused);
+        }
+        self.open.values_mut().for_each(|open| open.is_matched = false);
+        let mut new: Vec<NewFile> = Vec::new();
+        for path in paths {
+            match self.recognise(&path, new.len()) {
+                Ok(Some(Found::Known(id))) => self.seen_again(id, &path)?,
+                Ok(Some(Found::Dormant(row, content))) => self.found_again(row, content, path)?,
+                Ok(Some(Found::New(file))) if !new.iter().any(|other| other.content.key == file.content.key) => {
+                    new.push(file);
+                }
+                Ok(Some(Found::New(_)) | None) => {}
+                Err(error) => self.refuse(&path, &error, &mut refused),
+            }
+        }
+        self.note_rotated();
+        for path in self.refused.difference(&refused) {
+            info!(path = %path.display(), "what could not be read is readable now, or gone");
+        }
+        self.context.counters.refused.store((refused.len() + self.waiting) as u64, Ordering::Relaxed);
+        if self.is_crowded && !was_crowded {
+            let waiting = self.waiting;
+            warn!(
+                waiting,
+                "more files match than the limit of descriptors allows to be open: some wait until others are delivered; \
+                 raise the limit (`ulimit -n`, `LimitNOFILE=`)"
+            );
+        }
+        self.refused = refused;
+        Ok(new)
+    }
+
+    /// Which files with an unfinished line a rotation has put aside: another file has the log's name now.
+    fn note_rotated(&mut self) {
+        if self.open.values().all(|open| open.tail.behind() == 0) {
+            return;
+        }
+        let paths: HashSet<PathBuf> = self.open.values().map(|open| open.tail.file.path()).collect();
+        for open in self.open.values_mut() {
+            let (file, path) = (&open.tail.file, open.tail.file.path());
+            let is_others = |name: &Path| name != path && paths.contains(name);
+            let log = names::rotated_from(&path);
+            open.is_rotated = file.is_or_was(is_others) || log.is_some_and(|log| is_others(&log));
+        }
+    }
+
+    /// New files go on for a partition they are a copy of, wait beside it, or are partitions of their own.
+    pub(super) fn take_up(&mut self, mut found: Vec<NewFile>) -> Result<(), SourceError> {
+        if !found.is_empty() {
+            self.look_for_truncated()?; // Their copies may be among these.
+        }
+        // The longest first: a partition goes on in the one that holds most, and shorter ones are compared with that.
+        found.sort_by_key(|file| std::cmp::Reverse(file.content.look().map_or(0, |seen| seen.size)));
+        let mut new = Vec::new();
+        for mut file in found {
+            // What was there at the first start is read as it is.
+            let is_first = file.checkpoint > 0 || !self.context.scanned;
+            match if is_first { Origin::Itself } else { self.origin(&file.content, &file.path) } {
+                Origin::GoesOn(original) => self.go_on(original, file.content, file.path, None)?,
+                Origin::CopyOf(original, shared) => {
+                    file.become_copy(original, shared);
+                    new.push(file);
+                }
+                Origin::Itself => new.push(file),
+            }
+        }
+        if new.is_empty() && self.context.scanned {
+            return Ok(());
+        }
+        let unopened = std::mem::take(&mut self.unopened);
+        let rows: Vec<_> = new.iter().map(NewFile::row).chain(unopened.iter().cloned()).collect();
+        let ids = self.journal(|journal, stream| journal.register(stream, &rows))?;
+        self.context.scanned = true;
+        let later = ids.iter().skip(new.len()).zip(unopened);
+        self.dormant.extend(later.map(|(&id, new)| crowd::unopened(id, new)));
+        for (id, file) in ids.into_iter().zip(new) {
+            let path = file.path.display();
+            if let Some((original, shared)) = file.copy_of {
+                info!(%path, "a file is a copy of another one as far as that was read; what is more in it is read");
+                self.watch_copy(id, original, shared, file.content, file.path);
+                continue;
+            }
+            info!(%path, position = file.checkpoint, "a file is read that was not seen before");
+            self.open_partition(id, file.content, file.path, Position(file.checkpoint), None);
+        }
+        Ok(())
+    }
+
+    /// A file whose checkpoint is in the journal is there again.
+    pub(super) fn found_again(
+        &mut self,
+        row: PartitionRow,
+        content: Arc<Content>,
+        path: PathBuf,
+    ) -> Result<(), SourceError> {
+        let place = path.display().to_string();
+        if row.place != place || row.gone_since.is_some() {
+            let former: Vec<_> = names_of(&row).iter().map(|name| name.display().to_string()).collect();
+            self.journal(|journal, _| journal.moved(row.id, &place, &former))?;
+        }
+        match row.copy_of {
+            Some(original) => self.watch_copy_again(&row, original, content, path),
+            None => {
+                let prefix = Evidence::from_json(&row.evidence).and_then(|evidence| evidence.prefix());
+                self.open_partition(row.id, content, path, row.checkpoint, prefix);
+                self.was_called(&row);
+            }
+        }
+        Ok(())
+    }
+
+    fn seen_again(&mut self, id: PartitionId, path: &Path) -> Result<(), SourceError> {
+        if let Some(copy) = self.copies.get_mut(&id) {
+            copy.path = path.to_owned();
+        }
+        let Some(open) = self.open.get_mut(&id) else { return Ok(()) };
+        let was_matched = std::mem::replace(&mut open.is_matched, true);
+        let stored = open.tail.file.path();
+        // Of two names of one file the first one that the scan meets stays.
+        if !was_matched && stored != path {
+            if open.is_truncated() {
+                // First it is another file, then that has another name: the copies of the old one extend the old name.
+                self.is_scan_wanted = true;
+                return Ok(());
+            }
+            open.tail.file.set_path(path);
+            debug!(from = %stored.display(), to = %path.display(), "a file was renamed");
+            let (place, former) = (path.display().to_string(), open.tail.file.former_names());
+            self.journal(|journal, _| journal.moved(id, &place, &former))?;
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, path: &Path, error: &io::Error, refused: &mut HashSet<PathBuf>) {
+        if refused.insert(path.to_owned()) && !self.refused.contains(path) {
+            warn!(path = %path.display(), %error, "it cannot be read; it is tried again");
+        }
+    }
+}

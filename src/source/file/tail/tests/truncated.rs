@@ -1,0 +1,106 @@
+//! Files that lose bytes while they are read.
+
+use super::*;
+
+#[test]
+fn a_torn_line_whose_place_a_hole_takes_is_reported() {
+    let file = file(b"a torn line");
+    let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1000));
+    assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+    file.set_len(0).unwrap();
+    file.write_all_at(b"new\n", 11).unwrap();
+    assert!(!tail.look().unwrap());
+    assert_eq!(tail.behind(), 11, "so much of it is lost");
+}
+
+#[test]
+fn a_hole_in_the_place_of_a_hole_and_its_data_is_reported() {
+    let file = file(b"\0\0\0\0torn");
+    let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1000));
+    assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+    assert_eq!(tail.position, 4, "the hole is behind us");
+    file.set_len(0).unwrap();
+    file.write_all_at(b"new\n", 8).unwrap();
+    assert!(matches!(tail.read(1024, FileEnd::Open).unwrap(), Read::Nothing), "no NUL becomes part of a record");
+    assert!(!tail.look().unwrap());
+}
+
+#[test]
+fn a_file_that_shrinks_before_anything_of_it_was_read_is_reported() {
+    let file = file(b"one\ntwo\n");
+    let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1000));
+    assert!(tail.look().unwrap());
+    file.set_len(0).unwrap();
+    appended(&file, b"new\n");
+    assert!(!tail.look().unwrap());
+    assert_eq!(tail.behind(), 8);
+}
+
+#[test]
+fn a_file_that_is_other_before_anything_of_it_was_read_is_reported() {
+    let file = file(b"one\ntwo\n");
+    let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1000));
+    assert!(tail.look().unwrap());
+    file.set_len(0).unwrap();
+    appended(&file, b"three\nfour\n");
+    assert!(!tail.look().unwrap());
+    assert_eq!(tail.behind(), 8);
+}
+
+#[test]
+fn what_is_cut_off_behind_the_position_is_counted_and_what_is_left_goes_on() {
+    let file = file(b"one\ntwo\nthree\n");
+    let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1000));
+    assert!(tail.look().unwrap());
+    assert!(matches!(tail.read(5, FileEnd::Open).unwrap(), Read::Records { end: 4, .. }));
+    file.set_len(8).unwrap();
+    assert!(tail.look().unwrap(), "what was read is still there");
+    assert_eq!((tail.take_cut_off(), tail.take_cut_off()), (6, 0));
+    assert_eq!(lines(&drain(&mut tail, 1024, FileEnd::Open)), ["two"]);
+}
+
+#[test]
+fn a_file_that_became_shorter_is_reported() {
+    let file = file(b"one\ntwo\n");
+    let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1000));
+    drain(&mut tail, 1024, FileEnd::Open);
+    file.set_len(3).unwrap();
+    assert!(!tail.look().unwrap());
+}
+
+#[test]
+fn a_torn_line_that_was_truncated_and_written_over_is_reported() {
+    let file = file(b"a line that is not complete ");
+    let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1000));
+    assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+    file.set_len(0).unwrap();
+    appended(&file, b"new1\nnew2\n");
+    assert!(!tail.look().unwrap());
+    assert_eq!(tail.behind(), 28, "so much of it is lost");
+}
+
+#[test]
+fn a_preamble_that_was_truncated_is_reported() {
+    let config = FileSourceConfig { skip_header_lines: 3, ..config("\n", 1000) };
+    for content in [&b"first\nsecond\nthi"[..], &[0; 17]] {
+        let file = file(content);
+        let mut tail = tail(&file, 0, Vec::new(), &config);
+        assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+        file.set_len(12).unwrap();
+        assert!(!tail.look().unwrap());
+        assert_eq!(tail.behind(), content.len() as u64);
+    }
+}
+
+#[test]
+fn a_file_truncated_between_looks_is_left_to_the_next_one() {
+    let multiline = Some(Multiline { rule: MultilineRule::Start(pattern("^A")), timeout: Duration::from_secs(5) });
+    let file = file(b"A\r\nb\r\n");
+    let mut tail = tail(&file, 0, Vec::new(), &FileSourceConfig { multiline, ..config("\r\n", 1000) });
+    assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+    file.set_len(1).unwrap();
+    tail.size = 1; // As a read would find it.
+    assert!(matches!(tail.read(1024, FileEnd::Final).unwrap(), Read::Nothing));
+    assert!(!tail.look().unwrap());
+    assert_eq!(tail.behind(), 6);
+}

@@ -1,0 +1,74 @@
+//! How one configuration of a delivery stream is told from another.
+//!
+//! Always true: two lives whose fingerprints of processing are equal make the same parts of each record, and send each part
+//! to the same kind of output. What else can change that belongs into [`of_processing`]: where something is only known once
+//! it was opened (the bytes of a component, the version of a schema), its own hash or number.
+
+use serde::Serialize;
+use sha2::Digest;
+
+use crate::config::model::{DeliveryStreamConfig, FileSourceConfig, SourceConfig};
+use crate::processing::StepConfig;
+
+/// Of the whole configuration: another one makes a new version of the stream.
+pub fn of_configuration(config: &DeliveryStreamConfig) -> String {
+    hash(config)
+}
+
+/// Of what decides over what becomes of a record and whether it fails: where records end, how they are processed, and the
+/// program that does it. Where records come from and go to has no part in it.
+pub fn of_processing(config: &DeliveryStreamConfig) -> String {
+    #[derive(Serialize)]
+    struct Processing<'a> {
+        program: &'a str,
+        source: &'a SourceConfig,
+        steps: &'a [StepConfig],
+    }
+    let SourceConfig::File(file) = &config.source;
+    // Whatever else comes into the source's configuration counts, until somebody knows that it need not.
+    let source = SourceConfig::File(FileSourceConfig { paths: Vec::new(), exclude: Vec::new(), ..file.clone() });
+    hash(&Processing { program: env!("CARGO_PKG_VERSION"), source: &source, steps: &config.processing })
+}
+
+fn hash(what: &impl Serialize) -> String {
+    let text = serde_json::to_vec(what).unwrap_or_default();
+    sha2::Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn stream(change: (&str, &str)) -> DeliveryStreamConfig {
+        const YAML: &str = "
+state_dir: /state
+delivery_streams:
+  - name: s
+    source: { file: { paths: [\"/logs/*.log\"], max_record_kb: 10 } }
+    processing: [{ json: { remove: [a] } }]
+    destination: { directory: { path: /out, prefix: p/ } }
+";
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hydrant.yaml");
+        assert!(YAML.contains(change.0));
+        std::fs::write(&path, YAML.replace(change.0, change.1)).unwrap();
+        config::load(&path).unwrap_or_else(|errors| panic!("{errors}")).delivery_streams.remove(0)
+    }
+
+    #[test]
+    fn only_what_decides_over_a_record_makes_another_processing() {
+        let before = stream(("", ""));
+        for (change, is_other) in [
+            (("prefix: p/", "prefix: q/"), false),
+            (("/logs/*.log", "/logs/a*.log"), false),
+            (("remove: [a]", "remove: [b]"), true),
+            (("max_record_kb: 10", "max_record_kb: 11"), true),
+            (("max_record_kb: 10", "max_record_kb: 10, skip_empty: true"), true),
+        ] {
+            let after = stream(change);
+            assert_ne!(of_configuration(&before), of_configuration(&after), "{change:?}");
+            assert_eq!(of_processing(&before) != of_processing(&after), is_other, "{change:?}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Truncated files and the copies made before: what was read is not read again, what was not is, or its loss is reported.
+
+use std::fs;
+
+use crate::support::{Scene, wait_until};
+
+#[test]
+fn a_truncated_files_copy_is_not_read_again() {
+    let scene = Scene::new();
+    scene.scratch.log("app.log", "1\n2\n");
+    let hydrant = scene.run_impatient();
+    scene.arrive(&["1", "2"]);
+    scene.copy("app.log", "app.log.1");
+    scene.truncate("app.log");
+    scene.append("app.log", "3\n");
+    scene.arrive(&["1", "2", "3"]);
+    scene.ends_with(hydrant, &["1", "2", "3"]);
+}
+
+#[test]
+fn what_truncation_would_have_lost_is_read_from_the_copy() {
+    let scene = Scene::new();
+    scene.scratch.log("app.log", "1\n2\n");
+    let hydrant = scene.run_impatient();
+    scene.arrive(&["1", "2"]);
+    hydrant.signal(rustix::process::Signal::STOP);
+    scene.append("app.log", "3\n4\n");
+    scene.copy("app.log", "app.log.1");
+    scene.truncate("app.log");
+    scene.append("app.log", "5\n");
+    hydrant.signal(rustix::process::Signal::CONT);
+    scene.arrive(&["1", "2", "3", "4", "5"]);
+    scene.append("app.log", "6\n");
+    scene.arrive(&["1", "2", "3", "4", "5", "6"]);
+    assert_eq!(hydrant.said("lost_bytes"), 0);
+    scene.ends_with(hydrant, &["1", "2", "3", "4", "5", "6"]);
+}
+
+#[test]
+fn a_copy_made_while_down_is_known_after_a_sigkill() {
+    let scene = Scene::new();
+    scene.scratch.log("app.log", "1\n2\n");
+    let hydrant = scene.run_impatient();
+    scene.arrive(&["1", "2"]);
+    hydrant.kill_9();
+    scene.append("app.log", "3\n");
+    scene.copy("app.log", "app.log.1");
+    scene.truncate("app.log");
+    scene.append("app.log", "other 1\nother 2\n");
+    scene.drain();
+    scene.arrive(&["1", "2", "3", "other 1", "other 2"]);
+}
+
+#[test]
+fn a_copy_seen_before_its_original_is_truncated_while_down_is_known() {
+    let scene = Scene::new();
+    scene.scratch.log("app.log", "1\n2\n");
+    let hydrant = scene.run_impatient();
+    scene.arrive(&["1", "2"]);
+    scene.copy("app.log", "app.log.1");
+    wait_until("the copy is seen", || hydrant.said("a file is a copy of another one") == 1);
+    hydrant.kill_9();
+    scene.append("app.log.1", "3\n");
+    scene.truncate("app.log");
+    scene.drain();
+    scene.arrive(&["1", "2", "3"]);
+}
+
+#[test]
+fn truncation_to_the_same_or_to_a_larger_size_is_seen() {
+    let scene = Scene::new();
+    scene.scratch.log("app.log", "1\n2\n");
+    let hydrant = scene.run_impatient();
+    scene.arrive(&["1", "2"]);
+    let rewrite = |text: &str| {
+        hydrant.signal(rustix::process::Signal::STOP);
+        scene.truncate("app.log");
+        scene.append("app.log", text);
+        hydrant.signal(rustix::process::Signal::CONT);
+    };
+    rewrite("3\n4\n");
+    scene.arrive(&["1", "2", "3", "4"]);
+    rewrite("5\n6\n7\n");
+    scene.arrive(&["1", "2", "3", "4", "5", "6", "7"]);
+    scene.ends_with(hydrant, &["1", "2", "3", "4", "5", "6", "7"]);
+}
+
+#[test]
+fn the_nuls_of_a_writer_without_append_are_skipped() {
+    use std::os::unix::fs::FileExt;
+    let scene = Scene::new();
+    let path = scene.scratch.log("app.log", "1\n2\n");
+    let writer = fs::OpenOptions::new().write(true).open(&path).expect("a writer that does not append");
+    let hydrant = scene.run_impatient();
+    scene.arrive(&["1", "2"]);
+    scene.truncate("app.log");
+    wait_until("the truncation is seen", || hydrant.said("a file was truncated") == 1);
+    writer.write_all_at(b"3\n", 4).expect("a line at the old place");
+    scene.arrive(&["1", "2", "3"]);
+    hydrant.signal(rustix::process::Signal::STOP);
+    scene.truncate("app.log");
+    writer.write_all_at(b"4\n", 100_000).expect("a line far behind");
+    hydrant.signal(rustix::process::Signal::CONT);
+    scene.arrive(&["1", "2", "3", "4"]);
+    scene.settled("app.log", 100_002);
+    hydrant.kill_9();
+    scene.truncate("app.log");
+    writer.write_all_at(b"5\n", 200_000).expect("a line far behind");
+    scene.drain();
+    scene.arrive(&["1", "2", "3", "4", "5"]);
+}
+
+#[test]
+fn bytes_that_nobody_could_read_are_reported() {
+    let scene = Scene::new();
+    scene.scratch.log("app.log", "1\n");
+    let hydrant = scene.run_impatient();
+    scene.arrive(&["1"]);
+    scene.append("app.log", "2\na line that never ends");
+    // One write: whoever has seen its first line has seen all of it.
+    scene.arrive(&["1", "2"]);
+    scene.truncate("app.log");
+    wait_until("the loss is in the log", || hydrant.said("lost_bytes=22") == 1);
+    scene.ends_with(hydrant, &["1", "2"]);
+}
+
+#[test]
+fn a_file_written_anew_while_down_is_read_from_its_beginning_though_its_inode_number_is_the_same() {
+    let scene = Scene::new();
+    let path = scene.scratch.log("app.log", "1\n2\n");
+    scene.drain();
+    fs::write(&path, "larger 1\nlarger 2\n").expect("a log written anew");
+    scene.drain();
+    fs::write(&path, "s\n").expect("a log written anew");
+    scene.drain();
+    scene.arrive(&["1", "2", "larger 1", "larger 2", "s"]);
+}
