@@ -152,6 +152,15 @@ pub struct Checkpoint {
     pub evidence: Option<String>,
 }
 
+/// What the journal holds of a stream after a settlement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Those that are not settled, or not passed by the checkpoints.
+    pub deliveries: u64,
+    /// In how many ranges the records of those lie: so much has to be remembered after the next start.
+    pub ranges: u64,
+}
+
 impl Journal {
     /// Random, and the same for the life of the database: it names what belongs to this daemon in shared folders.
     pub fn instance(&self) -> &str {
@@ -281,8 +290,8 @@ impl Journal {
             transaction
                 .prepare_cached(
                     "INSERT INTO delivery
-                     (stream, uuid, kind, output, destination, format, key, version, arrival_ms, records, processing)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                     (stream, uuid, kind, output, destination, format, key, version, arrival_ms, records, processing, ranges)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
                 )?
                 .execute(params![
                     stream,
@@ -295,7 +304,8 @@ impl Journal {
                     intent.version,
                     intent.arrival_ms,
                     intent.records,
-                    intent.processing
+                    intent.processing,
+                    (intent.set.len() + intent.partial.len()) as u64
                 ])?;
             let id = transaction.last_insert_rowid();
             insert_records(transaction, id, &intent.set, &intent.partial)?;
@@ -325,8 +335,8 @@ impl Journal {
     }
 
     /// One transaction: the deliveries are settled, the checkpoints move, and the settled deliveries that the checkpoints
-    /// have passed are forgotten. Says how many deliveries of the stream are left in the journal.
-    pub fn settle(&self, stream: i64, deliveries: &[DeliveryRowId], checkpoints: &[Checkpoint]) -> Result<u64> {
+    /// have passed are forgotten. Says what of the stream is left in the journal.
+    pub fn settle(&self, stream: i64, deliveries: &[DeliveryRowId], checkpoints: &[Checkpoint]) -> Result<Left> {
         let left = self.change(|transaction| {
             let mut statement = transaction.prepare_cached("UPDATE delivery SET settled = 1 WHERE id = ?1")?;
             for delivery in deliveries {
@@ -344,8 +354,9 @@ impl Journal {
                 ])?;
             }
             transaction.prepare_cached(FORGET_PASSED)?.execute([stream])?;
-            let mut statement = transaction.prepare_cached("SELECT count(*) FROM delivery WHERE stream = ?1")?;
-            Ok(statement.query_row([stream], |row| row.get(0))?)
+            let query = "SELECT count(*), coalesce(sum(ranges), 0) FROM delivery WHERE stream = ?1";
+            let mut statement = transaction.prepare_cached(query)?;
+            Ok(statement.query_row([stream], |row| Ok(Left { deliveries: row.get(0)?, ranges: row.get(1)? }))?)
         })?;
         if !checkpoints.is_empty() {
             self.0.changes.fetch_add(1, Ordering::Relaxed);
