@@ -127,6 +127,7 @@ pub struct Intent {
     /// parts of it that this delivery holds.
     pub processing: String,
     pub arrival_ms: i64,
+    /// How many; 0 in the journal once some were taken out, as nobody knows then how many are left.
     pub records: u64,
     pub set: RecordSet,
     /// The records of `set` of which this is only a part: processing made several of them, and some went elsewhere.
@@ -322,6 +323,7 @@ impl Journal {
         self.change(|transaction| {
             let partial = partial(transaction, delivery)?.split(set).1;
             transaction.execute("DELETE FROM delivery_records WHERE delivery = ?1", [delivery.0])?;
+            transaction.execute("UPDATE delivery SET records = 0 WHERE id = ?1", [delivery.0])?;
             insert_records(transaction, delivery.0, set, &partial)
         })
     }

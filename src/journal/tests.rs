@@ -293,6 +293,7 @@ fn a_pending_delivery_shrinks_and_can_be_cancelled() {
     journal.shrink(pending, &set(&[(files[0], 5, 10)])).unwrap();
     let shrunk = journal.deliveries(stream).unwrap().remove(0).intent;
     assert_eq!((shrunk.set, shrunk.partial), (set(&[(files[0], 5, 10)]), set(&[(files[0], 8, 10)])));
+    assert_eq!(shrunk.records, 0, "nobody knows any more how many there are");
     journal.cancel(pending).unwrap();
     assert_eq!(journal.deliveries(stream).unwrap(), []);
 }

@@ -142,7 +142,8 @@ impl Stream {
         let is_as_journalled =
             reforming.pending.is_made_as_now && !reforming.is_shrunk && reforming.left_out.is_empty();
         let intent = &reforming.pending.row.intent;
-        if is_as_journalled && reforming.records != intent.records {
+        let is_counted = intent.records > 0;
+        if is_as_journalled && is_counted && reforming.records != intent.records {
             let (stream, key, journalled, found) = (&self.name, &intent.key, intent.records, reforming.records);
             error!(%stream, key, journalled, found, "a delivery does not hold the records that it was journalled with");
             self.status.imbalances.fetch_add(1, Ordering::Relaxed);
