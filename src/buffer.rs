@@ -6,8 +6,10 @@
 use crate::positions::RecordSet;
 use crate::record::{PartitionId, PositionRange};
 
-/// Ranges of one buffer: they are kept until the checkpoint has passed them and count in no budget, so they are bounded.
+/// Ranges of one buffer: a delivery with more would take long to journal and to read back.
 const RANGES_MAX: usize = 65_536;
+/// Memory of one range, with the room that a list keeps for more.
+pub const RANGE_BYTES: u64 = 2 * size_of::<PositionRange>() as u64;
 
 /// Size in bytes and age in milliseconds at which a buffer is sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +92,14 @@ impl Buffer {
 
     /// Says that the records of `range`, pushed before, are only a part of what their source records became.
     pub fn partial(&mut self, partition: PartitionId, range: PositionRange) {
+        let before = self.partial.ranges(partition).len();
         self.partial.add(partition, range);
+        self.ranges += self.partial.ranges(partition).len() - before;
+    }
+
+    /// In how many ranges the records lie, those that are only a part counted once more.
+    pub fn ranges(&self) -> usize {
+        self.ranges
     }
 
     /// Whether the size hint is reached, or there are too many gaps between the records.
@@ -139,6 +148,18 @@ mod tests {
             buffer.push(0, PartitionId(1), PositionRange::new(n * 2, n * 2 + 1), 1, 1);
         }
         assert!(buffer.is_full() && buffer.seal().is_some() && !buffer.is_full());
+    }
+
+    #[test]
+    fn parts_in_very_many_ranges_fill_a_buffer_too() {
+        let mut buffer = Buffer::new(Hints { size: u64::MAX, interval_ms: 1000 });
+        for n in 0..RANGES_MAX as u64 {
+            assert_eq!(buffer.is_full(), n + 1 == RANGES_MAX as u64);
+            buffer.push(0, PartitionId(1), PositionRange::new(n * 2, n * 2 + 2), 2, 2);
+            buffer.partial(PartitionId(1), PositionRange::new(n * 2, n * 2 + 1));
+        }
+        assert_eq!(buffer.ranges(), RANGES_MAX + 1);
+        assert!(buffer.is_full() && buffer.seal().is_some() && buffer.ranges() == 0);
     }
 
     proptest! {

@@ -16,6 +16,7 @@ use crate::encode::lane::Lane;
 use crate::failpoint;
 use crate::journal::{DeliveryRowId, Intent, Journal, JournalError, Kind, KnownBy, ReadTo};
 use crate::ledger::HolderId;
+use crate::memory::Permit;
 use crate::record::{Position, SourcePartition};
 use crate::status::StreamStatus;
 
@@ -40,6 +41,8 @@ pub enum Plan {
         /// The partitions of its records, and whether the journal has no checkpoint of them yet: what they are known by is journalled
         /// with the intent, so that they are known again with everything that leaves.
         partitions: Vec<(Arc<dyn SourcePartition>, bool)>,
+        /// Memory of the intent's ranges, which are let go of once they are journalled.
+        ranges: Permit,
     },
     Again {
         row: DeliveryRowId,
@@ -100,13 +103,14 @@ impl Shipping {
         failpoint::pass("sealed");
         let (row, key, may_exist) = match plan {
             Plan::Again { row, key } => (row, key, true),
-            Plan::New { intent, partitions } => {
+            Plan::New { intent, partitions, ranges } => {
                 let (stream, key) = (self.stream, intent.key.clone());
                 let call = move |journal: &Journal| {
                     let known: Vec<_> = partitions.iter().map(known_by).collect();
                     journal.intend(stream, &intent, &known)
                 };
                 let row = self.journal("intend", call).await?;
+                drop(ranges);
                 (row, key, false)
             }
         };

@@ -173,6 +173,16 @@ impl StreamBudget {
         Permit { id: self.id, budget: self.budget.clone(), bytes: AtomicU64::new(bytes) }
     }
 
+    /// Makes `permit` cover exactly `bytes`, whether they are there or not: for what grows and shrinks with what is held, and is
+    /// small beside it.
+    pub fn cover(&self, permit: &Permit, bytes: u64) {
+        match bytes.checked_sub(permit.bytes()) {
+            Some(more) if more > 0 => permit.absorb(self.overdraw(more)),
+            Some(_) => {}
+            None => drop(permit.split(permit.bytes() - bytes)),
+        }
+    }
+
     /// Says how many bytes sealing this stream's largest buffers would set free.
     pub fn set_sealable(&self, bytes: u64) {
         self.sealable.store(bytes, Ordering::Relaxed);
@@ -279,6 +289,19 @@ mod tests {
         drop((bytes, permit));
         assert_eq!(budget.used(), 300);
         drop(slice);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_permit_follows_what_it_covers_even_beyond_the_limit() {
+        let budget = MemoryBudget::new(16 * MB);
+        let member = budget.join();
+        let permit = member.overdraw(0);
+        for bytes in [0, 300, 300, 20 * MB, 7] {
+            member.cover(&permit, bytes);
+            assert_eq!((permit.bytes(), budget.used()), (bytes, bytes));
+        }
+        drop(permit);
         assert_eq!(budget.used(), 0);
     }
 

@@ -222,6 +222,7 @@ mod tests {
                 prop_assert_eq!(holds(&within, p), holds(&one, p) && holds(&other, p), "at {}", p);
                 prop_assert_eq!(holds(&without, p), holds(&one, p) && !holds(&other, p), "at {}", p);
             }
+            prop_assert_eq!(one.without(&other), without);
         }
 
         #[test]
@@ -244,6 +245,11 @@ mod tests {
             again.add_kept(partition, decode_ranges(&encode_ranges(ranges)).unwrap());
         }
         assert_eq!(again, set);
+        let mut middle = RecordSet::default();
+        middle.add(file, PositionRange::new(15, 18));
+        let left = again.without(&middle);
+        let expected = [(0, 10), (10, 15), (18, 30)].map(|(start, end)| PositionRange::new(start, end));
+        assert_eq!((left.ranges(file), left.ranges(other)), (expected.as_slice(), again.ranges(other)));
         again.add(file, PositionRange::new(30, 40));
         assert_eq!(again.end(file), Some(Position(40)));
         assert_eq!(again.ranges(file).len(), 2);

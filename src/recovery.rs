@@ -6,6 +6,8 @@
 //! means for records that became several, and after processing has changed, [`Held::decide`] says.
 
 mod held;
+#[cfg(test)]
+mod model;
 mod owners;
 
 pub use held::{Claim, Decision, Held, HeldParts, MadeBy, Outcome, Owner};

@@ -9,6 +9,7 @@
 //! One task owns buffers, ledger and account, and never does I/O itself; it reads no further while as many deliveries are
 //! under way as may be. That, and the memory budget in which the source waits, is the backpressure.
 
+mod backlog;
 mod fingerprint;
 mod reforming;
 mod routing;
@@ -38,7 +39,7 @@ use crate::encode::lane::Lane;
 use crate::failpoint;
 use crate::journal::{DeliveryRowId, Intent, Journal, JournalError, Kind, StreamRow};
 use crate::ledger::{HolderId, Ledger, OutOfOrder};
-use crate::memory::{MemoryBudget, StreamBudget};
+use crate::memory::{MemoryBudget, Permit, StreamBudget};
 use crate::output::{DESTINATION, Output, Outputs, Room};
 use crate::pool::ComputePool;
 use crate::positions::RecordSet;
@@ -48,14 +49,13 @@ use crate::recovery::{Asking, Owners, RecoveryError, recover};
 use crate::source::file::FileSource;
 use crate::source::{SourceContext, SourceError, SourceEvent};
 use crate::status::StreamStatus;
+use backlog::{Backlog, DELIVERIES_MAX};
 use reforming::Reforming;
 
 /// Deliveries of one stream that may be under way at the same time.
 const IN_FLIGHT_MAX: usize = 8;
 /// Events that may wait between the source and the stream; their memory is bounded by the budget.
 const CHANNEL: usize = 4;
-/// Deliveries that may be in the journal, settled ones behind one that is stuck included; then reading waits.
-const UNPASSED_MAX: u64 = 4096;
 /// How often the account is compared and moved checkpoints are stored when nothing else happens.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -138,7 +138,8 @@ pub async fn run(
         counters: status.source.clone(),
     };
     let arrivals = Stage::new(receiver, processing, environment.pool.clone(), budget.clone());
-    let mut stream = Stream::new(config, environment, life, row, made_by, outputs, budget, status);
+    let mut stream =
+        Stream::new(config, environment, life, Identity { row, processing: made_by }, outputs, budget, status);
     stream.resume(recovered);
     let source = FileSource::new(file.clone(), context)?;
     let waker = source.waker();
@@ -194,9 +195,10 @@ struct Stream {
     settled: Vec<(DeliveryRowId, RecordSet)>,
     /// The checkpoints that are in the journal, as far as this life has stored them.
     stored: HashMap<PartitionId, Position>,
-    /// Deliveries in the journal after the last settlement.
-    unpassed: u64,
-    unpassed_max: u64,
+    /// What is in the journal after the last settlement.
+    backlog: Backlog,
+    /// Memory of what earlier lives have left.
+    remembered: Permit,
     /// With `drain`: the source has said that there is nothing more.
     has_read_all: bool,
     shipping_now: JoinSet<Result<Option<Shipped>, JournalError>>,
@@ -207,6 +209,12 @@ struct Stream {
     copy: Account,
     /// Records the source had counted before this life.
     read_before: u64,
+}
+
+/// What this stream is to the journal.
+struct Identity {
+    row: StreamRow,
+    processing: String,
 }
 
 /// Records in sealed deliveries that are not settled.
@@ -222,9 +230,18 @@ struct OpenBuffer {
     uuid: String,
     buffer: Buffer,
     lane: Lane,
+    /// Memory of the ranges in which its records lie.
+    ranges: Permit,
     /// Arrival of the oldest record.
     arrival: Timestamp,
     output: Arc<Output>,
+}
+
+impl OpenBuffer {
+    /// Bytes of memory that sealing would set free sooner or later.
+    fn held(&self) -> u64 {
+        self.lane.held() + self.ranges.bytes()
+    }
 }
 
 impl Stream {
@@ -232,13 +249,13 @@ impl Stream {
         config: &DeliveryStreamConfig,
         environment: &Environment,
         life: &Life,
-        row: StreamRow,
-        processing: String,
+        identity: Identity,
         outputs: Outputs,
         budget: Arc<StreamBudget>,
         status: Arc<StreamStatus>,
     ) -> Self {
         let name: Arc<str> = config.name.as_str().into();
+        let Identity { row, processing } = identity;
         Self {
             drain: environment.drain,
             pool: environment.pool.clone(),
@@ -256,6 +273,7 @@ impl Stream {
             processing,
             makes_copies: outputs.backup.is_some(),
             outputs,
+            remembered: budget.overdraw(0),
             budget,
             stop: life.stop.clone(),
             ledger: Ledger::default(),
@@ -266,8 +284,7 @@ impl Stream {
             reforming: BTreeMap::new(),
             settled: Vec::new(),
             stored: HashMap::new(),
-            unpassed: 0,
-            unpassed_max: failpoint::at_most(UNPASSED_MAX),
+            backlog: Backlog::new(failpoint::at_most(DELIVERIES_MAX)),
             has_read_all: false,
             shipping_now: JoinSet::new(),
             in_flight: InFlight::default(),
@@ -296,7 +313,7 @@ impl Stream {
         loop {
             let may_go_on = self.shipping_now.len() < IN_FLIGHT_MAX;
             // Deliveries of earlier lives settle only when all their records have been read again.
-            let has_room = self.unpassed < self.unpassed_max || !self.reforming.is_empty();
+            let has_room = self.backlog.has_room() || !self.reforming.is_empty();
             let may_read = may_go_on && !is_source_done && has_room;
             self.say_sealable(may_go_on);
             if may_go_on {
@@ -317,6 +334,7 @@ impl Stream {
                 _ = tick.tick() => {
                     self.compare();
                     self.store_checkpoints().await?;
+                    self.cover_remembered();
                 }
                 arrival = arrivals.next(), if may_read => match arrival {
                     Some(Arrival::Event(event)) => self.take(event).await?,
@@ -386,18 +404,18 @@ impl Stream {
     /// Settled deliveries pile up behind the oldest holder. If that is an open buffer, one failed record in it would stop
     /// reading until its interval is over: it is sealed early. One that is on its way already is waited for.
     fn free_checkpoints(&mut self) {
-        if self.unpassed < self.unpassed_max / 2 {
+        if !self.backlog.is_half_full() {
             return;
         }
         let oldest = self.ledger.oldest_holder();
         let Some((&name, _)) = self.open.iter().find(|(_, open)| Some(open.holder) == oldest) else { return };
-        info!(stream = %self.name, output = name, waiting = self.unpassed, "a buffer holds many deliveries back: sealed early");
+        info!(stream = %self.name, output = name, waiting = self.backlog.deliveries(), "a buffer holds many deliveries back: sealed early");
         self.seal(name);
     }
 
     /// Says what sealing would set free: nothing while no more deliveries may be under way.
     fn say_sealable(&self, may_go_on: bool) {
-        let held = self.open.values().map(|open| open.lane.held()).sum();
+        let held = self.open.values().map(OpenBuffer::held).sum();
         self.budget.set_sealable(if may_go_on { held } else { 0 });
     }
 
@@ -432,7 +450,7 @@ impl Stream {
             content_encoding: Codec::new(output.format().compression).content_encoding(),
             lane: open.lane,
             records: sealed.records,
-            plan: Plan::New { intent: Box::new(intent), partitions },
+            plan: Plan::New { intent: Box::new(intent), partitions, ranges: open.ranges },
         };
         self.ship(shipment);
     }
@@ -453,7 +471,7 @@ impl Stream {
 
     /// Memory is short: the largest buffer is sealed early.
     fn relieve(&mut self) {
-        let largest = self.open.iter().max_by_key(|(_, open)| open.lane.held()).map(|(&name, _)| name);
+        let largest = self.open.iter().max_by_key(|(_, open)| open.held()).map(|(&name, _)| name);
         if let Some(name) = largest {
             self.seal(name);
         }

@@ -467,6 +467,37 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_is_pushed_of_one_chunk_is_handed_over_as_one_piece() {
+        let budget = MemoryBudget::new(1 << 20).join();
+        let chunk = chunk(&vec![b"record".to_vec(); 1000], false, &budget);
+        let folder = tempfile::tempdir().unwrap();
+        let forming = Forming {
+            codec: Codec::new(Compression::None),
+            output_delimiter: b";".as_slice().into(),
+            is_same_delimiter: true,
+            entry_name: String::from("p"),
+            at: Timestamp::UNIX_EPOCH,
+            folder: folder.path().to_owned(),
+            memory_max: 1 << 20,
+        };
+        let mut good = Lane::open(forming.clone(), ComputePool::new());
+        let mut failed = Lane::open(forming, ComputePool::new());
+        for index in (0..1000).step_by(2) {
+            good.push(&chunk, index, index + 1).await;
+            failed.push_ready(Bytes::from_static(b"line\n"), 1, &chunk.permit).await;
+        }
+        for (lane, length) in [(&mut good, 7), (&mut failed, 5)] {
+            assert_eq!((lane.pieces.capacity(), lane.held()), (WAITING, 500 * length), "nothing is handed over yet");
+            lane.hand_over().await;
+            assert_eq!(lane.pieces.capacity(), WAITING - 1);
+        }
+        for (lane, record) in [(good, "record;"), (failed, "line\n")] {
+            let formed = lane.finish().await;
+            assert_eq!((formed.records, content(&formed.payload).await), (500, record.repeat(500).into_bytes()));
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 

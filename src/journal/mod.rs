@@ -127,6 +127,7 @@ pub struct Intent {
     /// parts of it that this delivery holds.
     pub processing: String,
     pub arrival_ms: i64,
+    /// How many; 0 in the journal once some were taken out, as nobody knows then how many are left.
     pub records: u64,
     pub set: RecordSet,
     /// The records of `set` of which this is only a part: processing made several of them, and some went elsewhere.
@@ -150,6 +151,15 @@ pub struct Checkpoint {
     pub partition: PartitionId,
     pub position: Position,
     pub evidence: Option<String>,
+}
+
+/// What the journal holds of a stream after a settlement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Those that are not settled, or not passed by the checkpoints.
+    pub deliveries: u64,
+    /// In how many ranges the records of those lie: so much has to be remembered after the next start.
+    pub ranges: u64,
 }
 
 impl Journal {
@@ -281,8 +291,8 @@ impl Journal {
             transaction
                 .prepare_cached(
                     "INSERT INTO delivery
-                     (stream, uuid, kind, output, destination, format, key, version, arrival_ms, records, processing)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                     (stream, uuid, kind, output, destination, format, key, version, arrival_ms, records, processing, ranges)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
                 )?
                 .execute(params![
                     stream,
@@ -295,7 +305,8 @@ impl Journal {
                     intent.version,
                     intent.arrival_ms,
                     intent.records,
-                    intent.processing
+                    intent.processing,
+                    (intent.set.len() + intent.partial.len()) as u64
                 ])?;
             let id = transaction.last_insert_rowid();
             insert_records(transaction, id, &intent.set, &intent.partial)?;
@@ -312,6 +323,7 @@ impl Journal {
         self.change(|transaction| {
             let partial = partial(transaction, delivery)?.split(set).1;
             transaction.execute("DELETE FROM delivery_records WHERE delivery = ?1", [delivery.0])?;
+            transaction.execute("UPDATE delivery SET records = 0 WHERE id = ?1", [delivery.0])?;
             insert_records(transaction, delivery.0, set, &partial)
         })
     }
@@ -325,8 +337,8 @@ impl Journal {
     }
 
     /// One transaction: the deliveries are settled, the checkpoints move, and the settled deliveries that the checkpoints
-    /// have passed are forgotten. Says how many deliveries of the stream are left in the journal.
-    pub fn settle(&self, stream: i64, deliveries: &[DeliveryRowId], checkpoints: &[Checkpoint]) -> Result<u64> {
+    /// have passed are forgotten. Says what of the stream is left in the journal.
+    pub fn settle(&self, stream: i64, deliveries: &[DeliveryRowId], checkpoints: &[Checkpoint]) -> Result<Left> {
         let left = self.change(|transaction| {
             let mut statement = transaction.prepare_cached("UPDATE delivery SET settled = 1 WHERE id = ?1")?;
             for delivery in deliveries {
@@ -344,8 +356,9 @@ impl Journal {
                 ])?;
             }
             transaction.prepare_cached(FORGET_PASSED)?.execute([stream])?;
-            let mut statement = transaction.prepare_cached("SELECT count(*) FROM delivery WHERE stream = ?1")?;
-            Ok(statement.query_row([stream], |row| row.get(0))?)
+            let query = "SELECT count(*), coalesce(sum(ranges), 0) FROM delivery WHERE stream = ?1";
+            let mut statement = transaction.prepare_cached(query)?;
+            Ok(statement.query_row([stream], |row| Ok(Left { deliveries: row.get(0)?, ranges: row.get(1)? }))?)
         })?;
         if !checkpoints.is_empty() {
             self.0.changes.fetch_add(1, Ordering::Relaxed);

@@ -53,7 +53,8 @@ CREATE TABLE delivery (
     arrival_ms   INTEGER NOT NULL,
     records      INTEGER NOT NULL,
     settled      INTEGER NOT NULL DEFAULT 0,
-    processing   TEXT NOT NULL DEFAULT ''
+    processing   TEXT NOT NULL DEFAULT '',
+    ranges       INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX delivery_of_stream ON delivery (stream, settled);
 
@@ -85,10 +86,14 @@ ALTER TABLE delivery_records ADD COLUMN partial BLOB;
 ";
 
 /// From version 2: how the records of a delivery were processed. That was not stored, but it was the same for all deliveries of
-/// one configuration; no fingerprint looks like that, so it counts as another processing than any of now.
+/// one configuration; no fingerprint looks like that, so it counts as another processing than any of now. And in how many ranges
+/// its records lie, of which each takes two bytes at least.
 const FROM_2: &str = "
 ALTER TABLE delivery ADD COLUMN processing TEXT NOT NULL DEFAULT '';
-UPDATE delivery SET processing = 'version ' || version;
+ALTER TABLE delivery ADD COLUMN ranges INTEGER NOT NULL DEFAULT 0;
+UPDATE delivery SET processing = 'version ' || version, ranges = (
+    SELECT count(*) + coalesce(sum(coalesce(length(ranges), 0) + coalesce(length(partial), 0)), 0) / 2
+    FROM delivery_records WHERE delivery_records.delivery = delivery.id);
 ";
 
 /// What leads from one version to the next, from version 1 on.

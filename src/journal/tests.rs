@@ -263,17 +263,21 @@ fn evidence_is_stored_with_the_delivery_that_needs_it() {
 }
 
 #[test]
-fn settling_says_how_many_deliveries_are_left() {
+fn settling_says_how_many_deliveries_and_ranges_are_left() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(folder.path()).journal;
     let (stream, other) = (journal.stream("s", "one").unwrap().id, journal.stream("t", "one").unwrap().id);
     let files = journal.register(stream, &[new_file("/a", 10)]).unwrap();
-    let first = journal.intend(stream, &intent("u1", set(&[(files[0], 0, 9)])), &[]).unwrap();
-    let second = journal.intend(stream, &intent("u2", set(&[(files[0], 9, 12)])), &[]).unwrap();
-    assert_eq!(journal.settle(stream, &[second], &[]).unwrap(), 2);
-    assert_eq!(journal.settle(stream, &[first], &[checkpoint(files[0], 9)]).unwrap(), 1);
-    assert_eq!(journal.settle(other, &[], &[]).unwrap(), 0);
-    assert_eq!(journal.settle(stream, &[], &[checkpoint(files[0], 12)]).unwrap(), 0);
+    let scattered = set(&[(files[0], 0, 3), (files[0], 5, 9)]);
+    let first = journal.intend(stream, &intent("u1", scattered), &[]).unwrap();
+    let partial = set(&[(files[0], 9, 10)]);
+    let second = Intent { partial, ..intent("u2", set(&[(files[0], 9, 12)])) };
+    let second = journal.intend(stream, &second, &[]).unwrap();
+    let left = |deliveries, ranges| Left { deliveries, ranges };
+    assert_eq!(journal.settle(stream, &[second], &[]).unwrap(), left(2, 4));
+    assert_eq!(journal.settle(stream, &[first], &[checkpoint(files[0], 9)]).unwrap(), left(1, 2));
+    assert_eq!(journal.settle(other, &[], &[]).unwrap(), left(0, 0));
+    assert_eq!(journal.settle(stream, &[], &[checkpoint(files[0], 12)]).unwrap(), left(0, 0));
 }
 
 #[test]
@@ -289,6 +293,7 @@ fn a_pending_delivery_shrinks_and_can_be_cancelled() {
     journal.shrink(pending, &set(&[(files[0], 5, 10)])).unwrap();
     let shrunk = journal.deliveries(stream).unwrap().remove(0).intent;
     assert_eq!((shrunk.set, shrunk.partial), (set(&[(files[0], 5, 10)]), set(&[(files[0], 8, 10)])));
+    assert_eq!(shrunk.records, 0, "nobody knows any more how many there are");
     journal.cancel(pending).unwrap();
     assert_eq!(journal.deliveries(stream).unwrap(), []);
 }
@@ -349,7 +354,9 @@ fn a_partition_goes_on_in_its_copy() {
 /// Takes out of the database what version 2, and for version 1 also what version 1, did not have.
 fn make_old(folder: &Path, version: i64) {
     let connection = Connection::open(folder.join("hydrant.db")).unwrap();
-    connection.execute("ALTER TABLE delivery DROP COLUMN processing", []).unwrap();
+    for column in ["processing", "ranges"] {
+        connection.execute(&format!("ALTER TABLE delivery DROP COLUMN {column}"), []).unwrap();
+    }
     if version == 1 {
         for column in ["read_to", "read_hash", "copy_of", "gone_since", "skipped_to", "shared_to", "shared_with"] {
             connection.execute(&format!("ALTER TABLE source_partition DROP COLUMN {column}"), []).unwrap();
@@ -408,6 +415,8 @@ fn the_deliveries_of_a_database_of_version_2_are_told_apart_by_their_configurati
         DeliveryRow { id, settled: false, intent: Intent { processing, ..intent } }
     };
     assert_eq!(rows, journalled.into_iter().map(as_version).collect::<Vec<_>>());
+    let left = journal.settle(journal.stream("s", "one").unwrap().id, &[], &[]).unwrap();
+    assert!(left.deliveries == 3 && left.ranges >= 6, "{left:?}");
 }
 
 #[derive(Debug, Clone)]

@@ -18,6 +18,7 @@ use crate::positions::RecordSet;
 use crate::record::{PartitionId, PositionRange};
 use crate::recovery::{Pending, Recovered};
 
+use super::backlog::RANGE_BYTES;
 use super::{Stream, StreamError};
 
 /// A delivery of an earlier life whose records are being read again.
@@ -57,6 +58,23 @@ impl Stream {
                 Reforming { holder, lane, records: 0, is_shrunk: false, left_out: RecordSet::default(), pending };
             self.reforming.insert(reforming.pending.row.id, reforming);
         }
+        self.cover_remembered();
+    }
+
+    /// Accounts for what earlier lives have left, as far as it is still needed. It takes no more than half of what this stream is
+    /// guaranteed, so that reading, which alone makes it less, goes on however much there is.
+    pub(super) fn cover_remembered(&mut self) {
+        let stored = &self.stored;
+        let is_passed = |set: &RecordSet| {
+            set.iter().all(|(id, _)| stored.get(&id).is_some_and(|at| set.end(id).is_none_or(|end| end <= *at)))
+        };
+        self.settled.retain(|(_, set)| !is_passed(set));
+        let settled = self.settled.iter().map(|(_, set)| set.len());
+        let pending = self.reforming.values().map(|again| again.pending.row.intent.set.len() + again.left_out.len());
+        let in_sets: usize = settled.chain(pending).sum();
+        // An owner's range counts as one of a set does: most are both, and what both take together was counted as one.
+        let ranges = in_sets.max(self.owners.ranges()) as u64;
+        self.budget.cover(&self.remembered, (ranges * RANGE_BYTES).min(self.budget.share() / 2));
     }
 
     /// These deliveries go on without the records of `range`.
@@ -124,7 +142,8 @@ impl Stream {
         let is_as_journalled =
             reforming.pending.is_made_as_now && !reforming.is_shrunk && reforming.left_out.is_empty();
         let intent = &reforming.pending.row.intent;
-        if is_as_journalled && reforming.records != intent.records {
+        let is_counted = intent.records > 0;
+        if is_as_journalled && is_counted && reforming.records != intent.records {
             let (stream, key, journalled, found) = (&self.name, &intent.key, intent.records, reforming.records);
             error!(%stream, key, journalled, found, "a delivery does not hold the records that it was journalled with");
             self.status.imbalances.fetch_add(1, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tracing::trace;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, RANGE_BYTES};
 use crate::encode::lane::Lane;
 use crate::envelope;
 use crate::journal::DeliveryRowId;
@@ -46,6 +46,7 @@ impl Stream {
     async fn hand_over(&mut self) {
         for open in self.open.values_mut() {
             open.lane.hand_over().await;
+            self.budget.cover(&open.ranges, open.buffer.ranges() as u64 * RANGE_BYTES);
         }
         for reforming in self.reforming.values_mut() {
             reforming.lane.hand_over().await;
@@ -266,13 +267,14 @@ impl Stream {
 
     fn open_buffer(&mut self, output: &Arc<Output>, arrival: Timestamp) -> &mut OpenBuffer {
         let next_holder = &mut self.next_holder;
-        let pool = &self.pool;
+        let (pool, budget) = (&self.pool, &self.budget);
         self.open.entry(output.name).or_insert_with(|| {
             let holder = HolderId(*next_holder);
             *next_holder += 1;
             let uuid = uuid::Uuid::new_v4().to_string();
             let lane = Lane::open(output.forming(&uuid, arrival), pool.clone());
-            OpenBuffer { holder, uuid, buffer: Buffer::new(output.hints), lane, arrival, output: output.clone() }
+            let (buffer, ranges) = (Buffer::new(output.hints), budget.overdraw(0));
+            OpenBuffer { holder, uuid, buffer, lane, ranges, arrival, output: output.clone() }
         })
     }
 }

@@ -78,7 +78,8 @@ impl Stream {
                 .collect();
             journal.settle(stream, &deliveries, &checkpoints)
         };
-        self.unpassed = self.shipping.journal("settle", call).await?;
+        let left = self.shipping.journal("settle", call).await?;
+        self.backlog.set(left, self.budget.share());
         for (id, position, handle) in moved {
             self.stored.insert(id, position);
             if let Some(handle) = handle {

@@ -25,6 +25,7 @@ mod quickstart;
 mod records;
 mod recovery;
 mod reload;
+mod reprocessing;
 mod rotation;
 mod shutdown;
 mod streams;

@@ -9,7 +9,8 @@
 //!   delivered, and no other file that Hydrant can read held it. Hydrant can read a file in the globs; one outside that
 //!   was known to it (in the journal); one without a name that it had open, until the end of that life of the process;
 //! - a line *may be doubled* (still never lost) if its file was copied or compressed before anything of it was read, so
-//!   that both could be met in one walk, or if a copy got lines of its own before Hydrant had seen it as a copy;
+//!   that both could be met in one walk, or if a copy got lines of its own and Hydrant saw it only then, or only after
+//!   more was written to its original;
 //! - the head of a line that was never completed is delivered as it stands, once, if it ends a file that the globs match
 //!   in the end; if that file was destroyed or left the globs, at most once;
 //! - if nothing that was not delivered was destroyed, no `lost_bytes` are reported; if reading was held back, the bytes

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 
 use base64::Engine;
 use serde_json::{Value, json};
@@ -19,9 +20,14 @@ fn processed(scratch: &Scratch, processing: Value) -> Value {
 }
 
 fn lines_under(scratch: &Scratch, folder: &str) -> Vec<String> {
-    let mut lines: Vec<String> = Objects::read(&scratch.out())
+    lines_in(&scratch.out(), folder)
+}
+
+/// The sorted lines of all objects whose keys begin with `prefix`.
+pub fn lines_in(root: &Path, prefix: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Objects::read(root)
         .iter()
-        .filter(|(key, _)| key.starts_with(folder))
+        .filter(|(key, _)| key.starts_with(prefix))
         .flat_map(|(_, data)| String::from_utf8_lossy(data).lines().map(str::to_owned).collect::<Vec<_>>())
         .collect();
     lines.sort();
@@ -30,6 +36,12 @@ fn lines_under(scratch: &Scratch, folder: &str) -> Vec<String> {
 
 /// (raw data, error message) of each failed record.
 fn failures(scratch: &Scratch) -> Vec<(String, String)> {
+    failures_in(&scratch.out(), "errors/")
+}
+
+/// The same of all objects whose keys begin with `prefix`, none of which may hold anything else.
+#[track_caller]
+pub fn failures_in(root: &Path, prefix: &str) -> Vec<(String, String)> {
     let envelope = |line: &String| {
         let envelope: Value = serde_json::from_str(line).expect("an envelope is one JSON object");
         assert_eq!(envelope["errorCode"], "Hydrant.ProcessingFailed");
@@ -37,7 +49,7 @@ fn failures(scratch: &Scratch) -> Vec<(String, String)> {
         let message = envelope["errorMessage"].as_str().expect("a text").to_owned();
         (String::from_utf8(raw.expect("base64")).expect("these are texts"), message)
     };
-    let mut failures: Vec<_> = lines_under(scratch, "errors/").iter().map(envelope).collect();
+    let mut failures: Vec<_> = lines_in(root, prefix).iter().map(envelope).collect();
     failures.sort();
     failures
 }

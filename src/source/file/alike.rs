@@ -68,7 +68,11 @@ pub(super) fn begins_like(original: &OpenFile, copy: &Content, size: u64) -> Opt
         read => read.min(end),
     };
     let bound = size.min(needed).min(WINDOW);
-    (end > 0 && equal_up_to(copy, &content, 0, bound).ok()? == bound).then_some(bound)
+    if end == 0 || equal_up_to(copy, &content, 0, bound).ok()? < bound {
+        return None;
+    }
+    // What nobody has read yet is compared as well: the original may be gone before there is another look.
+    equal_up_to(copy, &content, bound, size.min(end).min(WINDOW)).ok()
 }
 
 /// Likewise if that was truncated just now, which the next look at it will see.

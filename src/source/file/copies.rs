@@ -148,7 +148,7 @@ impl Files {
             // An earlier life had not compared it yet.
             copy.shared.needed = file.position().max(1);
         }
-        if copy.content.is_unpacked() {
+        if copy.content.is_unpacked() && copy.known().equal_to >= size {
             // It was compared when it was examined, and is whole: nothing of it is its own.
             return Ok(Ok(if file.is_settled(size) { Fate::Alone(size) } else { Fate::Copy }));
         }
@@ -186,7 +186,7 @@ impl Files {
         if self.orphans.iter().any(|orphan| orphan.open.tail.file.id == id) {
             return Fate::Copy;
         }
-        let known = copy.shared.equal_to.max(copy.was_equal_to).min(copy.size);
+        let known = copy.known().equal_to.min(copy.size);
         let Some(row) = self.dormant.iter().find(|row| row.id == id) else { return self.alone(copy, known) };
         if self.may_go_on_in_twin(row) {
             return Fate::Copy;

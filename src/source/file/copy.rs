@@ -54,6 +54,11 @@ impl Copy {
         self.original == original
     }
 
+    /// What it is known to share with its original, as this life or an earlier one has compared them.
+    pub(super) fn known(&self) -> Shared {
+        Shared { equal_to: self.shared.equal_to.max(self.was_equal_to), ..self.shared }
+    }
+
     /// Whether it holds no more than the head of the first line of a file of which more was read: any file of that log begins
     /// so, and nobody is completing this one.
     pub(super) fn is_mere_head(&self, read: u64, cutting: &Cutting) -> bool {

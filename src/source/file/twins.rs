@@ -207,17 +207,20 @@ impl Files {
         let is_copy = |id: PartitionId| self.dormant.iter().any(|row| row.id == id && row.copy_of.is_some());
         let best = repeats.iter().filter(|(id, _)| is_there(id)).max_by_key(|&&(id, equal)| (equal, !is_copy(id)));
         // What repeats a copy is one more copy of the same file.
-        let copied = || repeats.iter().find_map(|(id, equal)| Some((self.copies.get(id)?.original, *equal)));
+        // It shares with the original what that copy is known to share, and no more.
+        let copied =
+            || repeats.iter().find_map(|(id, _)| self.copies.get(id).map(|copy| (copy.original, copy.known())));
         if let Some(&(id, _)) = best
             && !self.open.contains_key(&id)
         {
             return self.go_on(id, content, path, None);
         }
-        let original = best.copied().or_else(copied);
+        let of_best = best.map(|&(id, equal_to)| (id, Shared { equal_to, needed: equal_to }));
+        let original = of_best.or_else(copied);
         let Ok(evidence) = Evidence::take(&content, 0, Prefix::beginning_at(0).link_before(0)) else { return Ok(()) };
         let mut new = NewFile { content, path, checkpoint: 0, evidence, copy_of: None };
-        if let Some((original, equal_to)) = original {
-            new.become_copy(original, Shared { equal_to, needed: equal_to });
+        if let Some((original, shared)) = original {
+            new.become_copy(original, shared);
         }
         info!(path = %new.path.display(), is_twin = original.is_some(), "a compressed file is taken up");
         let row = new.row();

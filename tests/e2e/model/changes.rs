@@ -128,13 +128,14 @@ impl World {
         std::fs::copy(self.files[file].path(), &to).expect("a log copied");
         let copy = self.twin(file, &to);
         self.files[copy].is_copy = true;
+        self.files[copy].made_of = Some(file);
         self.doubt_unless_read(file);
     }
 
     fn write_to_copy(&mut self, log: usize, rng: &mut Rng) {
         let Some(copy) = self.pick(log, rng, |file| file.is_copy) else { return self.note("no copy to write to") };
-        // Once its own lines follow, it is no beginning of the original any more.
-        if self.files[copy].known == Known::No {
+        // Once its own lines follow, it is no beginning of the original any more; if that was longer, no copy of it.
+        if self.files[copy].known == Known::No || self.files[copy].is_short {
             self.doubt(copy);
         }
         self.files[copy].open_writer();
@@ -306,6 +307,9 @@ impl World {
 
     fn write(&mut self, file: usize, count: u64, rng: &mut Rng) {
         let lines: Vec<_> = (0..count).map(|_| self.new_line(file)).collect();
+        for copy in self.files.iter_mut().filter(|copy| copy.made_of == Some(file) && copy.known == Known::No) {
+            copy.is_short = true;
+        }
         let completed = self.files[file].write(&lines, rng);
         completed.iter().chain(&lines).for_each(|line| self.account.add(line));
         if let (Some(first), Some(last)) = (lines.first(), lines.last()) {

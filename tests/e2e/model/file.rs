@@ -25,6 +25,10 @@ pub struct ModelFile {
     pub is_in_glob: bool,
     pub is_compressed: bool,
     pub is_copy: bool,
+    /// The file that this copy was made of, while more may be read of that before the copy is seen.
+    pub made_of: Option<usize>,
+    /// More may have been read of its original than it holds before it was seen.
+    pub is_short: bool,
     pub known: Known,
     /// Complete lines that are in it, those of the file it is a copy of included.
     pub lines: Vec<LineId>,
@@ -63,6 +67,8 @@ impl ModelFile {
             is_in_glob: true,
             is_compressed: false,
             is_copy: false,
+            made_of: None,
+            is_short: false,
             known: Known::No,
             lines,
             torn: None,

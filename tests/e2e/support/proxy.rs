@@ -54,11 +54,17 @@ struct Script {
     rng: Rng,
     faults: Vec<Fault>,
     round: Vec<Fault>,
+    /// What every question whether an object exists meets.
+    looks: Option<Fault>,
     met: BTreeMap<Fault, u64>,
 }
 
 impl Script {
-    fn next(&mut self) -> Fault {
+    fn next(&mut self, head: &Head) -> Fault {
+        if let Some(fault) = self.looks.filter(|_| head.bytes.starts_with(b"HEAD ")) {
+            *self.met.entry(fault).or_default() += 1;
+            return fault;
+        }
         if self.round.is_empty() {
             self.round = self.faults.clone();
             self.rng.shuffle(&mut self.round);
@@ -74,7 +80,8 @@ impl FaultProxy {
         let runtime = runtime();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port on loopback");
         let address = listener.local_addr().expect("its address");
-        let script = Script { rng: Rng::new(seed), faults: faults.to_vec(), round: Vec::new(), met: BTreeMap::new() };
+        let (faults, round, met) = (faults.to_vec(), Vec::new(), BTreeMap::new());
+        let script = Script { rng: Rng::new(seed), faults, round, looks: None, met };
         let script = Arc::new(Mutex::new(script));
         runtime.spawn(serve(listener, upstream, script.clone()));
         Self { address, script, runtime: Some(runtime) }
@@ -89,6 +96,11 @@ impl FaultProxy {
         let mut script = self.script.lock().expect("no holder panics");
         script.faults = faults.to_vec();
         script.round.clear();
+    }
+
+    /// From now on nobody may ask whether an object exists, as with credentials that may only put.
+    pub fn refuse_looks(&self) {
+        self.script.lock().expect("no holder panics").looks = Some(Fault::AccessDenied);
     }
 
     /// From now on every request passes.
@@ -129,7 +141,7 @@ async fn relay(mut client: TcpStream, upstream: SocketAddr, script: &Mutex<Scrip
     let mut ahead = Vec::new();
     loop {
         let Some(head) = read_head(&mut client, &mut ahead).await? else { return Ok(()) };
-        let fault = script.lock().expect("no holder panics").next();
+        let fault = script.lock().expect("no holder panics").next(&head);
         if fault == Fault::ResetBeforeBody {
             return reset(client);
         }

@@ -1,0 +1,431 @@
+//! The protocol of journal and recovery as a small program around its pure cores (buffer, ledger, owners, decisions), and a
+//! random search for a counterexample.
+//!
+//! Persistent, changed by one transaction at a time: checkpoints and journalled deliveries; and the objects, of which the first
+//! one under a key stays. Volatile: read positions, open buffers, uploads. A life may end between any two steps, the answer of
+//! a put may be lost, and the next life may process the same records otherwise: it makes the same number of parts of each, and
+//! other ones of them fail. Whether an object exists can be asked or it cannot.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::buffer::{Buffer, Hints};
+use crate::ledger::{HolderId, Ledger};
+
+/// What the protocol relies on: without any of it the search has to find a counterexample.
+#[derive(Clone, Copy)]
+struct Rules {
+    /// What is left out of a delivery leaves the journal before its payload leaves.
+    shrinks: bool,
+    /// Each delivery says how its records were processed.
+    tells_processing_apart: bool,
+    /// The intent is journalled before the payload leaves.
+    intends_first: bool,
+}
+
+const ALL_RULES: Rules = Rules { shrinks: true, tells_processing_apart: true, intends_first: true };
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum To {
+    Destination,
+    Errors,
+}
+
+/// (file, record, part)
+type Content = (usize, u64, u64);
+
+struct Crash;
+
+/// SplitMix64.
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}
+
+struct World {
+    rng: Rng,
+    rules: Rules,
+    salt: u64,
+    /// Of each record of each file the number of parts.
+    files: Vec<Vec<u64>>,
+    /// How many ways of processing the configurations have.
+    ways: u64,
+    may_ask: bool,
+    objects: BTreeMap<String, Vec<Content>>,
+    dropped: BTreeSet<(usize, u64)>,
+    journal: BTreeMap<i64, DeliveryRow>,
+    checkpoints: Vec<u64>,
+    configuration: u64,
+    version: u64,
+    next: i64,
+    crashes: u64,
+}
+
+impl World {
+    fn new(seed: u64, rules: Rules) -> Self {
+        let mut rng = Rng(seed);
+        let parts_max = 1 + rng.below(3);
+        let records = |rng: &mut Rng| (0..1 + rng.below(25)).map(|_| 1 + rng.below(parts_max)).collect();
+        let files: Vec<Vec<u64>> = (0..1 + rng.below(2)).map(|_| records(&mut rng)).collect();
+        Self {
+            rules,
+            salt: rng.next(),
+            checkpoints: vec![0; files.len()],
+            files,
+            ways: 1 + rng.below(3),
+            may_ask: rng.below(2) == 0,
+            objects: BTreeMap::new(),
+            dropped: BTreeSet::new(),
+            journal: BTreeMap::new(),
+            configuration: 0,
+            version: 1,
+            next: 0,
+            crashes: rng.below(7),
+            rng,
+        }
+    }
+
+    fn maybe_crash(&mut self) -> Result<(), Crash> {
+        if self.crashes > 0 && self.rng.below(20) == 0 {
+            self.crashes -= 1;
+            return Err(Crash);
+        }
+        Ok(())
+    }
+
+    /// The same for the same arguments.
+    fn dice(&self, way: u64, file: usize, record: u64, part: u64, sides: u64) -> u64 {
+        let arguments = [way, file as u64, record, part];
+        let seed = arguments.iter().fold(self.salt, |salt, &argument| Rng(salt ^ argument).next());
+        Rng(seed).below(sides)
+    }
+
+    /// What is wrong in the end; `None` if nothing is.
+    fn wrong(&self) -> Option<String> {
+        let mut found = BTreeMap::<Content, u32>::new();
+        for &content in self.objects.values().flatten() {
+            *found.entry(content).or_default() += 1;
+        }
+        let has_parts = self.files.iter().flatten().any(|&parts| parts > 1);
+        let is_exactly_once = self.ways == 1 || (self.may_ask && !has_parts);
+        for (file, records) in self.files.iter().enumerate() {
+            for (record, &parts) in (0..).zip(records) {
+                for part in 0..parts {
+                    match found.get(&(file, record, part)) {
+                        None if !self.dropped.contains(&(file, record)) => {
+                            return Some(format!("part {part} of record {record} of file {file} is lost"));
+                        }
+                        Some(2..) if is_exactly_once => {
+                            return Some(format!("part {part} of record {record} of file {file} is doubled"));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+struct Open {
+    holder: HolderId,
+    buffer: Buffer,
+    payload: Vec<Content>,
+}
+
+struct Again {
+    holder: HolderId,
+    payload: Vec<Content>,
+    left_out: RecordSet,
+}
+
+struct Upload {
+    holder: HolderId,
+    row: i64,
+    key: String,
+    payload: Vec<Content>,
+}
+
+/// One life, from its recovery to its end or its crash.
+struct Process<'w> {
+    world: &'w mut World,
+    way: u64,
+    processing: String,
+    read: Vec<u64>,
+    owners: Owners,
+    ledger: Ledger,
+    open: BTreeMap<To, Open>,
+    reforming: BTreeMap<i64, Again>,
+    uploads: Vec<Upload>,
+    holders: u64,
+}
+
+fn id(file: usize) -> PartitionId {
+    PartitionId(file as i64)
+}
+
+impl<'w> Process<'w> {
+    fn begin(world: &'w mut World) -> Result<Self, Crash> {
+        let configuration = world.rng.below(3);
+        world.version += u64::from(configuration != world.configuration);
+        world.configuration = configuration;
+        let way = configuration % world.ways;
+        let processing = format!("way {}", if world.rules.tells_processing_apart { way } else { 0 });
+        let mut process = Self {
+            way,
+            processing,
+            read: world.checkpoints.clone(),
+            owners: Owners::default(),
+            ledger: Ledger::default(),
+            open: BTreeMap::new(),
+            reforming: BTreeMap::new(),
+            uploads: Vec::new(),
+            holders: 0,
+            world,
+        };
+        process.recover()?;
+        Ok(process)
+    }
+
+    fn recover(&mut self) -> Result<(), Crash> {
+        for (file, &checkpoint) in self.world.checkpoints.iter().enumerate() {
+            self.ledger.open(id(file), Position(checkpoint));
+        }
+        let present = Present { version: self.world.version, processing: &self.processing };
+        let mut recovered = Recovered::of(&self.processing);
+        for (number, mut row) in self.world.journal.clone() {
+            let is_there = self.world.objects.contains_key(&row.intent.key);
+            let existence = match (self.world.may_ask, is_there) {
+                (false, _) => Existence::Unknown,
+                (true, true) => Existence::Present,
+                (true, false) => Existence::Absent,
+            };
+            if !row.settled && existence == Existence::Absent && present.cancels(&row.intent) {
+                self.world.journal.remove(&number);
+                continue;
+            }
+            row.settled |= existence == Existence::Present;
+            recovered.note(&row, if row.settled { Owner::Settled } else { Owner::Pending(row.id) });
+            if !row.settled {
+                let holder = HolderId(self.holders);
+                self.holders += 1;
+                self.ledger.hold_all(holder, &row.intent.set);
+                self.reforming.insert(number, Again { holder, payload: Vec::new(), left_out: RecordSet::default() });
+            }
+            self.world.journal.insert(number, row);
+            self.world.maybe_crash()?;
+        }
+        self.owners = recovered.owners;
+        Ok(())
+    }
+
+    fn read_one(&mut self) -> Result<(), Crash> {
+        let unread: Vec<_> =
+            (0..self.read.len()).filter(|&f| self.read[f] < self.world.files[f].len() as u64).collect();
+        let file = unread[self.world.rng.below(unread.len() as u64) as usize];
+        let record = self.read[file];
+        let range = PositionRange::new(record, record + 1);
+        let parts = (0..self.world.files[file][record as usize]).map(|part| (file, record, part));
+        let passes = |&(_, _, part): &Content| self.world.dice(self.way, file, record, part, 2) == 0;
+        let (passing, failing): (Vec<_>, Vec<_>) = parts.partition(passes);
+        let is_dropped = self.world.dice(self.way, file, record, u64::MAX, 12) == 0;
+        let (passing, failing) = if is_dropped { (Vec::new(), Vec::new()) } else { (passing, failing) };
+        if is_dropped {
+            self.world.dropped.insert((file, record));
+        }
+        let outcome = match (passing.is_empty(), failing.is_empty()) {
+            (_, true) => Outcome::Passes,
+            (true, false) => Outcome::Fails,
+            (false, false) => Outcome::Splits,
+        };
+        let (held, _) = self.owners.held(id(file), range.start);
+        let decision = held.decide(outcome);
+        for row in decision.left_out_of {
+            self.reforming.get_mut(&row.0).expect("it is pending").left_out.add(id(file), range);
+        }
+        let is_partial = outcome == Outcome::Splits;
+        self.hand(decision.passing, To::Destination, (file, range, is_partial), passing);
+        self.hand(decision.failing, To::Errors, (file, range, is_partial), failing);
+        self.ledger.read(id(file), range).expect("records follow each other");
+        self.read[file] += 1;
+        self.owners.forget_before(id(file), range.end);
+        self.ship_reformed()
+    }
+
+    fn hand(&mut self, claim: Claim, to: To, what: (usize, PositionRange, bool), contents: Vec<Content>) {
+        let (file, range, is_partial) = what;
+        let (row, into) = match claim {
+            _ if contents.is_empty() => return,
+            Claim::Settled => return,
+            Claim::Pending(row) => (row, to),
+            Claim::PendingFailure(row) => (row, To::Errors),
+            Claim::Nobody => {
+                let holders = &mut self.holders;
+                let open = self.open.entry(to).or_insert_with(|| {
+                    *holders += 1;
+                    let buffer = Buffer::new(Hints { size: u64::MAX, interval_ms: 0 });
+                    Open { holder: HolderId(*holders - 1), buffer, payload: Vec::new() }
+                });
+                open.buffer.push(0, id(file), range, contents.len() as u64, contents.len() as u64);
+                if is_partial {
+                    open.buffer.partial(id(file), range);
+                }
+                open.payload.extend(contents);
+                self.ledger.hold(open.holder, id(file), range);
+                return;
+            }
+        };
+        assert_eq!(self.world.journal[&row.0].intent.output, name(into), "every output holds its own kind of records");
+        self.reforming.get_mut(&row.0).expect("it is pending").payload.extend(contents);
+    }
+
+    fn ship_reformed(&mut self) -> Result<(), Crash> {
+        let is_read = |row: &i64| {
+            let set = &self.world.journal[row].intent.set;
+            set.iter().all(|(file, ranges)| ranges.iter().all(|range| range.end.0 <= self.read[file.0 as usize]))
+        };
+        let complete: Vec<_> = self.reforming.keys().copied().filter(is_read).collect();
+        for row in complete {
+            let Some(Again { holder, payload, left_out }) = self.reforming.remove(&row) else { continue };
+            if payload.is_empty() {
+                self.world.journal.remove(&row);
+                self.ledger.settle(holder);
+                continue;
+            }
+            let journalled = self.world.journal.get_mut(&row).expect("it is pending");
+            if self.world.rules.shrinks {
+                journalled.intent.set = journalled.intent.set.without(&left_out);
+                journalled.intent.partial = journalled.intent.partial.split(&journalled.intent.set).1;
+            }
+            let key = journalled.intent.key.clone();
+            self.uploads.push(Upload { holder, row, key, payload });
+            self.world.maybe_crash()?;
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, to: To) -> Result<(), Crash> {
+        let Some(Open { holder, mut buffer, payload }) = self.open.remove(&to) else { return Ok(()) };
+        let sealed = buffer.seal().expect("it was opened for a record");
+        self.world.maybe_crash()?;
+        let row = self.world.next;
+        self.world.next += 1;
+        let key = format!("{}/{row}", name(to));
+        let intent = Intent {
+            uuid: key.clone(),
+            kind: Kind::Fate,
+            output: name(to).to_owned(),
+            destination: String::new(),
+            format: String::new(),
+            key: key.clone(),
+            version: self.world.version,
+            processing: self.processing.clone(),
+            arrival_ms: 0,
+            records: sealed.records,
+            set: sealed.set,
+            partial: sealed.partial,
+        };
+        if !self.world.rules.intends_first {
+            self.world.objects.insert(key.clone(), payload.clone());
+            self.world.maybe_crash()?;
+        }
+        self.world.journal.insert(row, DeliveryRow { id: DeliveryRowId(row), settled: false, intent });
+        self.world.maybe_crash()?;
+        self.uploads.push(Upload { holder, row, key, payload });
+        Ok(())
+    }
+
+    fn upload(&mut self, index: usize) -> Result<(), Crash> {
+        self.world.maybe_crash()?;
+        let upload = &self.uploads[index];
+        self.world.objects.entry(upload.key.clone()).or_insert_with(|| upload.payload.clone());
+        if self.world.rng.below(5) == 0 {
+            return Ok(()); // The answer is lost: it is put again.
+        }
+        self.world.maybe_crash()?;
+        let Upload { holder, row, .. } = self.uploads.remove(index);
+        self.settle(holder, row)
+    }
+
+    /// One transaction: settled, checkpoints moved, and what they have passed forgotten.
+    fn settle(&mut self, holder: HolderId, row: i64) -> Result<(), Crash> {
+        self.world.journal.get_mut(&row).expect("it is journalled").settled = true;
+        self.ledger.settle(holder);
+        let moved: Vec<_> = (0..self.read.len()).map(|file| self.ledger.checkpoint(id(file)).0).collect();
+        let checkpoints = &mut self.world.checkpoints;
+        for (checkpoint, moved) in checkpoints.iter_mut().zip(moved) {
+            *checkpoint = moved.max(*checkpoint);
+        }
+        self.world.journal.retain(|_, row| {
+            let is_passed = |(file, ranges): (PartitionId, &[PositionRange])| {
+                ranges.iter().all(|range| range.end.0 <= checkpoints[file.0 as usize])
+            };
+            !row.settled || !row.intent.set.iter().all(is_passed)
+        });
+        self.world.maybe_crash()
+    }
+
+    fn run(mut self) -> Result<(), Crash> {
+        loop {
+            self.world.maybe_crash()?;
+            let can_read = (0..self.read.len()).any(|file| self.read[file] < self.world.files[file].len() as u64);
+            let moves = if can_read { 6 } else { 0 };
+            let (seals, uploads) = (self.open.len() as u64, self.uploads.len() as u64);
+            if moves + seals + uploads == 0 {
+                return Ok(());
+            }
+            let choice = self.world.rng.below(moves + seals + uploads);
+            match (choice.checked_sub(moves), choice.checked_sub(moves + seals)) {
+                (None, _) => self.read_one()?,
+                (Some(n), None) => self.seal(*self.open.keys().nth(n as usize).expect("it is open"))?,
+                (_, Some(n)) => self.upload(n as usize)?,
+            }
+        }
+    }
+}
+
+fn name(to: To) -> &'static str {
+    match to {
+        To::Destination => DESTINATION,
+        To::Errors => crate::output::PROCESSING_FAILED,
+    }
+}
+
+fn counterexample(seed: u64, rules: Rules) -> Option<String> {
+    let mut world = World::new(seed, rules);
+    while Process::begin(&mut world).and_then(Process::run).is_err() {}
+    assert!(world.journal.values().all(|row| row.settled), "seed {seed}: everything is settled");
+    world.wrong()
+}
+
+#[test]
+fn every_part_of_every_record_has_a_fate_and_only_one_while_processing_stays() {
+    for seed in 0..3_000 {
+        if let Some(wrong) = counterexample(seed, ALL_RULES) {
+            panic!("seed {seed}: {wrong}");
+        }
+    }
+}
+
+#[test]
+fn without_any_of_its_rules_the_protocol_fails() {
+    let without = [
+        ("shrinks", Rules { shrinks: false, ..ALL_RULES }),
+        ("tells_processing_apart", Rules { tells_processing_apart: false, ..ALL_RULES }),
+        ("intends_first", Rules { intends_first: false, ..ALL_RULES }),
+    ];
+    for (rule, rules) in without {
+        assert!((0..3_000).any(|seed| counterexample(seed, rules).is_some()), "nothing fails without {rule}");
+    }
+}
