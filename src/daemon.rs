@@ -4,6 +4,9 @@
 //! tasks have ended, it begins again from its checkpoints. Only a damaged journal ends the process, as the next start sets
 //! it aside.
 
+mod keeper;
+mod supervisor;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -14,7 +17,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::config::model::{Config, DeliveryStreamConfig};
@@ -26,20 +28,18 @@ use crate::memory::MemoryBudget;
 use crate::notify::ServiceManager;
 use crate::pool::ComputePool;
 use crate::status::StreamStatus;
-use crate::stream::{self, Environment, Life, StreamError};
+use crate::stream::Environment;
+use keeper::keep_copy;
+use supervisor::Supervisor;
 
-/// Between two restarts of a stream that fails.
+/// The shortest pause between two restarts of a stream that fails.
 const RESTART_MIN: Duration = Duration::from_secs(1);
-const RESTART_MAX: Duration = Duration::from_secs(60);
 /// With `--drain` a stream that fails so often is given up.
 const DRAIN_RESTARTS: u32 = 5;
 /// How long what was abandoned may take to end.
 const ABANDON: Duration = Duration::from_secs(5);
-/// How often changed checkpoints are copied, and the service manager told how things are.
-const COPY_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the service manager is told how things are.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
-/// How often the log repeats that the journal was lost.
-const NOTICE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The streams' figures, for whoever shows them while the daemon runs.
 pub type Statuses = Arc<Mutex<Vec<Arc<StreamStatus>>>>;
@@ -360,87 +360,6 @@ async fn all_ended(streams: &mut BTreeMap<String, Running>) {
     }
 }
 
-/// Keeps one stream alive.
-struct Supervisor {
-    config: DeliveryStreamConfig,
-    environment: Environment,
-    stop: CancellationToken,
-    abandon: CancellationToken,
-    status: Arc<StreamStatus>,
-    failed: CancellationToken,
-    fatal: Arc<Mutex<Option<DaemonError>>>,
-}
-
-impl Supervisor {
-    async fn run(self) {
-        let stream = self.config.name.clone();
-        let mut delay = RESTART_MIN;
-        let mut failures = 0;
-        loop {
-            let began = tokio::time::Instant::now();
-            let Err(reason) = self.live().await else { return };
-            // A stream that ran well for a while begins again at once.
-            if began.elapsed() > RESTART_MAX {
-                (delay, failures) = (RESTART_MIN, 0);
-            }
-            failures += 1;
-            self.status.restarts.fetch_add(1, Ordering::Relaxed);
-            self.status.set_problem("stream", reason.clone());
-            error!(%stream, reason, restart_in = ?delay, "the delivery stream failed; it begins again from its checkpoints");
-            if self.environment.drain && failures >= DRAIN_RESTARTS {
-                error!(%stream, "the delivery stream is given up");
-                self.status.is_given_up.store(true, Ordering::Relaxed);
-                return;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(delay) => {}
-                () = self.stop.cancelled() => return,
-            }
-            delay = (delay * 2).min(RESTART_MAX);
-        }
-    }
-
-    /// One life of the stream; all its tasks have ended when this returns.
-    async fn live(&self) -> Result<(), String> {
-        let life = Arc::new(Life {
-            stop: self.stop.child_token(),
-            abandon: self.abandon.child_token(),
-            tasks: TaskTracker::new(),
-        });
-        let (config, environment) = (self.config.clone(), self.environment.clone());
-        let (status, of_stream) = (self.status.clone(), life.clone());
-        let task = tokio::spawn(async move { stream::run(&config, &environment, &of_stream, status).await });
-        let result = task.await;
-        life.stop.cancel();
-        life.abandon.cancel();
-        life.tasks.close();
-        life.tasks.wait().await;
-        match result {
-            Ok(Ok(())) => {
-                self.status.clear_problem("stream");
-                Ok(())
-            }
-            Ok(Err(error)) => {
-                self.status.end_life();
-                let reason = chain(&error);
-                if let StreamError::Journal(journal @ JournalError::Corrupt(_)) = error {
-                    self.fail(DaemonError::Journal(journal));
-                }
-                Err(reason)
-            }
-            Err(panic) => {
-                self.status.end_life();
-                Err(format!("a panic: {panic}"))
-            }
-        }
-    }
-
-    fn fail(&self, error: DaemonError) {
-        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        self.failed.cancel();
-    }
-}
-
 /// An error with its causes, in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -450,28 +369,4 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// Copies the checkpoints each minute with a change, and repeats that the journal was lost until somebody acknowledges it.
-async fn keep_copy(journal: Journal) {
-    let mut copied = 0;
-    let mut notice_at = tokio::time::Instant::now();
-    loop {
-        if tokio::time::Instant::now() >= notice_at
-            && let Some(notice) = journal.loss_notice()
-        {
-            error!(notice = %notice.display(), "the journal was lost: read the notice, and remove it to acknowledge");
-            notice_at += NOTICE_INTERVAL;
-        }
-        tokio::time::sleep(COPY_INTERVAL).await;
-        let changes = journal.changes();
-        if changes == copied {
-            continue;
-        }
-        let of_copy = journal.clone();
-        match crate::pool::join(tokio::task::spawn_blocking(move || of_copy.write_copy())).await {
-            Ok(()) => copied = changes,
-            Err(error) => warn!(%error, "the checkpoint copy could not be written"),
-        }
-    }
 }

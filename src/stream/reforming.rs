@@ -72,7 +72,7 @@ impl Stream {
         let settled = self.settled.iter().map(|(_, set)| set.len());
         let pending = self.reforming.values().map(|again| again.pending.row.intent.set.len() + again.left_out.len());
         let in_sets: usize = settled.chain(pending).sum();
-        // An owner's range counts as one of a set does: most are both, and what both take together was counted as one.
+        // A range's bytes are those in a set and among the owners together: most ranges are in both.
         let ranges = in_sets.max(self.owners.ranges()) as u64;
         self.budget.cover(&self.remembered, (ranges * RANGE_BYTES).min(self.budget.share() / 2));
     }

@@ -17,7 +17,8 @@ use crate::processing::FailedRecord;
 use crate::record::{Chunk, OversizeRecord, PartitionId, PositionRange};
 use crate::recovery::{Claim, Held, Outcome, Owner, Part};
 
-use super::{OpenBuffer, Stream, StreamError};
+use super::sealing::OpenBuffer;
+use super::{Stream, StreamError};
 
 /// Lines for the error output, made of one source record.
 struct Failed {

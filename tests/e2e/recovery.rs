@@ -4,10 +4,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::support::config::blockable_directory;
 use crate::support::journal::{checkpoint, deliveries, journal_path};
 use crate::support::lines::Rotation;
 use crate::support::s3::BUCKET;
-use crate::support::scratch::append;
+use crate::support::scratch::{InTheWay, append};
 use crate::support::{
     Fault, FaultProxy, Finished, Hydrant, Ledger, Log, Objects, S3Server, Scratch, config, delivered_lines, directory,
     objects::keys, rng::seed, s3_destination, stream, wait_until,
@@ -109,6 +110,30 @@ fn a_lost_answer_is_asked_for_by_a_conditional_put() {
 #[test]
 fn a_lost_answer_is_looked_up_where_puts_are_not_conditional() {
     lost_answers(false);
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn pending_deliveries_are_read_again_however_much_the_journal_holds() {
+    const LINES: usize = 44_000;
+    let scratch = Scratch::new();
+    scratch.log("a.log", (0..LINES).map(|n| format!("{n:01000}\n")).collect::<String>());
+    let mut stream = stream("s", &scratch.logs().join("*.log"), blockable_directory(&scratch.out()));
+    stream["buffering"] = serde_json::json!({ "size_mb": 5, "interval_seconds": 600 });
+    let config = config(&scratch, [stream]);
+    let in_the_way = InTheWay::of(&scratch.out());
+    let hydrant = Hydrant::run_with_env(&scratch, &config, &[("HYDRANT_UNPASSED_MAX", "2")]);
+    wait_until("many deliveries are on their way", || {
+        hydrant.said("delivery refused") > 0 && deliveries(&scratch) >= 8
+    });
+    assert!(hydrant.kill_9().killed());
+    drop(in_the_way);
+    let hydrant = Hydrant::run_with_env(&scratch, &config, &[("HYDRANT_UNPASSED_MAX", "2")]);
+    let is_there = || delivered_lines(&scratch.out()).len() >= LINES / 9 * 8 && deliveries(&scratch) == 0;
+    wait_until("all of them are settled", is_there);
+    hydrant.terminate().expect_code(0);
+    let expected: Vec<String> = (0..LINES).map(|n| format!("{n:01000}")).collect();
+    assert!(delivered_lines(&scratch.out()) == expected, "each line once");
 }
 
 /// A log that was delivered, and more lines that were not.

@@ -200,6 +200,24 @@ fn a_record_that_fails_now_leaves_the_pending_delivery_to_the_destination() {
 
 #[cfg(debug_assertions)]
 #[test]
+fn a_record_that_is_too_long_now_leaves_the_pending_delivery_to_the_destination() {
+    let long = "x".repeat(3_000);
+    for first in ["intent-committed:1", "object-complete:1"] {
+        let bucket = Refusing::start(&format!("1\n{long}\n2\n"));
+        killed_at(&bucket.scratch, &bucket.config(&json!([columns(1)])), first);
+        let mut shorter = bucket.config(&json!([columns(1)]));
+        shorter["delivery_streams"][0]["source"]["file"]["max_record_kb"] = 2.into();
+        Hydrant::drain(&bucket.scratch, &shorter);
+        let delivered = lines_in(&bucket.s3.bucket(), "ok/");
+        let expected = if first == "object-complete:1" { vec!["1", "2", &long] } else { vec!["1", "2"] };
+        assert_eq!(delivered, expected.iter().map(|x| format!("{{\"x\":\"{x}\"}}")).collect::<Vec<_>>(), "{first}");
+        let failed = lines_in(&bucket.s3.bucket(), "errors/");
+        assert!(failed.len() == 1 && failed[0].contains("Hydrant.RecordTooLarge"), "{first}: {failed:?}");
+    }
+}
+
+#[cfg(debug_assertions)]
+#[test]
 fn a_record_that_passes_now_stays_in_the_pending_delivery_of_the_error_output() {
     let (before, now) = (json!([columns(1)]), json!([columns(2)]));
     for first in ["intent-committed:1", "object-complete:1"] {
