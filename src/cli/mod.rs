@@ -5,6 +5,7 @@
 
 mod check;
 mod delivered;
+mod new_transform;
 mod progress;
 mod run;
 
@@ -33,6 +34,7 @@ enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
     Delivered(delivered::Arguments),
+    NewTransform(new_transform::Arguments),
 }
 
 const ABOUT: &str = "\
@@ -46,6 +48,7 @@ Examples:
   hydrant run --config hydrant.yaml            the daemon, until SIGTERM
   hydrant run --drain --config hydrant.yaml    everything there is now, then exit
   hydrant delivered /var/log/app.log.1         may the file be deleted?
+  hydrant new-transform --language rust geo    a project of a transform component
 
 The log goes to standard error; HYDRANT_LOG sets its level (error, warn, info, debug, trace, or per module).
 Exit status: 0 done, 1 failed at run time, 2 a wrong command line or configuration.";
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Delivered(arguments) => delivered::run(&arguments),
+        Command::NewTransform(arguments) => new_transform::run(&arguments),
     }
 }
 
