@@ -11,12 +11,15 @@ from parse import Malformed, Parser
 from wit_world.imports.types import Input, Outcome, Outcome_Dropped, Outcome_Ok, Outcome_ProcessingFailed, Output
 
 
-class WitWorld(wit_world.WitWorld):
-    parser: Parser
+# Each call may meet another `WitWorld`: what `init` makes is kept here.
+the_parser: Parser
 
+
+class WitWorld(wit_world.WitWorld):
     def init(self, config: str) -> None:
+        global the_parser
         try:
-            self.parser = Parser(json.loads(config))
+            the_parser = Parser(json.loads(config))
         except ValueError as error:
             raise Err(str(error)) from error
 
@@ -25,7 +28,7 @@ class WitWorld(wit_world.WitWorld):
 
     def outcome(self, record: Input) -> Outcome:
         try:
-            event = self.parser.parse(record.data)
+            event = the_parser.parse(record.data)
         except Malformed as error:
             return Outcome_ProcessingFailed(str(error))
         if event is None:

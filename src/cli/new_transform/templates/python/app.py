@@ -11,13 +11,16 @@ from tag import Tag
 from wit_world.imports.types import Input, Outcome, Outcome_Dropped, Outcome_Ok, Outcome_ProcessingFailed, Output
 
 
-class WitWorld(wit_world.WitWorld):
-    tag: Tag
+# Each call may meet another `WitWorld`: what `init` makes is kept here.
+the_tag: Tag
 
+
+class WitWorld(wit_world.WitWorld):
     def init(self, config: str) -> None:
         """Called once, with the step's `config` as JSON."""
+        global the_tag
         try:
-            self.tag = Tag(json.loads(config))
+            the_tag = Tag(json.loads(config))
         except ValueError as error:
             raise Err(str(error)) from error
 
@@ -27,7 +30,7 @@ class WitWorld(wit_world.WitWorld):
 
     def outcome(self, record: Input) -> Outcome:
         try:
-            data = self.tag.apply(record.data)
+            data = the_tag.apply(record.data)
         except (ValueError, RecursionError) as error:
             return Outcome_ProcessingFailed(str(error))
         return Outcome_Dropped() if data is None else Outcome_Ok(Output(data, []))
