@@ -6,6 +6,7 @@
 mod bench;
 mod check;
 mod delivered;
+mod new_transform;
 mod progress;
 mod run;
 mod test;
@@ -40,6 +41,7 @@ enum Command {
     Delivered(delivered::Arguments),
     Transform(transform::Arguments),
     Test(test::Arguments),
+    NewTransform(new_transform::Arguments),
 }
 
 const ABOUT: &str = "\
@@ -55,6 +57,7 @@ Examples:
   hydrant delivered /var/log/app.log.1         may the file be deleted?
   hydrant transform --stream web app.log       what becomes of its records?
   hydrant test tests.yaml                      does it become what it should?
+  hydrant new-transform --language rust geo    a project of a transform component
 
 The log goes to standard error; HYDRANT_LOG sets its level (error, warn, info, debug, trace, or per module).
 Exit status: 0 done, 1 failed at run time, 2 a wrong command line or configuration.";
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Delivered(arguments) => delivered::run(&arguments),
         Command::Transform(arguments) => transform::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::NewTransform(arguments) => new_transform::run(&arguments),
     }
 }
 

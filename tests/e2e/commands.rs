@@ -12,7 +12,13 @@ fn hydrant(scratch: &Scratch, args: &[&str]) -> Finished {
 #[test]
 fn help_and_version_are_data() {
     let scratch = Scratch::new();
-    for command in [&["--help"][..], &["run", "--help"], &["check", "--help"], &["delivered", "--help"]] {
+    for command in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["check", "--help"],
+        &["delivered", "--help"],
+        &["new-transform", "--help"],
+    ] {
         let finished = hydrant(&scratch, command).expect_code(0);
         assert!(
             finished.stdout.contains("hydrant ") && finished.stdout.to_lowercase().contains("example"),

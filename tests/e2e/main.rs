@@ -20,6 +20,7 @@ mod identity;
 mod inotify;
 mod memory;
 mod model;
+mod new_transform;
 mod processing;
 mod quickstart;
 mod records;
