@@ -55,7 +55,7 @@ pub struct Work {
 /// What has become of a chunk.
 pub enum Progress {
     /// The second is the rest of a chunk of which as much was made as may be held.
-    Done(Processed, Option<Chunk>),
+    Done(Box<(Processed, Option<Chunk>)>),
     Later(Box<(Work, Next)>),
 }
 
@@ -129,7 +129,7 @@ impl Processing {
     pub fn run(&self, work: Work, pace: Pace, budget: &StreamBudget) -> Progress {
         let Some((encoding, sequence)) = self.sequence(work.chunk.partition.encoding()) else {
             let chunk = work.chunk;
-            return Progress::Done(Processed { source: chunk.clone(), chunk, failed: Vec::new() }, None);
+            return Progress::Done(Box::new((Processed { source: chunk.clone(), chunk, failed: Vec::new() }, None)));
         };
         let name = work.chunk.partition.name();
         let header = work.chunk.partition.header();
@@ -148,7 +148,7 @@ impl Processing {
             Ok(Work { chunk, made, .. }) => {
                 let done = made.ends.len();
                 let rest = (done < chunk.records()).then(|| chunk.from(done));
-                Progress::Done(self.processed(chunk.until(done), made, budget), rest)
+                Progress::Done(Box::new((self.processed(chunk.until(done), made, budget), rest)))
             }
             Err(later) => Progress::Later(later),
         }

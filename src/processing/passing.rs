@@ -52,10 +52,6 @@ impl Passing {
         self.keys.truncate(self.records.len());
     }
 
-    pub fn len(&self) -> usize {
-        self.sources.len()
-    }
-
     /// Each record's bytes, source and keys.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], u32, &Option<Arc<PartitionKeys>>)> {
         let named = self.sources.iter().copied().zip(&self.keys);

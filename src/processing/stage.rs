@@ -134,7 +134,7 @@ async fn process(
             }
         };
         match progress {
-            Progress::Done(processed, rest) => return (processed, rest),
+            Progress::Done(done) => return *done,
             Progress::Later(later) => (work, next) = *later,
         }
     }

@@ -42,7 +42,7 @@ impl Processing {
     /// The chunk through all steps, for nothing but the time it takes; how many records leave.
     pub fn run_alone(&self, chunk: &Chunk) -> Result<usize, Down> {
         let mut records = 0;
-        self.try_slices(chunk, |passed| records += passed.passing.len())?;
+        self.try_slices(chunk, |passed| records += passed.passing.records.len())?;
         Ok(records)
     }
 
