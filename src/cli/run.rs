@@ -29,12 +29,12 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
+    let display = arguments.drain.then(Display::new);
+    start_log(display.as_ref());
     let config = match super::load(&arguments.config) {
         Ok(config) => config,
         Err(status) => return status,
     };
-    let display = arguments.drain.then(Display::new);
-    start_log(display.as_ref());
     raise_file_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -159,7 +159,10 @@ fn a_component_that_cannot_begin_is_down_and_its_neighbour_is_not() {
         let finished = Hydrant::drain(&scratch, &config(&scratch, streams));
         assert_eq!(delivered(&scratch, "t"), lines);
         let failed = failed(&scratch, "s");
-        assert_eq!(failed.iter().map(|failed| failed.raw.clone()).collect::<Vec<_>>(), lines, "{finished}");
+        let mut raw: Vec<_> = failed.iter().map(|failed| failed.raw.clone()).collect();
+        // In several objects, whose names do not tell their order.
+        raw.sort_by_key(|line| line.rsplit(' ').next().map(str::to_owned));
+        assert_eq!(raw, lines, "{finished}");
         assert!(failed.iter().all(|failed| failed.message.contains(said)), "{init}: {:?}", failed[0]);
         assert!(finished.stderr.contains("fails for every batch"), "{finished}");
     }
@@ -172,7 +175,6 @@ fn instances_that_are_never_there_and_calls_that_never_return_are_a_component_th
         "start_traps.wat",
         "memory_too_large.wat",
         "two_memories.wat",
-        "table_too_large.wat",
         "realloc_loops.wat",
         "realloc_lies.wat",
         "post_return_loops.wat",

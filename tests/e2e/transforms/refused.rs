@@ -25,6 +25,7 @@ fn each_error_says_what_is_wrong() {
         ("no_init.wat", "exports no function `init`"),
         ("other_transform.wat", "does not fit"),
         ("other_world.wat", "exports no function"),
+        ("table_too_large.wat", "exceeds the limit"),
     ];
     for (name, expected) in cases {
         let scratch = Scratch::new();
