@@ -42,6 +42,26 @@ impl Compression {
     }
 }
 
+/// What happens to the records before they are buffered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Processing {
+    None,
+    /// A component that gives every record back: what the boundary costs.
+    PassThrough,
+}
+
+impl Processing {
+    fn yaml(self) -> String {
+        match self {
+            Self::None => "[]".into(),
+            Self::PassThrough => {
+                let component = concat!(env!("CARGO_MANIFEST_DIR"), "/transforms/pass-through/pass-through.wasm");
+                format!("[{{ wasm: {{ component: \"{component}\" }} }}]")
+            }
+        }
+    }
+}
+
 /// Folders of one run, removed when it is over.
 pub struct Run {
     folder: PathBuf,
@@ -70,7 +90,7 @@ impl Run {
         &self,
         arguments: &[&str],
         glob: &Path,
-        compression: &Compression,
+        (processing, compression): (Processing, &Compression),
         buffering: &str,
     ) -> Result<(Command, PathBuf), Box<dyn Error>> {
         let configuration = self.folder.join("hydrant.yaml");
@@ -79,11 +99,13 @@ impl Run {
              delivery_streams:\n\
              - name: bench\n\
             \x20 source: {{ file: {{ paths: [\"{}\"] }} }}\n\
+            \x20 processing: {}\n\
             \x20 buffering: {buffering}\n\
             \x20 compression: {}\n\
             \x20 destination: {{ directory: {{ path: {} }} }}\n",
             self.folder.join("state").display(),
             glob.display(),
+            processing.yaml(),
             compression.yaml(),
             self.objects().display(),
         );
@@ -117,10 +139,15 @@ impl Drop for Run {
 }
 
 /// Delivers one file with `run --drain`: what it cost, and the objects' bytes.
-pub fn drain(cache: &Path, input: &Path, compression: &Compression) -> Result<(Usage, u64), Box<dyn Error>> {
+pub fn drain(
+    cache: &Path,
+    input: &Path,
+    processing: Processing,
+    compression: &Compression,
+) -> Result<(Usage, u64), Box<dyn Error>> {
     let run = Run::new(cache)?;
     let buffering = format!("{{ size_mb: {BUFFER_MB}, interval_seconds: 900 }}");
-    let (mut command, said) = run.command(&["--drain"], input, compression, &buffering)?;
+    let (mut command, said) = run.command(&["--drain"], input, (processing, compression), &buffering)?;
     let usage = process::run(&mut command, &said)?;
 
     let (mut stored, mut records) = (0, 0);

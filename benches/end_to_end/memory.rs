@@ -11,7 +11,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use crate::Settings;
-use crate::hydrant::{BUFFER_MB, Compression, Run, content_length};
+use crate::hydrant::{BUFFER_MB, Compression, Processing, Run, content_length};
 use crate::process;
 use crate::workload::Workload;
 
@@ -28,7 +28,7 @@ pub fn run(settings: &Settings, gigabytes: u64) -> Result<(), Box<dyn Error>> {
     // The interval is short so that the end of a log is delivered without a next one.
     let buffering = format!("{{ size_mb: {BUFFER_MB}, interval_seconds: 5, low_latency: true }}");
     let compression = Compression::GzipDefault;
-    let (mut command, said) = run.command(&[], &logs.join("*.log"), &compression, &buffering)?;
+    let (mut command, said) = run.command(&[], &logs.join("*.log"), (Processing::None, &compression), &buffering)?;
     let started = Instant::now();
     let mut daemon = Daemon(Some(process::start(&mut command, &said)?));
 

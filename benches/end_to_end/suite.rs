@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::Settings;
 use crate::bare::{self, Codec};
-use crate::hydrant::{self, BUFFER_MB, Compression};
+use crate::hydrant::{self, BUFFER_MB, Compression, Processing};
 use crate::process::Usage;
 use crate::workload::Workload;
 
@@ -31,6 +31,8 @@ enum Case {
     Bare(Codec),
     /// With the bare codecs that it is held against, the one that it uses first.
     Hydrant(Compression, Vec<Codec>),
+    /// The same with a component in its path that gives every record back, held against the one without.
+    PassThrough(Compression),
 }
 
 struct Measured {
@@ -85,6 +87,7 @@ fn cases(fitting: i32) -> Vec<Case> {
         let compression = if level == GZIP_LEVEL_DEFAULT { Compression::GzipDefault } else { Compression::Gzip(level) };
         cases.push(Case::Hydrant(compression, bare.to_vec()));
     }
+    cases.extend([Compression::None, Compression::Gzip(6)].map(Case::PassThrough));
     for (compression, codec) in
         [(Compression::ZstdDefault, Codec::Zstd(ZSTD_LEVEL_DEFAULT)), (Compression::SnappyDefault, Codec::Snappy)]
     {
@@ -112,7 +115,8 @@ fn measure(settings: &Settings, cases: Vec<Case>, input: &Path) -> Result<Vec<Me
 fn once(settings: &Settings, case: &Case, input: &Path) -> Result<(Usage, u64), Box<dyn Error>> {
     match case {
         Case::Bare(codec) => bare::run(*codec, input, settings.bytes, &settings.cache),
-        Case::Hydrant(compression, _) => hydrant::drain(&settings.cache, input, compression),
+        Case::Hydrant(compression, _) => hydrant::drain(&settings.cache, input, Processing::None, compression),
+        Case::PassThrough(compression) => hydrant::drain(&settings.cache, input, Processing::PassThrough, compression),
     }
 }
 
@@ -137,6 +141,12 @@ fn times_bare(measured: &[Measured], row: &Measured, codec: Codec) -> f64 {
     bare.map_or(f64::NAN, |bare| row.usage.cpu.as_secs_f64() / bare.usage.cpu.as_secs_f64())
 }
 
+/// Processor seconds of the run without the component that `row` has.
+fn without_component(measured: &[Measured], compression: &Compression) -> f64 {
+    let same = |row: &&Measured| matches!(&row.case, Case::Hydrant(other, _) if other == compression);
+    measured.iter().find(same).map_or(f64::NAN, |row| row.usage.cpu.as_secs_f64())
+}
+
 fn print_table(settings: &Settings, workload: Workload, measured: &[Measured]) {
     println!("## {}\n", workload.name());
     println!("| case | MB/s | CPU s/GB | MB/CPU s | peak MB | ratio | CPU against bare |");
@@ -147,6 +157,11 @@ fn print_table(settings: &Settings, workload: Workload, measured: &[Measured]) {
             Case::Hydrant(compression, codecs) => {
                 let times = codecs.iter().map(|codec| format!("{:.2} × {codec}", times_bare(measured, row, *codec)));
                 (format!("**Hydrant, {}**", compression.label()), times.collect::<Vec<_>>().join(", "))
+            }
+            Case::PassThrough(compression) => {
+                let times = row.usage.cpu.as_secs_f64() / without_component(measured, compression);
+                let name = format!("**Hydrant, pass-through component, {}**", compression.label());
+                (name, format!("{times:.2} × Hydrant without it"))
             }
         };
         println!(
@@ -169,6 +184,20 @@ fn judge(settings: &Settings, workload: Workload, fitting: i32, measured: &[Meas
         aims.push(format!("| {}: {text} | {value} | {} |", workload.name(), if met { "met" } else { "**missed**" }));
     };
     for row in measured {
+        if let Case::PassThrough(compression) = &row.case {
+            let (with, without) = (row.usage.cpu.as_secs_f64(), without_component(measured, compression));
+            match compression {
+                Compression::None => {
+                    let rate = settings.bytes as f64 / 1e6 / (with - without);
+                    let text = "a pass-through component takes at least 1,000 MB for each CPU second of its own";
+                    aim(text.into(), format!("{rate:.0}"), rate >= 1000.0);
+                }
+                _ => {
+                    let text = format!("{}: a pass-through component adds at most 20 % of CPU", compression.label());
+                    aim(text, format!("{:.0} %", 100.0 * (with / without - 1.0)), with <= 1.2 * without);
+                }
+            }
+        }
         let Case::Hydrant(compression, codecs) = &row.case else { continue };
         let (label, rate, ratio) = (compression.label(), row.rate(settings), row.ratio(settings));
         aim(format!("{label}: peak memory under 150 MB"), format!("{:.0}", row.peak_mb()), row.peak_mb() < 150.0);
