@@ -64,6 +64,9 @@ impl Stream {
     /// Accounts for what earlier lives have left, as far as it is still needed. It takes no more than half of what this stream is
     /// guaranteed, so that reading, which alone makes it less, goes on however much there is.
     pub(super) fn cover_remembered(&mut self) {
+        if self.remembered.bytes() == 0 && self.settled.is_empty() && self.owners.is_empty() {
+            return;
+        }
         let stored = &self.stored;
         let is_passed = |set: &RecordSet| {
             set.iter().all(|(id, _)| stored.get(&id).is_some_and(|at| set.end(id).is_none_or(|end| end <= *at)))
