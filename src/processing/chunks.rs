@@ -14,8 +14,8 @@ use crate::record::Chunk;
 use super::sequence::{Obstacle, Passed, Slice};
 use super::wasm::{FirstFailure, Handling, Pace, Stop, Transform};
 use super::{
-    ConfigError, Ec2Metadata, FailedPart, FailedRecord, Failure, OUTPUT_BYTES_MAX, Origin, Pipeline, Processed,
-    ProcessorConfig, Records, Scratch, Sequence, StepConfig, Surroundings, ec2,
+    ConfigError, Ec2Metadata, ErrorCode, FailedPart, FailedRecord, Failure, OUTPUT_BYTES_MAX, Origin, Pipeline,
+    Processed, ProcessorConfig, Records, Scratch, Sequence, StepConfig, Surroundings, ec2,
 };
 
 /// Once so much has been made of a chunk, the rest of it waits for its own turn.
@@ -224,7 +224,8 @@ impl Processing {
             while let Some(part) = failed.next_if(|part| part.source as usize == index) {
                 failures.push((part.data, part.failure));
             }
-            if failures.len() > FAILED_PARTS_MAX {
+            let is_split = of_this > 0 || failures.len() > 1;
+            if failures.len() > FAILED_PARTS_MAX || (is_split && has_died(&failures)) {
                 fail_as_a_whole(slice.chunk.record(index), &mut failures);
                 self.take(made, std::iter::empty(), 0);
                 made.fail(slice.chunk, index, true, &mut failures);
@@ -272,10 +273,19 @@ impl Processing {
     }
 }
 
+/// Whether a component has died on one of the parts: another life may see it live, so parts of such a record are nothing to rely
+/// on after a crash.
+pub(super) fn has_died(failures: &[(Vec<u8>, Failure)]) -> bool {
+    failures.iter().any(|(_, failure)| failure.code == ErrorCode::TransformFailed)
+}
+
 /// One failure in place of very many, so that what a single record can cost is bounded.
-fn fail_as_a_whole(record: &[u8], failures: &mut Vec<(Vec<u8>, Failure)>) {
-    let (parts, first) = (failures.len(), failures.first().map_or("", |(_, failure)| failure.message.as_str()));
-    let failure = Failure::new(format!("{parts} parts of the record failed, so all of it does; the first: {first}"));
+pub(super) fn fail_as_a_whole(record: &[u8], failures: &mut Vec<(Vec<u8>, Failure)>) {
+    let parts = failures.len();
+    let at = failures.iter().position(|(_, failure)| failure.code == ErrorCode::TransformFailed).unwrap_or(0);
+    let Some((_, first)) = failures.get(at) else { return };
+    let message = format!("{parts} parts of the record failed, so all of it does; the first: {}", first.message);
+    let failure = Failure { message, ..first.clone() };
     *failures = vec![(record.to_vec(), failure)];
 }
 

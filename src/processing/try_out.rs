@@ -2,7 +2,7 @@
 
 use crate::record::Chunk;
 
-use super::chunks::{slice_end, too_large};
+use super::chunks::{fail_as_a_whole, has_died, slice_end, too_large};
 use super::sequence::{Obstacle, Passed, Slice};
 use super::wasm::{Handling, Pace, Stop};
 use super::{Failure, Origin, PartitionKeys, Processing};
@@ -36,6 +36,12 @@ impl Processing {
     pub fn try_out(&self, chunk: &Chunk) -> Result<Vec<Fate>, Down> {
         let mut fates = vec![Fate::default(); chunk.records()];
         self.try_slices(chunk, |passed| take(passed, &mut fates))?;
+        for (index, fate) in fates.iter_mut().enumerate() {
+            if has_died(&fate.failures) && fate.outputs.len() + fate.failures.len() > 1 {
+                fate.outputs.clear();
+                fail_as_a_whole(chunk.record(index), &mut fate.failures);
+            }
+        }
         Ok(fates)
     }
 

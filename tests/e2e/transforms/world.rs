@@ -90,6 +90,24 @@ fn a_record_becomes_several_or_none_between_other_processors() {
     assert!(finished.stderr.contains("2 read + 2 created = 4 delivered + 0 dropped"), "{finished}");
 }
 
+/// Another life might see the component live: after a crash nobody could say which parts were delivered.
+#[test]
+fn a_record_of_which_one_part_kills_a_component_fails_as_a_whole() {
+    let scratch = Scratch::new();
+    scratch.log("s.log", "a\nb\n");
+    let steps = [
+        hostile(&scratch, json!({ "transform": "split", "when": "a", "amount": 3 }), json!({})),
+        hostile(&scratch, json!({ "transform": "trap", "when": "\"part\":1" }), json!({})),
+    ];
+    let finished = drain(&scratch, steps);
+    assert_eq!(delivered(&scratch, "s"), ["b"], "{finished}");
+    let failed = failed(&scratch, "s");
+    let [failed] = failed.as_slice() else { panic!("one record fails, not {failed:?}") };
+    assert_eq!((failed.raw.as_str(), failed.code.as_str()), ("a", "Lambda.FunctionError"), "{failed:?}");
+    assert!(failed.message.contains("so all of it does"), "{failed:?}");
+    assert!(finished.stderr.contains("2 read + 0 created = 1 delivered + 0 dropped + 1 failed"), "{finished}");
+}
+
 fn cached(scratch: &Scratch) -> Vec<PathBuf> {
     let folder = std::fs::read_dir(scratch.path("state").join("components")).expect("a folder of compiled code");
     let mut files: Vec<_> = folder.map(|entry| entry.expect("an entry").path()).collect();
