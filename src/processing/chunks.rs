@@ -12,7 +12,7 @@ use crate::memory::{StreamBudget, guarded};
 use crate::record::Chunk;
 
 use super::sequence::{Obstacle, Passed, Slice};
-use super::wasm::{FirstFailure, Handling, Pace, Stop, Transform};
+use super::wasm::{BATCH_RECORDS_MAX, FirstFailure, Handling, Pace, Stop, Transform};
 use super::{
     ConfigError, Ec2Metadata, ErrorCode, FailedPart, FailedRecord, Failure, OUTPUT_BYTES_MAX, Origin, Pipeline,
     Processed, ProcessorConfig, Records, Scratch, Sequence, StepConfig, Surroundings, ec2,
@@ -182,7 +182,7 @@ impl Processing {
         pace: Pace,
     ) -> Result<Work, Box<(Work, Next)>> {
         work.made.reserve(&work.chunk);
-        let mut records_max = usize::MAX;
+        let mut records_max = BATCH_RECORDS_MAX;
         while !work.made.is_enough(&work.chunk) {
             let chunk = work.chunk.clone();
             let from = work.made.ends.len();

@@ -4,7 +4,7 @@ use crate::record::Chunk;
 
 use super::chunks::{fail_as_a_whole, has_died, slice_end, too_large};
 use super::sequence::{Obstacle, Passed, Slice};
-use super::wasm::{Handling, Pace, Stop};
+use super::wasm::{BATCH_RECORDS_MAX, Handling, Pace, Stop};
 use super::{Failure, Origin, PartitionKeys, Processing};
 
 /// What becomes of one source record.
@@ -59,7 +59,7 @@ impl Processing {
         let header = header.map(|header| encoding.decode_without_bom_handling(&header).0.into_owned());
         let header = header.as_deref().map(str::as_bytes).map_err(|reason| *reason);
         let origin = Origin { name: &name, position: chunk.start.0, arrival: chunk.arrival, header };
-        let mut records_max = usize::MAX;
+        let mut records_max = BATCH_RECORDS_MAX;
         let (mut from, mut pace, mut first_failure) = (0, Pace::Quick, None);
         while from < chunk.records() {
             let to = slice_end(chunk, from, sequence.slice_bytes(), records_max);

@@ -18,6 +18,8 @@ const TABLE_ELEMENTS: usize = 200_000;
 const KEPT_RESIDENT: usize = 1 << 20;
 /// Instances of one component have at most so many modules; CPython's have 38.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 200;
+/// Modules that may live at a time, in all instances of all streams: address space only.
+const TOTAL_CORE_INSTANCES: u32 = 10_000;
 
 /// One for the process: compiled code belongs to its engine.
 pub(super) fn engine() -> Result<&'static Engine, &'static wasmtime::Error> {
@@ -50,6 +52,8 @@ fn pool(cores: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::default();
     pool.table_elements(TABLE_ELEMENTS)
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .total_core_instances(TOTAL_CORE_INSTANCES)
+        .total_tables(TOTAL_CORE_INSTANCES)
         .linear_memory_keep_resident(KEPT_RESIDENT)
         .pagemap_scan(Enabled::Auto)
         .max_unused_warm_slots(cores * 2);

@@ -21,5 +21,5 @@ mod world;
 
 pub use component::{CodeCache, Component, ComponentError};
 pub use config::{Instances, OnFailure, WasmConfig};
-pub use transform::{FirstFailure, Handling, Pace, Record, Sink, Stop, Transform};
+pub use transform::{BATCH_RECORDS_MAX, FirstFailure, Handling, Pace, Record, Sink, Stop, Transform};
 pub use world::Seed;

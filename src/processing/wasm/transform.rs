@@ -30,11 +30,15 @@ use super::log::{GuestLog, printable};
 use super::world::Seed;
 
 /// A batch of small records ends here, so that what a guest needs for each of them stays in proportion to its memory.
-const BATCH_RECORDS_MAX: usize = 10_000;
+pub const BATCH_RECORDS_MAX: usize = 10_000;
 /// A part of a batch gets its share of the time, but at least so much: what a new instance does first takes the same for all.
 const SHARE_MIN: Duration = Duration::from_millis(50);
 /// Taking a batch apart without one success ends after so many times `timeout_ms`.
 const GIVE_UP_AFTER: u32 = 10;
+/// Partition keys that a component may set for one record.
+const PARTITION_KEYS_MAX: usize = 50;
+/// Bytes of their names and values together: an S3 key has 1024 at most.
+const PARTITION_KEY_BYTES_MAX: usize = 4096;
 /// How much of a component's reason is kept.
 const REASON_BYTES_MAX: usize = 2000;
 /// How long a diverted batch is held up: a component that is down slows its stream.
@@ -380,6 +384,10 @@ impl Trial<'_> {
     fn pass_outputs(&self, at: usize, outputs: impl IntoIterator<Item = Output>, sink: &mut Sink<'_>) {
         let (record, mark) = (&self.records[at], sink.passing.mark());
         for output in outputs {
+            if let Some(message) = refused_keys(&output.partition_keys) {
+                sink.passing.truncate(mark);
+                return self.fail(at, ErrorCode::TransformFailed, &message, 1, sink);
+            }
             let keys = merged(record.keys, output.partition_keys);
             if let Err(failure) = sink.passing.push(&output.data, record.source, keys) {
                 sink.passing.truncate(mark);
@@ -394,6 +402,14 @@ impl Trial<'_> {
         let failure = self.transform.failure(code, message, attempts);
         sink.failed.push(FailedPart { source: record.source, data: record.data.to_vec(), failure });
     }
+}
+
+/// What is wrong with the keys that a component has set for one record: each one costs as often as the record is split later.
+fn refused_keys(keys: &[(String, String)]) -> Option<String> {
+    let bytes: usize = keys.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let is_refused = keys.len() > PARTITION_KEYS_MAX || bytes > PARTITION_KEY_BYTES_MAX;
+    let limits = format!("at most {PARTITION_KEYS_MAX} of together {PARTITION_KEY_BYTES_MAX} bytes are allowed");
+    is_refused.then(|| format!("the component set {} partition keys of together {bytes} bytes; {limits}", keys.len()))
 }
 
 fn thread_time() -> Duration {

@@ -86,6 +86,15 @@ fn very_many_outputs_are_refused() {
 }
 
 #[test]
+fn too_many_or_too_long_partition_keys_are_refused() {
+    for keys in [json!({ "transform": "keys", "amount": 51 }), json!({ "transform": "long_key", "amount": 4_097 })] {
+        let mut keys = keys;
+        keys["when"] = json!("poison");
+        only_the_poison_fails(keys, FUNCTION_ERROR, "partition keys of together");
+    }
+}
+
+#[test]
 fn a_wrong_number_of_outcomes_is_the_fault_of_the_records_that_cause_it() {
     for behaviour in ["too_few", "too_many", "nothing"] {
         only_the_poison_fails(
