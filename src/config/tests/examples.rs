@@ -11,7 +11,8 @@ fn every_example_loads() {
     let variables = variables.map(|variable| variable.split_once('=').unwrap());
     let environment = Environment {
         variables: variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
-        working_folder: PathBuf::from("/working"),
+        // Relative paths of the examples count from the top of the repository.
+        working_folder: PathBuf::from(env!("CARGO_MANIFEST_DIR")),
         purpose: crate::config::Purpose::Check,
     };
     let mut names = Vec::new();
