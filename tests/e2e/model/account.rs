@@ -26,6 +26,9 @@ pub struct Account {
     fragments: BTreeMap<String, Fragments>,
     /// Something was destroyed that had not been delivered.
     pub has_losses: bool,
+    /// Bytes of lines that may be doubled: what a copy holds may be read as its own, and then it is also reported as lost with
+    /// the original that was truncated.
+    pub doubted_bytes: u64,
 }
 
 impl Account {

@@ -291,9 +291,13 @@ impl World {
     fn doubt(&mut self, file: usize) {
         let lines = self.files[file].lines.clone();
         self.note(format!("{} lines may be doubled", lines.len()));
-        lines.iter().for_each(|line| self.account.fate(line).may_be_doubled = true);
+        for line in &lines {
+            self.account.fate(line).may_be_doubled = true;
+            self.account.doubted_bytes += line.text().len() as u64 + 1;
+        }
         if let Some(torn) = &self.files[file].torn {
             self.account.allow_fragment(&torn.head());
+            self.account.doubted_bytes += torn.head().len() as u64;
         }
     }
 
