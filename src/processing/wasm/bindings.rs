@@ -6,5 +6,5 @@ wasmtime::component::bindgen!({
     ownership: Borrowing { duplicate_if_necessary: false },
 });
 
-pub use hydrant::transform::host::{Host, Level};
-pub use hydrant::transform::types::{FileSource, Output, Source};
+pub use self::hydrant::transform::host::{Host, Level};
+pub use self::hydrant::transform::types::{FileSource, Output, Source};
