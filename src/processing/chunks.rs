@@ -11,7 +11,7 @@ use crate::envelope;
 use crate::memory::{StreamBudget, guarded};
 use crate::record::Chunk;
 
-use super::sequence::{Obstacle, Passed, Slice};
+use super::sequence::{Passed, Slice};
 use super::wasm::{BATCH_RECORDS_MAX, FirstFailure, Handling, Pace, Stop, Transform};
 use super::{
     ConfigError, Ec2Metadata, ErrorCode, FailedPart, FailedRecord, Failure, OUTPUT_BYTES_MAX, Origin, Pipeline,
@@ -50,6 +50,8 @@ pub struct Work {
     /// Of the slice that is next.
     first_failure: Option<FirstFailure>,
     has_waited: bool,
+    /// Records that it may have: fewer where more had been made than may be held.
+    slice_records_max: usize,
 }
 
 /// What has become of a chunk.
@@ -72,7 +74,13 @@ pub enum Next {
 
 impl Work {
     pub fn new(chunk: Chunk) -> Self {
-        Self { chunk, made: Made::default(), first_failure: None, has_waited: false }
+        Self {
+            chunk,
+            made: Made::default(),
+            first_failure: None,
+            has_waited: false,
+            slice_records_max: BATCH_RECORDS_MAX,
+        }
     }
 }
 
@@ -182,30 +190,30 @@ impl Processing {
         pace: Pace,
     ) -> Result<Work, Box<(Work, Next)>> {
         work.made.reserve(&work.chunk);
-        let mut records_max = BATCH_RECORDS_MAX;
         while !work.made.is_enough(&work.chunk) {
             let chunk = work.chunk.clone();
             let from = work.made.ends.len();
-            let to = slice_end(&chunk, from, sequence.slice_bytes(), records_max);
+            let to = slice_end(&chunk, from, sequence.slice_bytes(), work.slice_records_max);
             let slice = Slice { chunk: &chunk, from, to, origin };
             let handling = Handling { pace, first_failure: work.first_failure.as_ref(), has_waited: work.has_waited };
             match sequence.run(slice, &handling) {
                 Ok(passed) => self.take_slice(&mut work.made, slice, passed),
-                Err(Obstacle::TooLarge) if to - from > 1 => {
-                    records_max = (to - from) / 2;
+                Err(Stop::TooLarge) if to - from > 1 => {
+                    work.slice_records_max = (to - from) / 2;
                     continue;
                 }
-                Err(Obstacle::TooLarge) => self.take_slice(&mut work.made, slice, too_large(slice)),
-                Err(Obstacle::Stop(Stop::Patience(first_failure))) => {
+                Err(Stop::TooLarge) => self.take_slice(&mut work.made, slice, too_large(slice)),
+                Err(Stop::Patience(first_failure)) => {
                     work.first_failure = first_failure;
                     return Err(Box::new((work, Next::Patient)));
                 }
-                Err(Obstacle::Stop(Stop::Wait { transform, delay, .. })) => {
+                Err(Stop::Wait { transform, delay, .. }) => {
                     work.has_waited = true;
                     return Err(Box::new((work, Next::Wait { transform, delay })));
                 }
             }
             (work.first_failure, work.has_waited) = (None, false);
+            work.slice_records_max = (2 * work.slice_records_max).min(BATCH_RECORDS_MAX);
             if pace == Pace::Patient && !work.made.is_enough(&work.chunk) {
                 return Err(Box::new((work, Next::Quick)));
             }

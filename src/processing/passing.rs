@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Failure, Mark, Records};
+use super::{Failure, Mark, OUTPUT_BYTES_MAX, Records};
 
 /// Names and values for the destination's prefix, each name once.
 pub type PartitionKeys = Vec<(String, String)>;
@@ -17,7 +17,12 @@ pub struct Passing {
     pub sources: Vec<u32>,
     /// `None` where no step has set any.
     pub keys: Vec<Option<Arc<PartitionKeys>>>,
+    /// Of all keys that were set here.
+    key_bytes: usize,
 }
+
+/// What a record costs beside its bytes: its end, its source, its keys' place, and a view of it for the next step.
+const RECORD_BYTES: usize = 64;
 
 /// What of a source record has failed, with the bytes that the failing step had got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +44,16 @@ impl Passing {
         let records = self.records.len();
         self.sources.resize(records, source);
         self.keys.resize(records, keys);
+    }
+
+    /// Counts keys that a step has made for one record.
+    pub fn add_key_bytes(&mut self, keys: &PartitionKeys) {
+        self.key_bytes += keys.iter().map(|(name, value)| name.len() + value.len() + RECORD_BYTES).sum::<usize>();
+    }
+
+    /// Whether more has been made than may be held, however small the records are.
+    pub fn is_too_large(&self) -> bool {
+        self.records.bytes() + self.key_bytes + self.sources.len() * RECORD_BYTES > OUTPUT_BYTES_MAX
     }
 
     pub fn mark(&self) -> Mark {
@@ -77,6 +92,16 @@ pub fn merged(old: Option<&Arc<PartitionKeys>>, new: Vec<(String, String)>) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn records_without_a_byte_and_keys_count_too() {
+        let mut passing = Passing::default();
+        let records = OUTPUT_BYTES_MAX / RECORD_BYTES;
+        (0..records).for_each(|_| passing.push(b"", 0, None).unwrap());
+        assert!(!passing.is_too_large());
+        passing.add_key_bytes(&vec![(String::from("a"), String::new())]);
+        assert!(passing.is_too_large());
+    }
 
     #[test]
     fn keys_stay_unless_they_are_replaced() {

@@ -9,9 +9,7 @@ use crate::record::Chunk;
 
 use super::passing::{FailedPart, Passing};
 use super::wasm::{Handling, Record, Seed, Sink, Stop, Transform};
-use super::{
-    ConfigError, Failure, OUTPUT_BYTES_MAX, Origin, Pipeline, ProcessorConfig, Scratch, StepConfig, Surroundings,
-};
+use super::{ConfigError, Failure, Origin, Pipeline, ProcessorConfig, Scratch, StepConfig, Surroundings};
 
 /// The steps of a stream, in order.
 pub struct Sequence {
@@ -39,13 +37,6 @@ pub struct Passed {
     pub passing: Passing,
     /// In the order of the source records.
     pub failed: Vec<FailedPart>,
-}
-
-/// Why a slice has not passed.
-pub enum Obstacle {
-    Stop(Stop),
-    /// More has been made of it than may be held.
-    TooLarge,
 }
 
 impl Sequence {
@@ -84,7 +75,7 @@ impl Sequence {
     }
 
     /// Runs a slice through all steps. Burns CPU.
-    pub fn run(&self, slice: Slice<'_>, handling: &Handling<'_>) -> Result<Passed, Obstacle> {
+    pub fn run(&self, slice: Slice<'_>, handling: &Handling<'_>) -> Result<Passed, Stop> {
         let mut failed = Vec::new();
         let mut passing = None;
         for part in &self.parts {
@@ -94,16 +85,12 @@ impl Sequence {
             };
             let mut next = Passing::default();
             match part {
-                Part::Processors(pipeline) => run_processors(pipeline, slice, &given, &mut next, &mut failed),
+                Part::Processors(pipeline) => run_processors(pipeline, slice, &given, &mut next, &mut failed)?,
                 Part::Transform(transform) => {
                     let seed = Seed { arrival_ms: slice.origin.arrival.as_millisecond().unsigned_abs(), position: 0 };
                     let mut sink = Sink { passing: &mut next, failed: &mut failed };
-                    let result = transform.run((slice.origin.name, seed), &given, handling, &mut sink);
-                    result.map_err(Obstacle::Stop)?;
+                    transform.run((slice.origin.name, seed), &given, handling, &mut sink)?;
                 }
-            }
-            if next.records.bytes() > OUTPUT_BYTES_MAX {
-                return Err(Obstacle::TooLarge);
             }
             passing = Some(next);
         }
@@ -162,7 +149,7 @@ fn run_processors(
     given: &[Record<'_>],
     out: &mut Passing,
     failed: &mut Vec<FailedPart>,
-) {
+) -> Result<(), Stop> {
     let (mut scratch, mut failures): (_, Vec<(Vec<u8>, Failure)>) = (Scratch::default(), Vec::new());
     for record in given {
         let origin = Origin { position: record.offset, ..slice.origin };
@@ -170,5 +157,9 @@ fn run_processors(
         out.name_last(record.source, record.keys.cloned());
         let part = |(data, failure)| FailedPart { source: record.source, data, failure };
         failed.extend(failures.drain(..).map(part));
+        if out.is_too_large() {
+            return Err(Stop::TooLarge);
+        }
     }
+    Ok(())
 }

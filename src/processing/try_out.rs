@@ -3,7 +3,7 @@
 use crate::record::Chunk;
 
 use super::chunks::{fail_as_a_whole, has_died, slice_end, too_large};
-use super::sequence::{Obstacle, Passed, Slice};
+use super::sequence::{Passed, Slice};
 use super::wasm::{BATCH_RECORDS_MAX, Handling, Pace, Stop};
 use super::{Failure, Origin, PartitionKeys, Processing};
 
@@ -67,21 +67,22 @@ impl Processing {
             let handling = Handling { pace, first_failure: first_failure.as_ref(), has_waited: true };
             let passed = match sequence.run(slice, &handling) {
                 Ok(passed) => passed,
-                Err(Obstacle::TooLarge) if to - from > 1 => {
+                Err(Stop::TooLarge) if to - from > 1 => {
                     records_max = (to - from) / 2;
                     continue;
                 }
-                Err(Obstacle::TooLarge) => too_large(slice),
-                Err(Obstacle::Stop(Stop::Patience(first))) => {
+                Err(Stop::TooLarge) => too_large(slice),
+                Err(Stop::Patience(first)) => {
                     (pace, first_failure) = (Pace::Patient, first);
                     continue;
                 }
-                Err(Obstacle::Stop(Stop::Wait { transform, error, .. })) => {
+                Err(Stop::Wait { transform, error, .. }) => {
                     return Err(Down { component: transform.name().to_owned(), reason: error });
                 }
             };
             take(passed);
             (from, pace, first_failure) = (to, Pace::Quick, None);
+            records_max = (2 * records_max).min(BATCH_RECORDS_MAX);
         }
         Ok(())
     }

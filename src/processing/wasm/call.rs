@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use super::bindings::{FileSource, Input, Outcome, Source, Transform, TransformPre};
 use super::engine::{Ticking, engine};
@@ -42,6 +42,9 @@ pub(super) enum CallError {
     Init(String),
     #[error("no instance of the component can be made: {0}")]
     NoInstance(String),
+    /// Other components have all places for instances: nobody's fault.
+    #[error("there is no room for another instance")]
+    NoRoom,
 }
 
 fn said(trap: &str) -> String {
@@ -104,6 +107,7 @@ impl Calling {
         let made = self.code.instantiate(&mut store);
         let exports = match made {
             Ok(exports) => exports,
+            Err(error) if error.is::<PoolConcurrencyLimitError>() => return Err(CallError::NoRoom),
             Err(error) => {
                 return Err(CallError::NoInstance(self.classify(&mut store, &error, self.timeout).to_string()));
             }

@@ -2,7 +2,7 @@
 //!
 //! Always true: one success, of however small a part of a batch, and the component counts as working. After three whole batches
 //! in a row without one it is down: no batch is taken apart any more, and what comes waits or is diverted. A record that has
-//! passed once tells the one from the other: while that one passes, the component works and the records are at fault.
+//! passed once tells the one from the other: while that one passes, the component works and the records are at fault, up to [`POISON_MAX`] of them.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +18,8 @@ const DELAY_MAX: Duration = Duration::from_secs(60);
 /// How often it is said that a component is down.
 const SHOUT_EVERY: Duration = Duration::from_secs(30);
 
+/// A run of poison longer than that is a component that does not work.
+const POISON_MAX: usize = 1_000;
 /// A longer record is not kept to probe with.
 const PROBE_BYTES_MAX: usize = 64 * 1024;
 
@@ -39,6 +41,8 @@ pub(super) struct Probe {
 #[derive(Default)]
 struct State {
     failures: u32,
+    /// In the batches that failed without a success since the last one.
+    records: usize,
     delay: Duration,
     shouted: Option<Instant>,
 }
@@ -57,7 +61,7 @@ impl Health {
     pub fn succeeded(&self) -> bool {
         let was_down = self.with(|state| {
             let was_down = state.failures >= FAILURES_MAX;
-            (state.failures, state.delay, state.shouted) = (0, Duration::ZERO, None);
+            *state = State::default();
             was_down
         });
         if was_down {
@@ -77,9 +81,17 @@ impl Health {
         self.probe.get()
     }
 
-    /// A whole batch without a success.
-    pub fn failed(&self) {
-        self.with(|state| state.failures = (state.failures + 1).min(FAILURES_MAX));
+    /// A whole batch of so many records without a success.
+    pub fn failed(&self, records: usize) {
+        self.with(|state| {
+            state.failures = (state.failures + 1).min(FAILURES_MAX);
+            state.records = state.records.saturating_add(records);
+        });
+    }
+
+    /// Whether these records and all that failed since the last success are few enough to be no more than a run of poison.
+    pub fn may_spare(&self, records: usize) -> bool {
+        self.with(|state| state.records.saturating_add(records) <= POISON_MAX)
     }
 
     /// It fails whatever the records are.
@@ -123,13 +135,23 @@ mod tests {
     #[test]
     fn three_failures_in_a_row_are_too_many_and_one_success_is_enough() {
         let health = Health::default();
-        health.failed();
-        health.failed();
+        health.failed(1);
+        health.failed(1);
         assert!(health.is_doubtful() && !health.is_down() && !health.succeeded());
-        (0..3).for_each(|_| health.failed());
+        (0..3).for_each(|_| health.failed(1));
         assert!(health.is_down() && health.succeeded() && !health.is_doubtful());
         health.is_broken();
         assert!(health.is_down());
+    }
+
+    #[test]
+    fn a_run_of_poison_is_spared_up_to_a_length() {
+        let health = Health::default();
+        assert!(health.may_spare(POISON_MAX) && !health.may_spare(POISON_MAX + 1));
+        health.failed(POISON_MAX - 1);
+        assert!(health.may_spare(1) && !health.may_spare(2));
+        health.succeeded();
+        assert!(health.may_spare(POISON_MAX));
     }
 
     #[test]

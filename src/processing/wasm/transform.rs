@@ -35,12 +35,18 @@ pub const BATCH_RECORDS_MAX: usize = 10_000;
 const SHARE_MIN: Duration = Duration::from_millis(50);
 /// Taking a batch apart without one success ends after so many times `timeout_ms`.
 const GIVE_UP_AFTER: u32 = 10;
+/// So many records of a batch are tried alone before it is given up.
+const SAMPLES: usize = 16;
+/// Instances of a step that wait for a batch.
+const IDLE_MAX: usize = 16;
 /// Partition keys that a component may set for one record.
 const PARTITION_KEYS_MAX: usize = 50;
 /// Bytes of their names and values together: an S3 key has 1024 at most.
 const PARTITION_KEY_BYTES_MAX: usize = 4096;
 /// How much of a component's reason is kept.
 const REASON_BYTES_MAX: usize = 2000;
+/// How long a batch waits for a place for its instance.
+const ROOM_DELAY: Duration = Duration::from_millis(100);
 /// How long a diverted batch is held up: a component that is down slows its stream.
 const DIVERT_DELAY: Duration = Duration::from_secs(1);
 
@@ -55,6 +61,8 @@ pub enum Pace {
 pub enum Stop {
     /// It failed, or may fail, and has to come again patiently.
     Patience(Option<FirstFailure>),
+    /// More has been made of it than may be held: it comes again in smaller slices.
+    TooLarge,
     /// The component is down.
     Wait { transform: Arc<Transform>, delay: Duration, error: String },
 }
@@ -167,6 +175,9 @@ impl Transform {
                 Pace::Quick => batch.quickly(start, sink)?,
                 Pace::Patient => batch.patiently(first, handling.has_waited, sink)?,
             }
+            if sink.passing.is_too_large() {
+                return Err(Stop::TooLarge);
+            }
             start = end;
         }
         Ok(())
@@ -192,16 +203,29 @@ impl Transform {
         start + fitting.max(1)
     }
 
-    fn attempt(&self, batch: Batch<'_>, given: &[Given<'_>], timeout: Duration) -> Result<Vec<Outcome>, CallError> {
+    /// In an instance that other batches may have met, if the step says so.
+    fn attempt(&self, batch: Batch<'_>, given: &[Given<'_>]) -> Result<Vec<Outcome>, CallError> {
         let mut instance = match self.lock_idle().pop() {
             Some(instance) => instance,
             None => self.calling.instance(batch.seed)?,
         };
-        let outcomes = self.calling.transform(&mut instance, batch, given, timeout)?;
-        if self.instances == Instances::Reuse && !instance.is_spent() {
-            self.lock_idle().push(instance);
+        let outcomes = self.calling.transform(&mut instance, batch, given, self.calling.timeout)?;
+        let mut idle = self.lock_idle();
+        if self.instances == Instances::Reuse && !instance.is_spent() && idle.len() < IDLE_MAX {
+            idle.push(instance);
         }
         Ok(outcomes)
+    }
+
+    /// In a new one: what failed before may have been the fault of an old instance.
+    fn attempt_afresh(
+        &self,
+        batch: Batch<'_>,
+        given: &[Given<'_>],
+        timeout: Duration,
+    ) -> Result<Vec<Outcome>, CallError> {
+        let mut instance = self.calling.instance(batch.seed)?;
+        self.calling.transform(&mut instance, batch, given, timeout)
     }
 
     fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
@@ -213,20 +237,17 @@ impl Transform {
         match error {
             CallError::TimedOut { .. } | CallError::MemoryOverrun { .. } => 1 + self.retries,
             CallError::Trapped(_) | CallError::Malformed(_) | CallError::Init(_) | CallError::NoInstance(_) => 2,
-            CallError::WrongCount { .. } | CallError::TooLarge => 1,
+            CallError::WrongCount { .. } | CallError::TooLarge | CallError::NoRoom => 1,
         }
     }
 
-    /// Whether a record that has passed before still does: then it is not the component that is at fault.
-    fn passes_probe(&self) -> bool {
-        let Some(probe) = self.health.probe() else { return false };
+    /// Whether `records` that fail are at fault, and not the component: a record that has passed before still does. For so many
+    /// records in a row, no more; a component that passes nothing else is down all the same.
+    fn passes_probe(&self, records: usize) -> bool {
+        let Some(probe) = self.health.probe().filter(|_| self.health.may_spare(records)) else { return false };
         let given = Given { data: &probe.data, offset: probe.seed.position };
         let batch = Batch { path: &probe.path, seed: probe.seed };
-        let passes = self.attempt(batch, &[given], self.calling.timeout).is_ok();
-        if passes {
-            self.succeeded();
-        }
-        passes
+        self.attempt_afresh(batch, &[given], self.calling.timeout).is_ok()
     }
 
     fn succeeded(&self) {
@@ -254,7 +275,7 @@ impl Trial<'_> {
         if transform.health.is_doubtful() {
             return Err(Stop::Patience(None));
         }
-        match transform.attempt(self.of, &self.given, transform.calling.timeout) {
+        match transform.attempt(self.of, &self.given) {
             Ok(outcomes) => self.pass(0, outcomes, sink),
             Err(error) => {
                 let first = FirstFailure { step: transform.step, batch: start, error };
@@ -274,7 +295,7 @@ impl Trial<'_> {
             {
                 break error;
             }
-            match transform.attempt(self.of, &self.given, transform.calling.timeout) {
+            match transform.attempt_afresh(self.of, &self.given, transform.calling.timeout) {
                 Ok(outcomes) => {
                     self.pass(0, outcomes, sink);
                     return Ok(());
@@ -282,10 +303,13 @@ impl Trial<'_> {
                 Err(error) => (last, attempts) = (Some(error), attempts + 1),
             }
         };
+        if error == CallError::NoRoom {
+            return Err(self.no_room());
+        }
         if matches!(error, CallError::Init(_) | CallError::NoInstance(_)) {
             transform.health.is_broken();
         }
-        if transform.health.is_down() && !transform.passes_probe() {
+        if transform.health.is_down() && !transform.passes_probe(self.records.len()) {
             return self.component_is_down(&error, attempts, has_waited, sink);
         }
         self.take_apart(error, attempts, has_waited, sink)
@@ -293,21 +317,22 @@ impl Trial<'_> {
 
     fn take_apart(&self, error: CallError, attempts: u32, has_waited: bool, sink: &mut Sink<'_>) -> Result<(), Stop> {
         let transform = self.transform;
-        let (begun, mut has_success, mut poison) = (thread_time(), false, Vec::new());
+        let (begun, mut has_success, mut is_spared, mut poison) = (thread_time(), false, false, Vec::new());
         let give_up_after = transform.calling.timeout * GIVE_UP_AFTER;
         let records = self.given.len();
         let attempt = |part: Range<usize>| {
             let share = transform.calling.timeout.mul_f64(part.len() as f64 / records as f64);
             let share = share.max(SHARE_MIN.min(transform.calling.timeout));
-            match transform.attempt(self.of_part(&part), &self.given[part.clone()], share) {
+            match transform.attempt_afresh(self.of_part(&part), &self.given[part.clone()], share) {
                 Ok(outcomes) => {
                     has_success = true;
                     self.pass(part.start, outcomes, sink);
                     Tried::Succeeded
                 }
+                Err(CallError::NoRoom) => Tried::GivenUp(CallError::NoRoom),
                 Err(error) if !has_success && thread_time().saturating_sub(begun) > give_up_after => {
-                    has_success = transform.passes_probe();
-                    if has_success { Tried::Failed(error) } else { Tried::GivenUp(error) }
+                    is_spared = is_spared || self.finds_one_that_passes();
+                    if is_spared { Tried::Failed(error) } else { Tried::GivenUp(error) }
                 }
                 Err(error) => Tried::Failed(error),
             }
@@ -315,16 +340,36 @@ impl Trial<'_> {
         let result =
             isolate(records, (error, attempts), attempt, |at, error, attempts| poison.push((at, error, attempts)));
         if let Err(error) = result {
-            transform.health.is_broken();
+            if error == CallError::NoRoom {
+                return Err(self.no_room());
+            }
+            transform.health.failed(records);
             return self.component_is_down(&error, attempts + 1, has_waited, sink);
         }
         for (at, error, attempts) in poison {
             self.fail(at, ErrorCode::TransformFailed, &error.to_string(), attempts, sink);
         }
         if !has_success {
-            transform.health.failed();
+            transform.health.failed(records);
         }
         Ok(())
+    }
+
+    /// Gives back the places that this step holds without need, and waits for others to do so.
+    fn no_room(&self) -> Stop {
+        self.transform.lock_idle().clear();
+        Stop::Wait { transform: self.transform.clone(), delay: ROOM_DELAY, error: CallError::NoRoom.to_string() }
+    }
+
+    /// Whether taking the batch apart is worth its time although nothing has passed yet: a record that has passed before still
+    /// does, or one of some that are spread over the batch.
+    fn finds_one_that_passes(&self) -> bool {
+        let passes = |at: usize| {
+            let given = &self.given[at..=at];
+            self.transform.attempt_afresh(self.of_part(&(at..at + 1)), given, SHARE_MIN).is_ok()
+        };
+        let step = self.given.len().div_ceil(SAMPLES);
+        self.transform.passes_probe(self.given.len()) || (0..self.given.len()).rev().step_by(step).any(passes)
     }
 
     /// A part's world begins with its own first record.
@@ -384,11 +429,18 @@ impl Trial<'_> {
     fn pass_outputs(&self, at: usize, outputs: impl IntoIterator<Item = Output>, sink: &mut Sink<'_>) {
         let (record, mark) = (&self.records[at], sink.passing.mark());
         for output in outputs {
+            if sink.passing.is_too_large() {
+                return; // The slice comes again, in parts.
+            }
             if let Some(message) = refused_keys(&output.partition_keys) {
                 sink.passing.truncate(mark);
                 return self.fail(at, ErrorCode::TransformFailed, &message, 1, sink);
             }
+            let has_keys = !output.partition_keys.is_empty();
             let keys = merged(record.keys, output.partition_keys);
+            if let Some(keys) = keys.as_ref().filter(|_| has_keys) {
+                sink.passing.add_key_bytes(keys);
+            }
             if let Err(failure) = sink.passing.push(&output.data, record.source, keys) {
                 sink.passing.truncate(mark);
                 sink.failed.push(FailedPart { source: record.source, data: record.data.to_vec(), failure });

@@ -277,3 +277,30 @@ fn a_leak_is_over_with_its_instance() {
         assert!((1..250 << 20).contains(&peak), "{instances}: {} MB", peak >> 20);
     }
 }
+
+/// Each step makes of every record as many as one answer may hold.
+#[test]
+fn records_without_a_byte_do_not_grow_without_bound() {
+    let scratch = Scratch::new();
+    scratch.log("s.log", "poison\ngood\n");
+    let flood = |when: Value| {
+        let mut behaviour = json!({ "transform": "flood", "amount": 3_000 });
+        behaviour["when"] = when;
+        hostile(&scratch, behaviour, json!({ "memory_mb": 256 }))
+    };
+    let drop = hostile(&scratch, json!({ "transform": "pass" }), json!({}));
+    let steps = [flood(json!("poison")), flood(json!("")), drop];
+    let hydrant = Hydrant::begin_drain(&scratch, &config(&scratch, [transformed(&scratch, "s", steps)]));
+    let mut peak = 0;
+    wait_until("it has ended", || {
+        peak = peak_memory(hydrant.pid()).unwrap_or(0).max(peak);
+        !hydrant.is_alive()
+    });
+    let finished = hydrant.wait().expect_code(0);
+    let failed = failed(&scratch, "s");
+    let raw: Vec<_> = failed.iter().map(|failed| failed.raw.as_str()).collect();
+    assert_eq!(raw, ["poison"], "{finished}");
+    assert!(failed[0].message.contains("more than 64 MB"), "{failed:?}");
+    assert_eq!(delivered(&scratch, "s").len(), 3_000, "{finished}");
+    assert!((1..400 << 20).contains(&peak), "{} MB", peak >> 20);
+}
