@@ -41,6 +41,7 @@ pub mod processing;
 pub mod record;
 pub mod recovery;
 pub mod rename;
+pub mod schema;
 pub mod source;
 pub mod status;
 pub mod stream;
