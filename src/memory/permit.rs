@@ -48,5 +48,10 @@ pub fn guarded(data: Vec<u8>, permit: Arc<Permit>) -> bytes::Bytes {
             &self.0
         }
     }
+    impl Drop for Guarded {
+        fn drop(&mut self) {
+            super::blocks::give_back(std::mem::take(&mut self.0));
+        }
+    }
     bytes::Bytes::from_owner(Guarded(data, permit))
 }

@@ -8,7 +8,7 @@ use encoding_rs::Encoding;
 use jiff::Timestamp;
 
 use crate::envelope;
-use crate::memory::{StreamBudget, guarded};
+use crate::memory::{StreamBudget, blocks, guarded};
 use crate::record::Chunk;
 
 use super::sequence::{Passed, Slice};
@@ -87,7 +87,7 @@ impl Work {
 impl Made {
     fn reserve(&mut self, chunk: &Chunk) {
         if self.ends.is_empty() {
-            self.data.reserve(chunk.data.len() + chunk.data.len() / 2);
+            self.data = blocks::take(chunk.data.len() + chunk.data.len() / 2);
             self.ends.reserve(chunk.records());
             self.records.reserve(chunk.records());
         }
@@ -261,9 +261,8 @@ impl Processing {
     }
 
     fn processed(&self, source: Chunk, made: Made, budget: &StreamBudget) -> Processed {
-        let mut data = made.data;
-        data.shrink_to_fit();
-        let kept = (data.len() + made.failed_bytes + 8 * made.ends.len()) as u64;
+        let data = fitting(made.data);
+        let kept = (data.capacity() + made.failed_bytes + 8 * made.ends.len()) as u64;
         // Half of what was granted for the chunk is for what is made of it; what that does not cover is taken all the same.
         let granted = source.permit.split(kept.min(source.permit.bytes() / 2));
         granted.absorb(budget.overdraw(kept - granted.bytes()));
@@ -279,6 +278,16 @@ impl Processing {
         };
         Processed { source, chunk, failed: made.failed }
     }
+}
+
+/// `data` in a buffer that is not much larger than it.
+fn fitting(data: Vec<u8>) -> Vec<u8> {
+    if data.len() >= data.capacity() / 2 {
+        return data;
+    }
+    let fitting = data.as_slice().to_vec();
+    blocks::give_back(data);
+    fitting
 }
 
 /// Whether a component has died on one of the parts: another life may see it live, so parts of such a record are nothing to rely

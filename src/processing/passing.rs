@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use crate::memory::blocks;
+
 use super::{Failure, Mark, OUTPUT_BYTES_MAX, Records};
 
 /// Names and values for the destination's prefix, each name once.
@@ -33,6 +35,13 @@ pub struct FailedPart {
 }
 
 impl Passing {
+    /// With room for about so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        let mut passing = Self::default();
+        passing.records = Records::in_buffer(blocks::take(bytes));
+        passing
+    }
+
     pub fn push(&mut self, record: &[u8], source: u32, keys: Option<Arc<PartitionKeys>>) -> Result<(), Failure> {
         self.records.push(record)?;
         self.name_last(source, keys);
@@ -71,6 +80,12 @@ impl Passing {
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], u32, &Option<Arc<PartitionKeys>>)> {
         let named = self.sources.iter().copied().zip(&self.keys);
         self.records.iter().zip(named).map(|(record, (source, keys))| (record, source, keys))
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        blocks::give_back(std::mem::take(self.records.buffer()));
     }
 }
 

@@ -1,8 +1,12 @@
 //! Work that may take long and must not slow down anybody else: a thread of its own at the lowest priority.
 //!
-//! Always true: the compute pool has all its places while such work runs, and whoever needs a core gets it first.
+//! Always true: the compute pool has all its places while such work runs, and whoever needs a core gets it first. Work for which
+//! nobody waits any more can find that out, and should end then.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
 use tracing::warn;
@@ -12,14 +16,35 @@ const NICE: i32 = 19;
 /// Guests have a stack of their own limit inside this one.
 const STACK_BYTES: usize = 4 << 20;
 
-/// Runs `work` and returns what it returns; goes on with its panic, if it had one. Ends on its own if nobody waits any more.
+thread_local! {
+    /// Of the work that this thread does.
+    static ABANDONED: RefCell<Arc<AtomicBool>> = RefCell::default();
+}
+
+/// Whether this thread does work for which nobody waits any more. Never on a thread of any other kind.
+pub(super) fn is_abandoned() -> bool {
+    ABANDONED.with_borrow(|flag| flag.load(Ordering::Relaxed))
+}
+
+struct AbandonOnDrop(Arc<AtomicBool>);
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Runs `work` and returns what it returns; goes on with its panic, if it had one. Dropped before, it tells the work so.
 pub(super) async fn run<T, F>(work: F) -> T
 where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
     let (sender, receiver) = oneshot::channel();
+    let waiting = AbandonOnDrop(Arc::default());
+    let flag = waiting.0.clone();
     let run = move || {
+        ABANDONED.set(flag);
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             warn!(%error, "a thread cannot be made nice");
         }
@@ -47,6 +72,21 @@ mod tests {
         let before = nice();
         assert_eq!(run(nice).await, NICE);
         assert_eq!(nice(), before);
+    }
+
+    #[tokio::test]
+    async fn work_learns_that_nobody_waits_for_it_any_more() {
+        let (sender, receiver) = oneshot::channel();
+        let work = tokio::spawn(run(move || {
+            while !is_abandoned() {
+                std::thread::yield_now();
+            }
+            sender.send(()).unwrap();
+        }));
+        tokio::task::yield_now().await;
+        work.abort();
+        receiver.await.unwrap();
+        assert!(!is_abandoned());
     }
 
     #[tokio::test]

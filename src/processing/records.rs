@@ -23,6 +23,11 @@ pub struct Mark {
 }
 
 impl Records {
+    /// None yet, which will be put into `buffer`, an empty one.
+    pub(super) fn in_buffer(buffer: Vec<u8>) -> Self {
+        Self { data: buffer, ends: Vec::new() }
+    }
+
     /// Appends to the record under way.
     pub fn append(&mut self, bytes: &[u8]) {
         self.data.extend_from_slice(bytes);

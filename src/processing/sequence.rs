@@ -83,7 +83,8 @@ impl Sequence {
                 None => (slice.from..slice.to).map(|index| slice.record(index)).collect(),
                 Some(passing) => slice.records(passing),
             };
-            let mut next = Passing::default();
+            let given_bytes: usize = given.iter().map(|record| record.data.len()).sum();
+            let mut next = Passing::with_capacity(given_bytes + given_bytes / 8);
             match part {
                 Part::Processors(pipeline) => run_processors(pipeline, slice, &given, &mut next, &mut failed)?,
                 Part::Transform(transform) => {

@@ -1,4 +1,5 @@
-// Runs pass_through.c as a program of this machine. What is freed twice or never is found by the address sanitizer.
+// Runs pass_through.c as a program of this machine. What is touched beyond its end or freed twice is found by the address
+// sanitizer; the arena that gives all memory back at once is there in WebAssembly only, so the test frees in its place.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +15,6 @@
         }                                                                                                              \
     } while (0)
 
-// Of the bindings, what only a component has.
-void transform_string_free(transform_string_t *text) { free(text->ptr); }
-void hydrant_transform_types_source_free(hydrant_transform_types_source_t *source) { free(source->val.file.path.ptr); }
-
 static uint8_t *copy(const char *text) {
     uint8_t *bytes = malloc(strlen(text) + 1);
     CHECK(bytes != NULL);
@@ -32,12 +29,16 @@ static transform_list_outcome_t transform(const char *const *texts, size_t count
     }
     transform_list_outcome_t outcomes;
     exports_transform_transform(&records, &outcomes);
+    for (size_t i = 0; i < count; i++)
+        free(records.ptr[i].source.val.file.path.ptr);
+    free(records.ptr);
     return outcomes;
 }
 
 int main(void) {
     transform_string_t config = {copy("null"), 4}, error;
     CHECK(exports_transform_init(&config, &error));
+    free(config.ptr);
 
     const char *const texts[] = {"one", "", "{\"three\":3}"};
     transform_list_outcome_t outcomes = transform(texts, 3);

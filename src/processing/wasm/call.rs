@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 
-use super::bindings::{FileSource, Input, Outcome, Source, Transform, TransformPre};
+use crate::memory::blocks;
+
+use super::super::patient;
+use super::bindings::{Fate, FileSource, Input, Source, Transform, TransformPre};
+use super::data;
 use super::engine::{Ticking, engine};
-use super::limits::MemoryLimit;
+use super::limits::{MemoryLimit, Refusal, TABLE_ELEMENTS_MAX};
 use super::log::{GuestLog, printable};
 use super::world::{Guest, Seed};
 
@@ -29,14 +33,16 @@ pub(super) enum CallError {
     TimedOut { limit_ms: u64 },
     #[error("the component needed more than {limit_mb} MB of memory{}", said(.trap))]
     MemoryOverrun { limit_mb: u64, trap: String },
+    #[error("the component needed tables of more than {TABLE_ELEMENTS_MAX} elements{}", said(.trap))]
+    TableOverrun { trap: String },
     #[error("the component trapped: {0}")]
     Trapped(String),
     #[error("the component's answer is malformed: {0}")]
     Malformed(String),
     #[error("the component gave {given} outcomes for {expected} records")]
     WrongCount { given: usize, expected: usize },
-    #[error("the component's answer is larger than {ANSWER_FACTOR} times `batch_mb`")]
-    TooLarge,
+    #[error("the component's {what} is larger than {ANSWER_FACTOR} times `batch_mb`")]
+    TooLarge { what: &'static str },
     /// Whatever the records are, it fails.
     #[error("the component's `init` failed: {0}")]
     Init(String),
@@ -77,6 +83,20 @@ pub(super) struct Batch<'a> {
     pub seed: Seed,
 }
 
+/// What a component has made of a batch.
+pub(super) struct Answer {
+    /// One for each record.
+    pub fates: Vec<Fate>,
+    /// Where the [`Data`](data::Data) of all of them is.
+    pub data: Vec<u8>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        blocks::give_back(std::mem::take(&mut self.data));
+    }
+}
+
 /// An instance after `init`.
 pub(super) struct Instance {
     store: Store<Guest>,
@@ -93,6 +113,9 @@ impl Instance {
 impl Calling {
     /// A new instance, initialized. `init` has the whole `timeout_ms` for itself.
     pub fn instance(&self, seed: Seed) -> Result<Instance, CallError> {
+        if patient::is_abandoned() {
+            return Err(CallError::TimedOut { limit_ms: 0 });
+        }
         let engine = engine().map_err(|error| CallError::NoInstance(format!("{error:#}")))?;
         let _ticking = Ticking::begin(engine).map_err(|error| CallError::NoInstance(error.to_string()))?;
         let guest = Guest::new(MemoryLimit::new(self.memory_bytes_max as usize), self.log.clone());
@@ -126,20 +149,23 @@ impl Calling {
         batch: Batch<'_>,
         records: &[Given<'_>],
         timeout: Duration,
-    ) -> Result<Vec<Outcome>, CallError> {
+    ) -> Result<Answer, CallError> {
         let Instance { store, exports } = instance;
         let _ticking = Ticking::begin(engine().map_err(|error| CallError::NoInstance(format!("{error:#}")))?)
             .map_err(|error| CallError::NoInstance(error.to_string()))?;
         self.prepare(store, batch.seed, timeout);
         store.set_hostcall_fuel(self.answer_bytes_max(records.len()));
-        let outcomes = match exports.call_transform(&mut *store, &inputs(batch, records)) {
-            Ok(outcomes) => outcomes,
+        data::begin(blocks::take(records.iter().map(|record| record.data.len()).sum()));
+        let called = exports.call(&mut *store, &inputs(batch, records));
+        let mut answer = Answer { fates: Vec::new(), data: data::end() };
+        match called {
+            Ok(fates) => answer.fates = fates,
             Err(error) => return Err(self.classify(store, &error, timeout)),
-        };
-        if outcomes.len() != records.len() {
-            return Err(CallError::WrongCount { given: outcomes.len(), expected: records.len() });
         }
-        Ok(outcomes)
+        if answer.fates.len() != records.len() {
+            return Err(CallError::WrongCount { given: answer.fates.len(), expected: records.len() });
+        }
+        Ok(answer)
     }
 
     fn prepare(&self, store: &mut Store<Guest>, seed: Seed, timeout: Duration) {
@@ -161,12 +187,17 @@ impl Calling {
         if guest.deadline.was_passed() {
             return CallError::TimedOut { limit_ms: timeout.as_millis() as u64 };
         }
-        if guest.memory.take_refusal() {
-            return CallError::MemoryOverrun { limit_mb: self.memory_bytes_max >> 20, trap: text };
+        match guest.memory.take_refusal() {
+            Some(Refusal::Memory) => {
+                return CallError::MemoryOverrun { limit_mb: self.memory_bytes_max >> 20, trap: text };
+            }
+            Some(Refusal::Table) => return CallError::TableOverrun { trap: text },
+            None => {}
         }
-        // Wasmtime keeps the type of this error to itself.
+        // Wasmtime keeps the type of this error to itself. While an answer is read, no function of the guest is running.
         if text.contains("fuel allocated for hostcalls has been exhausted") {
-            return CallError::TooLarge;
+            let what = if error.is::<WasmBacktrace>() { "log line" } else { "answer" };
+            return CallError::TooLarge { what };
         }
         let has_trapped = error.is::<Trap>() || error.is::<WasmBacktrace>();
         if has_trapped { CallError::Trapped(text) } else { CallError::Malformed(text) }

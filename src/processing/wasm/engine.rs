@@ -2,7 +2,9 @@
 //!
 //! Always true: while a guest runs, the epoch moves on; while none runs, nobody wakes up.
 
-use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
 use std::time::Duration;
 
 use tracing::warn;
@@ -14,8 +16,9 @@ const TICK: Duration = Duration::from_millis(1);
 const STACK_BYTES: usize = 1 << 20;
 /// Elements of each table: what StarlingMonkey and CPython need several times over.
 const TABLE_ELEMENTS: usize = 200_000;
-/// Of a memory that goes back to the pool so much is cleared by writing; the rest is given back to the system.
-const KEPT_RESIDENT: usize = 1 << 20;
+/// Of a memory that goes back to the pool so much is cleared by writing; the rest is given back to the system, and zeroed by it
+/// page by page when it is touched again. A batch of 1 MB takes some 2 MB on its way through.
+const KEPT_RESIDENT: usize = 4 << 20;
 /// Instances of one component have at most so many modules; CPython's have 38.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 200;
 /// Modules that may live at a time, in all instances of all streams: address space only.
@@ -60,47 +63,44 @@ fn pool(cores: u32) -> PoolingAllocationConfig {
     pool
 }
 
-/// While one is held the epoch moves on each [`TICK`].
+/// While one is held the epoch moves on each [`TICK`]. No lock: a thread of low priority could keep it from all others.
 pub(super) struct Ticking;
 
-struct Ticker {
-    running: Mutex<u64>,
-    begun: Condvar,
-}
-
-static TICKER: Ticker = Ticker { running: Mutex::new(0), begun: Condvar::new() };
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
 impl Ticking {
     /// The first one starts the thread, which lives as long as the process.
     pub(super) fn begin(engine: &'static Engine) -> std::io::Result<Self> {
-        static THREAD: Mutex<bool> = Mutex::new(false);
-        let mut is_started = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*is_started {
-            std::thread::Builder::new().name(String::from("epoch")).spawn(move || tick(engine))?;
-            *is_started = true;
+        static THREAD: OnceLock<Thread> = OnceLock::new();
+        static STARTING: Mutex<()> = Mutex::new(());
+        if THREAD.get().is_none() {
+            let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+            if THREAD.get().is_none() {
+                let handle = std::thread::Builder::new().name(String::from("epoch")).spawn(move || tick(engine))?;
+                let _ = THREAD.set(handle.thread().clone());
+            }
         }
-        *TICKER.lock() += 1;
-        TICKER.begun.notify_one();
+        if RUNNING.fetch_add(1, Ordering::SeqCst) == 0
+            && let Some(thread) = THREAD.get()
+        {
+            thread.unpark();
+        }
         Ok(Self)
     }
 }
 
 impl Drop for Ticking {
     fn drop(&mut self) {
-        *TICKER.lock() -= 1;
-    }
-}
-
-impl Ticker {
-    fn lock(&self) -> std::sync::MutexGuard<'_, u64> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        RUNNING.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 fn tick(engine: &Engine) {
     loop {
-        let idle = TICKER.begun.wait_while(TICKER.lock(), |running| *running == 0);
-        drop(idle.unwrap_or_else(PoisonError::into_inner));
+        // An `unpark` that comes between the two is remembered.
+        while RUNNING.load(Ordering::SeqCst) == 0 {
+            std::thread::park();
+        }
         std::thread::sleep(TICK);
         engine.increment_epoch();
     }

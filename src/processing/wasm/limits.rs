@@ -8,25 +8,34 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::ResourceLimiter;
 
+use super::super::patient;
+
 /// Elements that all tables of an instance may have together.
-const TABLE_ELEMENTS_MAX: usize = 1_000_000;
+pub(super) const TABLE_ELEMENTS_MAX: usize = 1_000_000;
 
 /// The sum of an instance's linear memories.
 pub(super) struct MemoryLimit {
     bytes_max: usize,
     bytes: usize,
     table_elements: usize,
-    /// Whether the guest has asked for more than it may have, since somebody looked.
-    was_refused: bool,
+    refusal: Option<Refusal>,
+}
+
+/// What a guest has asked for and may not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Memory,
+    Table,
 }
 
 impl MemoryLimit {
     pub fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, bytes: 0, table_elements: 0, was_refused: false }
+        Self { bytes_max, bytes: 0, table_elements: 0, refusal: None }
     }
 
-    pub fn take_refusal(&mut self) -> bool {
-        std::mem::take(&mut self.was_refused)
+    /// The last refusal since somebody asked.
+    pub fn take_refusal(&mut self) -> Option<Refusal> {
+        self.refusal.take()
     }
 
     /// Whether so much is in use that an instance that is used again should be made anew.
@@ -47,14 +56,14 @@ impl ResourceLimiter for MemoryLimit {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let fits = maximum.is_none_or(|maximum| desired <= maximum)
             && Self::grow(&mut self.bytes, self.bytes_max, desired.saturating_sub(current));
-        self.was_refused |= !fits;
+        self.refusal = if fits { self.refusal } else { Some(Refusal::Memory) };
         Ok(fits)
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let fits = maximum.is_none_or(|maximum| desired <= maximum)
             && Self::grow(&mut self.table_elements, TABLE_ELEMENTS_MAX, desired.saturating_sub(current));
-        self.was_refused |= !fits;
+        self.refusal = if fits { self.refusal } else { Some(Refusal::Table) };
         Ok(fits)
     }
 }
@@ -71,9 +80,9 @@ impl Deadline {
         *self = Self { at: thread_time().saturating_add(after), was_passed: false };
     }
 
-    /// Whether it has passed by now.
+    /// Whether it has passed by now, or nobody waits for the result any more.
     pub fn look(&mut self) -> bool {
-        self.was_passed |= thread_time() >= self.at;
+        self.was_passed |= thread_time() >= self.at || patient::is_abandoned();
         self.was_passed
     }
 
@@ -97,7 +106,9 @@ mod tests {
         let mut limit = MemoryLimit::new(100);
         assert!(limit.memory_growing(0, 60, None).unwrap());
         assert!(!limit.memory_growing(0, 41, None).unwrap());
-        assert!(limit.take_refusal() && !limit.take_refusal());
+        assert_eq!((limit.take_refusal(), limit.take_refusal()), (Some(Refusal::Memory), None));
+        assert!(!limit.table_growing(0, TABLE_ELEMENTS_MAX + 1, None).unwrap());
+        assert_eq!(limit.take_refusal(), Some(Refusal::Table));
         assert!(limit.memory_growing(0, 40, Some(40)).unwrap() && limit.is_past_half());
         assert!(!limit.memory_growing(60, 61, None).unwrap());
     }

@@ -11,6 +11,7 @@ mod cache;
 mod call;
 mod component;
 mod config;
+mod data;
 mod engine;
 mod health;
 mod isolate;

@@ -21,8 +21,8 @@ use crate::processing::passing::{FailedPart, PartitionKeys, Passing, merged};
 use crate::processing::{ErrorCode, Failure};
 
 use super::ComponentError;
-use super::bindings::{Outcome, Output};
-use super::call::{Batch, CallError, Calling, Given, Instance};
+use super::bindings::{Fate, MadeRecord};
+use super::call::{Answer, Batch, CallError, Calling, Given, Instance};
 use super::config::{Instances, OnFailure, WasmConfig};
 use super::health::Health;
 use super::isolate::{Tried, isolate};
@@ -204,26 +204,21 @@ impl Transform {
     }
 
     /// In an instance that other batches may have met, if the step says so.
-    fn attempt(&self, batch: Batch<'_>, given: &[Given<'_>]) -> Result<Vec<Outcome>, CallError> {
+    fn attempt(&self, batch: Batch<'_>, given: &[Given<'_>]) -> Result<Answer, CallError> {
         let mut instance = match self.lock_idle().pop() {
             Some(instance) => instance,
             None => self.calling.instance(batch.seed)?,
         };
-        let outcomes = self.calling.transform(&mut instance, batch, given, self.calling.timeout)?;
+        let answer = self.calling.transform(&mut instance, batch, given, self.calling.timeout)?;
         let mut idle = self.lock_idle();
         if self.instances == Instances::Reuse && !instance.is_spent() && idle.len() < IDLE_MAX {
             idle.push(instance);
         }
-        Ok(outcomes)
+        Ok(answer)
     }
 
     /// In a new one: what failed before may have been the fault of an old instance.
-    fn attempt_afresh(
-        &self,
-        batch: Batch<'_>,
-        given: &[Given<'_>],
-        timeout: Duration,
-    ) -> Result<Vec<Outcome>, CallError> {
+    fn attempt_afresh(&self, batch: Batch<'_>, given: &[Given<'_>], timeout: Duration) -> Result<Answer, CallError> {
         let mut instance = self.calling.instance(batch.seed)?;
         self.calling.transform(&mut instance, batch, given, timeout)
     }
@@ -235,9 +230,11 @@ impl Transform {
     /// How often a whole batch is tried before it is taken apart.
     fn attempts_max(&self, error: &CallError) -> u32 {
         match error {
-            CallError::TimedOut { .. } | CallError::MemoryOverrun { .. } => 1 + self.retries,
+            CallError::TimedOut { .. } | CallError::MemoryOverrun { .. } | CallError::TableOverrun { .. } => {
+                1 + self.retries
+            }
             CallError::Trapped(_) | CallError::Malformed(_) | CallError::Init(_) | CallError::NoInstance(_) => 2,
-            CallError::WrongCount { .. } | CallError::TooLarge | CallError::NoRoom => 1,
+            CallError::WrongCount { .. } | CallError::TooLarge { .. } | CallError::NoRoom => 1,
         }
     }
 
@@ -276,7 +273,7 @@ impl Trial<'_> {
             return Err(Stop::Patience(None));
         }
         match transform.attempt(self.of, &self.given) {
-            Ok(outcomes) => self.pass(0, outcomes, sink),
+            Ok(answer) => self.pass(0, answer, sink),
             Err(error) => {
                 let first = FirstFailure { step: transform.step, batch: start, error };
                 return Err(Stop::Patience(Some(first)));
@@ -296,8 +293,8 @@ impl Trial<'_> {
                 break error;
             }
             match transform.attempt_afresh(self.of, &self.given, transform.calling.timeout) {
-                Ok(outcomes) => {
-                    self.pass(0, outcomes, sink);
+                Ok(answer) => {
+                    self.pass(0, answer, sink);
                     return Ok(());
                 }
                 Err(error) => (last, attempts) = (Some(error), attempts + 1),
@@ -324,9 +321,9 @@ impl Trial<'_> {
             let share = transform.calling.timeout.mul_f64(part.len() as f64 / records as f64);
             let share = share.max(SHARE_MIN.min(transform.calling.timeout));
             match transform.attempt_afresh(self.of_part(&part), &self.given[part.clone()], share) {
-                Ok(outcomes) => {
+                Ok(answer) => {
                     has_success = true;
-                    self.pass(part.start, outcomes, sink);
+                    self.pass(part.start, answer, sink);
                     Tried::Succeeded
                 }
                 Err(CallError::NoRoom) => Tried::GivenUp(CallError::NoRoom),
@@ -408,17 +405,18 @@ impl Trial<'_> {
     }
 
     /// Outcomes of the records from `start` on.
-    fn pass(&self, start: usize, outcomes: Vec<Outcome>, sink: &mut Sink<'_>) {
+    fn pass(&self, start: usize, mut answer: Answer, sink: &mut Sink<'_>) {
         self.transform.succeeded();
         if let Some(record) = self.records.get(start) {
             self.transform.health.passed(record.data, self.of.path, Seed { position: record.offset, ..self.of.seed });
         }
-        for (at, outcome) in (start..).zip(outcomes) {
-            match outcome {
-                Outcome::Ok(output) => self.pass_outputs(at, [output], sink),
-                Outcome::Many(outputs) => self.pass_outputs(at, outputs, sink),
-                Outcome::Dropped => {}
-                Outcome::ProcessingFailed(reason) => {
+        let fates = std::mem::take(&mut answer.fates);
+        for (at, fate) in (start..).zip(fates) {
+            match fate {
+                Fate::Ok(made) => self.pass_made(at, [made], &answer.data, sink),
+                Fate::Many(made) => self.pass_made(at, made, &answer.data, sink),
+                Fate::Dropped => {}
+                Fate::ProcessingFailed(reason) => {
                     let reason = printable(&reason, REASON_BYTES_MAX);
                     self.fail(at, ErrorCode::TransformRefused, &reason, 1, sink);
                 }
@@ -426,22 +424,22 @@ impl Trial<'_> {
         }
     }
 
-    fn pass_outputs(&self, at: usize, outputs: impl IntoIterator<Item = Output>, sink: &mut Sink<'_>) {
+    fn pass_made(&self, at: usize, made: impl IntoIterator<Item = MadeRecord>, data: &[u8], sink: &mut Sink<'_>) {
         let (record, mark) = (&self.records[at], sink.passing.mark());
-        for output in outputs {
+        for made in made {
             if sink.passing.is_too_large() {
                 return; // The slice comes again, in parts.
             }
-            if let Some(message) = refused_keys(&output.partition_keys) {
+            if let Some(message) = refused_keys(&made.partition_keys) {
                 sink.passing.truncate(mark);
                 return self.fail(at, ErrorCode::TransformFailed, &message, 1, sink);
             }
-            let has_keys = !output.partition_keys.is_empty();
-            let keys = merged(record.keys, output.partition_keys);
+            let has_keys = !made.partition_keys.is_empty();
+            let keys = merged(record.keys, made.partition_keys);
             if let Some(keys) = keys.as_ref().filter(|_| has_keys) {
                 sink.passing.add_key_bytes(keys);
             }
-            if let Err(failure) = sink.passing.push(&output.data, record.source, keys) {
+            if let Err(failure) = sink.passing.push(&data[made.data.range()], record.source, keys) {
                 sink.passing.truncate(mark);
                 sink.failed.push(FailedPart { source: record.source, data: record.data.to_vec(), failure });
                 return;
@@ -459,9 +457,11 @@ impl Trial<'_> {
 /// What is wrong with the keys that a component has set for one record: each one costs as often as the record is split later.
 fn refused_keys(keys: &[(String, String)]) -> Option<String> {
     let bytes: usize = keys.iter().map(|(name, value)| name.len() + value.len()).sum();
-    let is_refused = keys.len() > PARTITION_KEYS_MAX || bytes > PARTITION_KEY_BYTES_MAX;
+    if keys.len() <= PARTITION_KEYS_MAX && bytes <= PARTITION_KEY_BYTES_MAX {
+        return None;
+    }
     let limits = format!("at most {PARTITION_KEYS_MAX} of together {PARTITION_KEY_BYTES_MAX} bytes are allowed");
-    is_refused.then(|| format!("the component set {} partition keys of together {bytes} bytes; {limits}", keys.len()))
+    Some(format!("the component set {} partition keys of together {bytes} bytes; {limits}", keys.len()))
 }
 
 fn thread_time() -> Duration {

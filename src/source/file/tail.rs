@@ -14,6 +14,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use crate::memory::blocks;
+
 use super::content::Seen;
 use super::cutting::{Cut, Cutting};
 use super::tailed::TailedFile;
@@ -187,8 +189,9 @@ impl Tail {
         if self.is_searching() {
             return self.read_long(end);
         }
-        let mut data = Vec::new();
-        self.fill(&mut data, self.position, self.behind().min(chunk))?;
+        let length = self.behind().min(chunk);
+        let mut data = blocks::take(length as usize);
+        self.fill(&mut data, self.position, length)?;
         // A record must end at the next cut; nothing behind it is looked at in this turn.
         let cut = self.cuts.front().map(|cut| cut - self.position).filter(|&cut| cut <= data.len() as u64);
         if let Some(cut) = cut {
