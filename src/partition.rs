@@ -7,11 +7,13 @@
 mod java_time;
 mod key;
 mod prefix;
+mod query;
 mod time_zone;
 mod zone_names;
 
 pub use key::{check_file_extension, object_key, random_string};
 pub use prefix::{ERROR_OUTPUT_TYPES, PrefixKind, PrefixTemplate};
+pub use query::{Query, QueryError, ValueError};
 pub use time_zone::TimeZoneName;
 
 /// A prefix, time zone or file extension that breaks a rule.

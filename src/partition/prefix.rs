@@ -23,7 +23,8 @@ pub const ERROR_OUTPUT_TYPES: [&str; 7] = [
 const CHARS_MAX: usize = 1024;
 /// Firehose says characters. S3 counts a key's bytes, 1,024 of them, and the suffix needs its own.
 const EVALUATED_BYTES_MAX: usize = 512;
-const NAMESPACES: [&str; 4] = ["timestamp", "firehose", "partitionKeyFromQuery", "partitionKeyFromLambda"];
+const NAMESPACES: [&str; 5] =
+    ["timestamp", "firehose", "partitionKeyFromQuery", "partitionKeyFromLambda", "recordTime"];
 const RANDOM_STRING: &str = "random-string";
 const ERROR_OUTPUT_TYPE: &str = "error-output-type";
 const DEFAULT_TIME: &str = "!{timestamp:yyyy/MM/dd/HH}/";
@@ -42,6 +43,41 @@ pub enum PrefixKind {
 pub struct PrefixTemplate {
     text: String,
     pieces: Vec<Piece>,
+    dynamic: Vec<(usize, Dynamic)>,
+}
+
+/// An expression whose value comes from the record: it decides to which partition the record belongs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Dynamic {
+    /// `!{partitionKeyFromQuery:name}`.
+    Query(String),
+    /// `!{partitionKeyFromLambda:name}`: set by a transform.
+    Lambda(String),
+    /// `!{recordTime:pattern}`.
+    RecordTime(RecordTimePattern),
+}
+
+impl Dynamic {
+    /// A text as its values are in their slashes and dots: those of keys are never empty, and never only dots.
+    fn like(&self) -> String {
+        match self {
+            Self::Query(_) | Self::Lambda(_) => String::from("D"),
+            Self::RecordTime(pattern) => pattern.0.longest(),
+        }
+    }
+}
+
+/// How the time of a record is written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordTimePattern(TimePattern);
+
+impl RecordTimePattern {
+    /// `at` in `zone`, written as the pattern says.
+    pub fn print(&self, at: jiff::Timestamp, zone: &TimeZoneName) -> String {
+        let mut out = String::new();
+        self.0.print(&Moment::new(at, zone), &mut out);
+        out
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -50,15 +86,18 @@ enum Piece {
     Time(TimePattern),
     RandomString,
     ErrorOutputType,
+    /// In place of it stands the value with that number, which is like this text in its slashes and dots.
+    Dynamic(usize, String),
 }
 
 impl PrefixTemplate {
     /// Takes the text as it is; the defaults are the business of `for_destination` and `for_error_output`.
     pub fn parse(text: &str, kind: PrefixKind) -> Result<Self, PrefixError> {
         check_text(text)?;
-        let pieces = pieces(text, kind)?;
+        let Pieces { pieces, dynamic } = pieces(text, kind)?;
         check_evaluated(&pieces)?;
-        let template = Self { text: text.to_owned(), pieces: pieces.into_iter().map(|(_, piece)| piece).collect() };
+        let pieces = pieces.into_iter().map(|(_, piece)| piece).collect();
+        let template = Self { text: text.to_owned(), pieces, dynamic };
         if kind == PrefixKind::ErrorOutput && template.has_expressions() && !template.has_error_output_type() {
             let message = "an error output prefix with expressions must contain `!{firehose:error-output-type}`";
             let help = "add it, for example `errors/!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd}/`";
@@ -105,14 +144,43 @@ impl PrefixTemplate {
         self.pieces.iter().any(|piece| !matches!(piece, Piece::Literal(_)))
     }
 
+    /// The expressions whose values come from records, each once, with its first place in the text.
+    pub fn dynamic(&self) -> impl ExactSizeIterator<Item = (usize, &Dynamic)> {
+        self.dynamic.iter().map(|(offset, dynamic)| (*offset, dynamic))
+    }
+
+    /// The folders of the prefix and the beginning of the object's name: how long each may be, and which values of keys, by their
+    /// numbers in [`PrefixTemplate::dynamic`], make it longer. Everything else counts with its longest text.
+    pub fn components(&self) -> Vec<(usize, Vec<usize>)> {
+        let mut components = vec![(0, Vec::new())];
+        let mut last = 0;
+        for piece in &self.pieces {
+            if let Piece::Dynamic(index, _) = piece
+                && !matches!(self.dynamic[*index].1, Dynamic::RecordTime(_))
+            {
+                components[last].1.push(*index);
+                continue;
+            }
+            for (number, part) in piece.longest().split('/').enumerate() {
+                if number > 0 {
+                    components.push((0, Vec::new()));
+                    last += 1;
+                }
+                components[last].0 += part.len();
+            }
+        }
+        components
+    }
+
     /// The prefix of one object. `at` is the arrival of its oldest record; `error_type` one of [`ERROR_OUTPUT_TYPES`]
     /// for an error output, `None` for other objects, whose templates do not ask for it. `random` gives the random strings,
-    /// a new one for each occurrence.
+    /// a new one for each occurrence. `values` are those of [`PrefixTemplate::dynamic`], in that order, escaped.
     pub fn evaluate(
         &self,
         at: jiff::Timestamp,
         zone: &TimeZoneName,
         error_type: Option<&str>,
+        values: &[String],
         random: &mut dyn FnMut() -> String,
     ) -> String {
         let moment = Moment::new(at, zone);
@@ -123,6 +191,7 @@ impl PrefixTemplate {
                 Piece::Time(pattern) => pattern.print(&moment, &mut out),
                 Piece::RandomString => out.push_str(&random()),
                 Piece::ErrorOutputType => out.push_str(error_type.unwrap_or_default()),
+                Piece::Dynamic(index, _) => out.push_str(values.get(*index).map_or("", String::as_str)),
             }
         }
         out
@@ -135,9 +204,9 @@ impl PrefixTemplate {
     /// The limit of a text's length counts for what was given alone, so it is not looked at again.
     fn parse_completed(given: &str, completion: &str, kind: PrefixKind) -> Result<Self, PrefixError> {
         let text = format!("{given}{completion}");
-        let pieces = pieces(&text, kind)?;
+        let Pieces { pieces, dynamic } = pieces(&text, kind)?;
         check_evaluated(&pieces).map_err(|error| PrefixError { offset: error.offset.min(given.len()), ..error })?;
-        Ok(Self { text, pieces: pieces.into_iter().map(|(_, piece)| piece).collect() })
+        Ok(Self { text, pieces: pieces.into_iter().map(|(_, piece)| piece).collect(), dynamic })
     }
 }
 
@@ -154,6 +223,7 @@ impl Piece {
             Self::Literal(text) => text.clone(),
             Self::Time(pattern) => pattern.longest(),
             Self::RandomString => "R".repeat(11),
+            Self::Dynamic(_, like) => like.clone(),
             Self::ErrorOutputType => {
                 ERROR_OUTPUT_TYPES.iter().max_by_key(|name| name.len()).copied().unwrap_or_default().to_owned()
             }
@@ -209,24 +279,51 @@ fn check_evaluated(pieces: &[(usize, Piece)]) -> Result<(), PrefixError> {
     })
 }
 
-/// The text in pieces, each with its place.
-fn pieces(text: &str, kind: PrefixKind) -> Result<Vec<(usize, Piece)>, PrefixError> {
-    let mut pieces = Vec::new();
+/// A text in pieces, each with its place.
+#[derive(Default)]
+struct Pieces {
+    pieces: Vec<(usize, Piece)>,
+    dynamic: Vec<(usize, Dynamic)>,
+}
+
+enum Expression {
+    Static(Piece),
+    Dynamic(Dynamic),
+}
+
+fn pieces(text: &str, kind: PrefixKind) -> Result<Pieces, PrefixError> {
+    let mut all = Pieces::default();
     let mut position = 0;
     while position < text.len() {
         let literal_end = text[position..].find("!{").map_or(text.len(), |found| position + found);
         if literal_end > position {
-            pieces.push((position, Piece::Literal(text[position..literal_end].to_owned())));
+            all.pieces.push((position, Piece::Literal(text[position..literal_end].to_owned())));
         }
         if literal_end == text.len() {
             break;
         }
         let inner = literal_end + 2;
         let end = expression_end(text, inner)?;
-        pieces.push((literal_end, expression(&text[inner..end], inner, kind)?));
+        let piece = match expression(&text[inner..end], inner, kind)? {
+            Expression::Static(piece) => piece,
+            Expression::Dynamic(dynamic) => {
+                let like = dynamic.like();
+                Piece::Dynamic(all.index_of(inner, dynamic), like)
+            }
+        };
+        all.pieces.push((literal_end, piece));
         position = end + 1;
     }
-    Ok(pieces)
+    Ok(all)
+}
+
+impl Pieces {
+    fn index_of(&mut self, offset: usize, dynamic: Dynamic) -> usize {
+        self.dynamic.iter().position(|(_, known)| *known == dynamic).unwrap_or_else(|| {
+            self.dynamic.push((offset, dynamic));
+            self.dynamic.len() - 1
+        })
+    }
 }
 
 /// Where the expression's `}` is.
@@ -243,18 +340,24 @@ fn expression_end(text: &str, inner: usize) -> Result<usize, PrefixError> {
 }
 
 /// `body` is what stands between `!{` and `}`, at `offset`.
-fn expression(body: &str, offset: usize, kind: PrefixKind) -> Result<Piece, PrefixError> {
+fn expression(body: &str, offset: usize, kind: PrefixKind) -> Result<Expression, PrefixError> {
     let Some((namespace, value)) = body.split_once(':') else {
         let help = "an expression is `!{namespace:value}`, for example `!{timestamp:yyyy}`";
         return Err(PrefixError::new(offset, format!("the expression `{body}` has no `:`"), help));
     };
     let value_offset = offset + namespace.len() + 1;
     match namespace {
-        "timestamp" => TimePattern::parse(value)
-            .map(Piece::Time)
-            .map_err(|error| PrefixError { offset: value_offset + error.offset, ..error }),
-        "firehose" => firehose(value, value_offset, kind),
-        "partitionKeyFromQuery" | "partitionKeyFromLambda" => Err(partition_key(namespace, offset, kind)),
+        "timestamp" => Ok(Expression::Static(Piece::Time(time_pattern(value, value_offset)?))),
+        "firehose" => Ok(Expression::Static(firehose(value, value_offset, kind)?)),
+        "partitionKeyFromQuery" | "partitionKeyFromLambda" | "recordTime" if kind == PrefixKind::ErrorOutput => {
+            let message = format!("`{namespace}` is not allowed in an error output prefix");
+            Err(PrefixError::new(offset, message, "remove it: failed records have no partition keys"))
+        }
+        "recordTime" => {
+            Ok(Expression::Dynamic(Dynamic::RecordTime(RecordTimePattern(time_pattern(value, value_offset)?))))
+        }
+        "partitionKeyFromQuery" => Ok(Expression::Dynamic(Dynamic::Query(key_name(value, value_offset)?))),
+        "partitionKeyFromLambda" => Ok(Expression::Dynamic(Dynamic::Lambda(key_name(value, value_offset)?))),
         _ => {
             let help = match nearest(namespace, NAMESPACES) {
                 Some(known) => format!("did you mean `{known}`?"),
@@ -284,19 +387,16 @@ fn firehose(value: &str, offset: usize, kind: PrefixKind) -> Result<Piece, Prefi
     }
 }
 
-fn partition_key(namespace: &str, offset: usize, kind: PrefixKind) -> PrefixError {
-    match kind {
-        PrefixKind::ErrorOutput => PrefixError::new(
-            offset,
-            format!("`{namespace}` is not allowed in an error output prefix"),
-            "remove it: failed records have no partition keys",
-        ),
-        PrefixKind::Prefix => PrefixError::new(
-            offset,
-            format!("`{namespace}` needs partition keys, and none are configured"),
-            "remove it: this version has no dynamic partitioning; `timestamp` and `firehose:random-string` are allowed",
-        ),
+fn time_pattern(value: &str, offset: usize) -> Result<TimePattern, PrefixError> {
+    TimePattern::parse(value).map_err(|error| PrefixError { offset: offset + error.offset, ..error })
+}
+
+fn key_name(value: &str, offset: usize) -> Result<String, PrefixError> {
+    if value.is_empty() {
+        let help = "write the key's name behind the `:`, for example `!{partitionKeyFromQuery:customer}`";
+        return Err(PrefixError::new(offset, "the partition key has no name", help));
     }
+    Ok(value.to_owned())
 }
 
 #[cfg(test)]

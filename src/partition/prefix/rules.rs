@@ -14,7 +14,7 @@ fn evaluate(template: &PrefixTemplate, zone: &str, error_type: Option<&str>) -> 
         number += 1;
         format!("random{number:05}")
     };
-    template.evaluate(AT.parse().unwrap(), &TimeZoneName::parse(zone).unwrap(), error_type, &mut random)
+    template.evaluate(AT.parse().unwrap(), &TimeZoneName::parse(zone).unwrap(), error_type, &[], &mut random)
 }
 
 #[test]
@@ -101,8 +101,9 @@ fn broken_rules_are_errors_with_their_place() {
         ("error type in a prefix", Prefix, "!{firehose:error-output-type}/", 11, "error output prefix only"),
         ("query keys in an error prefix", ErrorOutput, "!{partitionKeyFromQuery:a}", 2, "not allowed in an error"),
         ("Lambda keys in an error prefix", ErrorOutput, "!{partitionKeyFromLambda:a}", 2, "not allowed in an error"),
-        ("query keys without partitioning", Prefix, "!{partitionKeyFromQuery:a}", 2, "none are configured"),
-        ("Lambda keys without partitioning", Prefix, "!{partitionKeyFromLambda:a}", 2, "none are configured"),
+        ("record time in an error prefix", ErrorOutput, "!{recordTime:yyyy}", 2, "not allowed in an error"),
+        ("a key has a name", Prefix, "!{partitionKeyFromQuery:}", 24, "no name"),
+        ("a record time's unknown letter", Prefix, "!{recordTime:yyyyTHH}", 17, "`'T'`"),
         ("expressions without the error type", ErrorOutput, "a/!{timestamp:yyyy}/", 0, "error-output-type"),
         ("random without the error type", ErrorOutput, "a/!{firehose:random-string}/", 0, "error-output-type"),
         ("1,024 characters as given", Prefix, &long, 1024, "1024 characters"),
@@ -239,5 +240,29 @@ proptest! {
         prop_assert!(prefix.len() <= 512);
         prop_assert!(!prefix.starts_with('/'), "{}", prefix);
         prop_assert!(prefix.split('/').all(|component| component != "." && component != ".."), "{}", prefix);
+    }
+}
+
+#[test]
+fn values_of_records_stand_where_their_expressions_stood() {
+    let text = "!{partitionKeyFromQuery:a}/x=!{partitionKeyFromLambda:a}/!{recordTime:yyyy/MM}/!{partitionKeyFromQuery:a}-";
+    let template = PrefixTemplate::parse(text, Prefix).unwrap();
+    let dynamic: Vec<_> = template.dynamic().collect();
+    let [(2, Dynamic::Query(query)), (31, Dynamic::Lambda(lambda)), (58, Dynamic::RecordTime(time))] = dynamic.as_slice()
+    else {
+        panic!("{dynamic:?}")
+    };
+    assert_eq!((query.as_str(), lambda.as_str()), ("a", "a"));
+    let components = template.components();
+    assert_eq!(components[0], (0, vec![0]));
+    assert_eq!(components[1], (2, vec![1]));
+    assert_eq!(components[3..], [(2, vec![]), (1, vec![0])]);
+    let zone = TimeZoneName::parse("Asia/Tokyo").unwrap();
+    let at = "2026-07-31T20:00:00Z".parse().unwrap();
+    let values = [String::from("q"), String::from("l"), time.print(at, &zone)];
+    let evaluated = template.evaluate(at, &zone, None, &values, &mut || unreachable!());
+    assert_eq!(evaluated, "q/x=l/2026/08/q-");
+    for (text, offset) in [("a/!{recordTime:'..'}/", 2), ("!{recordTime:'/'}", 0)] {
+        assert_eq!(PrefixTemplate::parse(text, Prefix).unwrap_err().offset, offset, "{text}");
     }
 }

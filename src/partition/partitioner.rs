@@ -1,0 +1,145 @@
+//! To which partition of its destination a record belongs.
+//!
+//! Always true: a record's partition is a function of the record, of what a transform has set for it, and of the configuration;
+//! its values cannot leave the literal prefix, and the key fits the destination.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::escape::escape;
+use super::prefix::{Dynamic, PrefixTemplate, RecordTimePattern};
+use super::query::{Query, ValueError};
+use super::{RecordTime, TimeZoneName};
+
+/// Bytes of a value before it is escaped.
+const VALUE_BYTES_MAX: usize = 1024;
+/// Of S3's key.
+const KEY_BYTES_MAX: usize = 1024;
+/// Of a file's or folder's name in a directory.
+pub const COMPONENT_BYTES_MAX: usize = 255;
+
+/// Where a record's object lies among those of its destination: values for the prefix's dynamic expressions, escaped, in order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition(Arc<[String]>);
+
+/// Finds the partition of each record.
+#[derive(Debug)]
+pub struct Partitioner {
+    values: Vec<ValueOf>,
+    /// Of the key: how long each folder and the name are without values, and which values stand there.
+    components: Vec<(usize, Vec<usize>)>,
+    component_bytes_max: usize,
+    zone: TimeZoneName,
+}
+
+#[derive(Debug)]
+enum ValueOf {
+    Query(String, Query),
+    Lambda(String),
+    Time(RecordTime, RecordTimePattern),
+}
+
+/// Why a record belongs nowhere: its error output type is `metadata-extraction-failed`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PartitionError {
+    #[error("{error} (the key `{key}`, `{query}`)")]
+    Query { key: String, query: String, error: ValueError },
+    #[error("partitionKeys values must not be null or empty (the key `{key}`, which no transform has set)")]
+    NotSet { key: String },
+    #[error("the value of `{key}` has {bytes} bytes, more than {VALUE_BYTES_MAX}")]
+    TooLong { key: String, bytes: usize },
+    #[error("the values make the object's key longer than {KEY_BYTES_MAX} bytes")]
+    KeyTooLong,
+    #[error("the values make the name of a folder or of the object longer than {0} bytes")]
+    NameTooLong(usize),
+    #[error("{0}")]
+    Time(String),
+}
+
+impl Partition {
+    /// The values in the order of the template's dynamic expressions, escaped.
+    pub fn values(&self) -> &[String] {
+        &self.0
+    }
+
+    /// As it was journalled.
+    pub fn from_values(values: Vec<String>) -> Self {
+        Self(values.into())
+    }
+}
+
+impl Partitioner {
+    /// `queries` has a program for each query key of `template`; `suffix_bytes` is what stands behind the prefix in a key, and no
+    /// part of a key between two `/` is longer than `component_bytes_max`. `None` where the prefix asks nothing of its records.
+    pub fn new(
+        template: &PrefixTemplate,
+        mut queries: Vec<(String, Query)>,
+        record_time: Option<&RecordTime>,
+        zone: &TimeZoneName,
+        suffix_bytes: usize,
+        component_bytes_max: usize,
+    ) -> Option<Self> {
+        let value_of = |dynamic: &Dynamic| match dynamic {
+            Dynamic::Query(name) => {
+                let at = queries.iter().position(|(known, _)| known == name)?;
+                let (name, query) = queries.swap_remove(at);
+                Some(ValueOf::Query(name, query))
+            }
+            Dynamic::Lambda(name) => Some(ValueOf::Lambda(name.clone())),
+            Dynamic::RecordTime(pattern) => Some(ValueOf::Time(record_time?.clone(), pattern.clone())),
+        };
+        let values: Vec<_> = template.dynamic().map(|(_, dynamic)| dynamic).filter_map(value_of).collect();
+        let mut components = template.components();
+        if let Some((bytes, _)) = components.last_mut() {
+            *bytes += suffix_bytes;
+        }
+        (!values.is_empty()).then(|| Self { values, components, component_bytes_max, zone: zone.clone() })
+    }
+
+    /// The partition of one record. `set` are the keys that transforms have set for it.
+    pub fn partition(&self, record: &[u8], set: &[(String, String)]) -> Result<Partition, PartitionError> {
+        let mut values = Vec::with_capacity(self.values.len());
+        for value_of in &self.values {
+            let value = match value_of {
+                ValueOf::Query(key, query) => escaped(key, &query_value(key, query, record)?)?,
+                ValueOf::Lambda(key) => {
+                    let value = set.iter().find(|(name, value)| name == key && !value.is_empty());
+                    let (_, value) = value.ok_or_else(|| PartitionError::NotSet { key: key.clone() })?;
+                    escaped(key, value)?
+                }
+                ValueOf::Time(time, pattern) => {
+                    let at: Timestamp = time.of(record).map_err(|error| PartitionError::Time(error.to_string()))?;
+                    pattern.print(at, &self.zone)
+                }
+            };
+            values.push(value);
+        }
+        self.check_length(&values)?;
+        Ok(Partition(values.into()))
+    }
+
+    fn check_length(&self, values: &[String]) -> Result<(), PartitionError> {
+        let mut key_bytes = self.components.len() - 1;
+        for (bytes, of) in &self.components {
+            let bytes = bytes + of.iter().map(|&index| values[index].len()).sum::<usize>();
+            if bytes > self.component_bytes_max {
+                return Err(PartitionError::NameTooLong(self.component_bytes_max));
+            }
+            key_bytes += bytes;
+        }
+        if key_bytes > KEY_BYTES_MAX { Err(PartitionError::KeyTooLong) } else { Ok(()) }
+    }
+}
+
+fn query_value(key: &str, query: &Query, record: &[u8]) -> Result<String, PartitionError> {
+    let failed = |error| PartitionError::Query { key: key.to_owned(), query: query.text().to_owned(), error };
+    query.value(record).map_err(failed)
+}
+
+fn escaped(key: &str, value: &str) -> Result<String, PartitionError> {
+    match value.len() {
+        0..=VALUE_BYTES_MAX => Ok(escape(value)),
+        bytes => Err(PartitionError::TooLong { key: key.to_owned(), bytes }),
+    }
+}
