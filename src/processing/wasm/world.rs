@@ -32,8 +32,26 @@ const RESOURCES_MAX: usize = 10_000;
 pub struct Seed {
     /// The batch's arrival time: milliseconds since 1970.
     pub arrival_ms: u64,
-    /// Of the batch's first record.
+    /// The file of the batch's first record, by its number in the journal, and the place in it. Copies of that record in other
+    /// batches, of which an earlier step has made several, have the same.
+    pub partition: i64,
     pub position: u64,
+    /// The step that the batch is for.
+    pub step: u32,
+    /// The first record's place among those that the step was given together.
+    pub index: u32,
+}
+
+impl Seed {
+    fn key(&self) -> [u8; 32] {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&self.arrival_ms.to_le_bytes());
+        key[8..16].copy_from_slice(&self.partition.to_le_bytes());
+        key[16..24].copy_from_slice(&self.position.to_le_bytes());
+        key[24..28].copy_from_slice(&self.step.to_le_bytes());
+        key[28..].copy_from_slice(&self.index.to_le_bytes());
+        key
+    }
 }
 
 /// What belongs to one instance.
@@ -61,10 +79,7 @@ impl Guest {
     /// Makes the next call's world: the same for the same seed.
     pub fn set(&mut self, seed: Seed) {
         self.clock = Clock { wall: seed.arrival_ms.saturating_mul(1_000_000), passed: Arc::default() };
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&seed.arrival_ms.to_le_bytes());
-        key[8..].copy_from_slice(&seed.position.to_le_bytes());
-        self.random = Random { key, drawn: 0 };
+        self.random = Random { key: seed.key(), drawn: 0 };
     }
 }
 
@@ -207,7 +222,7 @@ impl Pollable for Sleep {
 /// As many numbers as a guest likes, all of them from the seed.
 #[derive(Default)]
 struct Random {
-    key: [u8; 16],
+    key: [u8; 32],
     drawn: u64,
 }
 
