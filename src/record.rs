@@ -33,6 +33,12 @@ impl PositionRange {
     }
 }
 
+/// The time in whole milliseconds.
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
 /// The journal's number for a source partition: one file of one delivery stream, from its creation to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionId(pub i64);
@@ -92,8 +98,10 @@ pub struct Chunk {
     /// What processing has left: `data` holds for each record of the source so many records, none or several too, and
     /// their bytes as they leave, delimiters included.
     pub made: Option<Arc<Vec<u32>>>,
-    /// When the records were read: Firehose's approximate arrival time.
+    /// When the records were read: Firehose's approximate arrival time, in whole milliseconds as the journal keeps it.
     pub arrival: Timestamp,
+    /// When something of it had failed in processing, now or in an earlier life; in whole milliseconds, too.
+    pub failed_at: Option<Timestamp>,
     /// Memory that this chunk holds; given back when the last clone is dropped.
     pub permit: Arc<crate::memory::Permit>,
 }
@@ -213,5 +221,7 @@ pub struct OversizeRecord {
     /// The record's length without its delimiter, in bytes.
     pub length: u64,
     pub arrival: Timestamp,
+    /// When it was found to be too long, if that was in an earlier life.
+    pub failed_at: Option<Timestamp>,
     pub permit: Arc<crate::memory::Permit>,
 }

@@ -135,6 +135,7 @@ fn chunk(trial: &Trial<'_>, test: &PipelineTest) -> Result<Option<Chunk>, TrialE
         source_ends: None,
         made: None,
         arrival: Timestamp::from_second(ARRIVAL).map_err(std::io::Error::other)?,
+        failed_at: None,
         permit: trial.permit()?,
     }))
 }

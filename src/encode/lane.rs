@@ -455,6 +455,7 @@ mod tests {
             source_ends: None,
             made: None,
             arrival: Timestamp::UNIX_EPOCH,
+            failed_at: None,
             permit,
         }
     }
