@@ -251,8 +251,9 @@ impl Files {
         // What it shares with its original counts as read: a later copy or twin of it is known by that as well.
         let hash = prefix.as_ref().filter(|prefix| prefix.at() == from && from > 0).map(Prefix::to_text);
         let read_to = hash.map(|hash| ReadTo { position: Position(from), hash });
-        let known = KnownBy { partition: id, evidence, read_to };
-        self.journal(|journal, _| journal.stands_alone(&known, Position(from)))?;
+        let known = KnownBy { partition: id, evidence: None, read_to };
+        let evidence = evidence.unwrap_or_default();
+        self.journal(|journal, _| journal.stands_alone(&known, Position(from), &evidence))?;
         self.shares.push(Share { from: original, with: id, end: from });
         self.open_partition(id, content, path, Position(from), prefix);
         Ok(())
