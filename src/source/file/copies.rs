@@ -115,10 +115,13 @@ impl Files {
                     self.go_on_in_copy(original, id)?;
                 }
                 Fate::Alone(from) => self.stand_alone(id, from)?,
-                Fate::Other => self.look_for_other(id)?,
+                Fate::Other => {
+                    self.look_for_other(id)?;
+                    is_one_left |= self.copies.contains_key(&id);
+                }
             }
         }
-        // It has an open original now to be compared with: a drain would not look again.
+        // It has another original now, or one that is open, to be compared with: a drain would not look again.
         if is_one_left { self.look_at_copies() } else { Ok(()) }
     }
 
