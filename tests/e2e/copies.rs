@@ -157,6 +157,16 @@ fn a_copy_that_waited_for_the_twin_of_another_file_is_read_in_the_same_drain() {
 }
 
 #[test]
+fn a_file_that_begins_like_the_head_of_a_line_is_no_copy_of_what_had_no_more() {
+    let scene = Scene::new();
+    scene.scratch.log("app.log", "on");
+    scene.drains_to(&["on"]);
+    scene.remove("app.log");
+    scene.scratch.log("app.log.1", "one\ntwo\n");
+    scene.drains_to(&["on", "one", "two"]);
+}
+
+#[test]
 fn what_a_copy_shares_is_known_after_a_sigkill_before_it_was_settled() {
     let scene = Scene::blockable();
     scene.scratch.log("app.log", "1\n2\n");

@@ -202,11 +202,11 @@ impl Files {
         if copy.file.as_ref().is_some_and(|file| !file.is_settled(copy.size.min(file.position()))) {
             return Fate::Copy;
         }
-        let is_like_settled = holds_settled(row, &copy.content);
+        let is_like_settled = holds_settled(row, &copy.content, &self.cutting);
         // Where it may have got lines of its own, what the journal holds behind the checkpoint would be looked for in them.
         let reaches_read = row.read_to.as_ref().is_some_and(|read| read.position.0 <= copy.size);
         let holds_pending = known == 0 && is_like_settled && !reaches_read;
-        if holds_read(row, &copy.content) || holds_pending {
+        if holds_read(row, &copy.content, &self.cutting) || holds_pending {
             return Fate::GoesOn;
         }
         let has_grown = known < copy.size;
