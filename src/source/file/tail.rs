@@ -77,7 +77,8 @@ impl Tail {
         cuts.retain(|&cut| cut >= position);
         cuts.sort_unstable();
         cuts.dedup();
-        let preamble = Preamble::of(position, &cutting);
+        // Since the last life a stale writer may have made a longer one of it.
+        let preamble = Preamble::of(position, file.is_behind_hole(), &cutting);
         let seen = file.look().ok();
         // Where this fails, so does the first look.
         let _ = seen.map(|seen| file.look_ahead(seen.size));

@@ -216,6 +216,12 @@ impl TailedFile {
         Ok(())
     }
 
+    /// Whether the last bytes before the position are NULs, and so perhaps all of them.
+    pub fn is_behind_hole(&self) -> bool {
+        let read = self.read();
+        !read.recent.is_empty() && read.says_nothing()
+    }
+
     /// These bytes stand at `at`, where nothing before them is more than NULs.
     pub fn seen_ahead(&self, at: u64, bytes: &[u8]) {
         self.read().ahead = (at, bytes[..bytes.len().min(CHECKED)].to_vec());
