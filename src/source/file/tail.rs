@@ -117,11 +117,15 @@ impl Tail {
         if self.seen != Some(seen) {
             self.file.look_ahead(seen.size)?;
         }
-        self.cut_off += before.saturating_sub(seen.size);
+        self.cut_off += self.search.text_end(before).saturating_sub(seen.size);
         if seen.size > self.size {
             self.grown = Instant::now();
         } else if self.seen.is_some_and(|before| before.modified != seen.modified) {
             self.look_at_hole_again();
+            self.search.back_to_text();
+        }
+        if seen.size < self.search.searched_to {
+            self.search.back_to_text();
         }
         self.seen = Some(seen);
         self.size = seen.size;
