@@ -127,7 +127,7 @@ mod tests {
             String::from("/var/log/\"odd\".log")
         }
 
-        fn evidence(&self, _: Position) -> Option<String> {
+        fn evidence(&self, _: Position) -> Option<crate::record::PlacedEvidence> {
             None
         }
 

@@ -52,6 +52,17 @@ pub enum NoHeader {
     TooLong,
 }
 
+/// What a source wants to find beside a checkpoint, and where it was taken. The partition may have gone on elsewhere before it
+/// is stored: there it would be wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedEvidence {
+    pub text: String,
+    /// As in the journal's row of the partition.
+    pub place: String,
+    pub device: u64,
+    pub inode: u64,
+}
+
 /// What the rest of the code may ask of a source partition that is being read.
 pub trait SourcePartition: Send + Sync {
     /// The journal's number for it.
@@ -60,7 +71,7 @@ pub trait SourcePartition: Send + Sync {
     fn name(&self) -> String;
     /// What the source wants to find beside the checkpoint when it looks for this partition again; `None` leaves what is
     /// stored as it is. For a file: hashes of its first bytes and of those before `checkpoint`.
-    fn evidence(&self, checkpoint: Position) -> Option<String>;
+    fn evidence(&self, checkpoint: Position) -> Option<PlacedEvidence>;
     /// How much of it has been read by now, with the hash by which a copy of that is known; `None` where there is none.
     fn read_so_far(&self) -> Option<(Position, String)> {
         None

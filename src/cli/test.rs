@@ -154,7 +154,7 @@ impl SourcePartition for Given {
         String::from("test")
     }
 
-    fn evidence(&self, _: Position) -> Option<String> {
+    fn evidence(&self, _: Position) -> Option<crate::record::PlacedEvidence> {
         None
     }
 

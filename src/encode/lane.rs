@@ -428,7 +428,7 @@ mod tests {
             String::from("test")
         }
 
-        fn evidence(&self, _: Position) -> Option<String> {
+        fn evidence(&self, _: Position) -> Option<crate::record::PlacedEvidence> {
             None
         }
 

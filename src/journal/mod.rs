@@ -33,7 +33,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
 use crate::batches::Batches;
 use crate::positions::{RecordSet, decode_ranges, encode_ranges};
-use crate::record::{PartitionId, Position, PositionRange};
+use crate::record::{PartitionId, PlacedEvidence, Position, PositionRange};
 
 /// The open journal of one daemon. Cheap to clone.
 #[derive(Clone)]
@@ -163,7 +163,7 @@ pub struct DeliveryRow {
 pub struct Checkpoint {
     pub partition: PartitionId,
     pub position: Position,
-    pub evidence: Option<String>,
+    pub evidence: Option<PlacedEvidence>,
 }
 
 /// What the journal holds of a stream after a settlement.
@@ -374,16 +374,13 @@ impl Journal {
                 settle.execute([delivery.0])?;
                 forget.execute([delivery.0])?;
             }
-            let mut statement = transaction.prepare_cached(
-                "UPDATE source_partition SET checkpoint = max(checkpoint, ?2), evidence = coalesce(?3, evidence)
-                 WHERE id = ?1",
-            )?;
+            let mut statement = transaction
+                .prepare_cached("UPDATE source_partition SET checkpoint = max(checkpoint, ?2) WHERE id = ?1")?;
             for checkpoint in checkpoints {
-                statement.execute(params![
-                    checkpoint.partition.0,
-                    checkpoint.position.0 as i64,
-                    checkpoint.evidence
-                ])?;
+                if let Some(evidence) = &checkpoint.evidence {
+                    partitions::store_evidence(transaction, checkpoint.partition, evidence)?;
+                }
+                statement.execute(params![checkpoint.partition.0, checkpoint.position.0 as i64])?;
             }
             transaction.prepare_cached(FORGET_PASSED)?.execute([stream])?;
             let query = "SELECT count(*), coalesce(sum(ranges + batches / 2), 0) FROM delivery WHERE stream = ?1";

@@ -242,6 +242,28 @@ fn the_first_scan_of_a_stream_is_in_the_copy_at_once() {
     assert!(!copied().contains("/c"));
 }
 
+fn evidence_of(place: &str, inode: u64, text: &str) -> PlacedEvidence {
+    PlacedEvidence { text: text.into(), place: place.into(), device: 1, inode }
+}
+
+#[test]
+fn evidence_that_was_taken_before_the_partition_went_on_elsewhere_is_not_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path()).journal;
+    let stream = journal.stream("s", "one").unwrap().id;
+    let file = journal.register(stream, &[new_file("/a", 10)]).unwrap()[0];
+    journal.goes_on(file, &NewPartition { evidence: String::from("copy"), ..new_file("/a.1", 11) }, None).unwrap();
+    for (place, inode) in [("/a", 10), ("/a.1", 10), ("/a", 11)] {
+        let late = Checkpoint { evidence: Some(evidence_of(place, inode, "late")), ..checkpoint(file, 5) };
+        journal.settle(stream, &[], &[late]).unwrap();
+        let row = journal.partitions(stream).unwrap().remove(0);
+        assert_eq!((row.checkpoint, row.evidence.as_str()), (Position(5), "copy"));
+    }
+    let own = Checkpoint { evidence: Some(evidence_of("/a.1", 11, "own")), ..checkpoint(file, 6) };
+    journal.settle(stream, &[], &[own]).unwrap();
+    assert_eq!(journal.partitions(stream).unwrap()[0].evidence, "own");
+}
+
 #[test]
 fn evidence_is_stored_with_the_delivery_that_needs_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -252,7 +274,7 @@ fn evidence_is_stored_with_the_delivery_that_needs_it() {
     let held = set(&[(files[0], 0, 9)]);
     let known = |position, hash: &str| {
         let read_to = ReadTo { position: Position(position), hash: hash.into() };
-        [KnownBy { partition: files[0], evidence: Some(String::from("head")), read_to: Some(read_to) }]
+        [KnownBy { partition: files[0], evidence: Some(evidence_of("/a", 10, "head")), read_to: Some(read_to) }]
     };
     journal.intend(stream, &intent("u1", held), &known(9, "nine")).unwrap();
     assert!(journal.changes() > changes);
@@ -327,8 +349,8 @@ fn gone_files_are_forgotten_in_time_and_living_ones_never() {
     assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [], "its copy still needs the original");
     let rows = journal.partitions(stream).unwrap();
     let read_to = Some(ReadTo { position: Position(3), hash: String::from("three") });
-    let alone = KnownBy { partition: rows.last().unwrap().id, evidence: Some(String::from("e")), read_to };
-    journal.stands_alone(&alone, Position(3)).unwrap();
+    let alone = KnownBy { partition: rows.last().unwrap().id, evidence: None, read_to };
+    journal.stands_alone(&alone, Position(3), "e").unwrap();
     assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [], "nor is what they share settled");
     journal.settle(stream, &[], &[checkpoint(files[1], 3)]).unwrap();
     assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [files[1]], "only so many are remembered");

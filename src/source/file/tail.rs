@@ -85,7 +85,8 @@ impl Tail {
         cuts.retain(|&cut| cut >= position);
         cuts.sort_unstable();
         cuts.dedup();
-        let preamble = Preamble::of(position, &cutting);
+        // Since the last life a stale writer may have made a longer one of it.
+        let preamble = Preamble::of(position, file.is_behind_hole(), &cutting);
         let seen = file.look().ok();
         // Where this fails, so does the first look.
         let _ = seen.map(|seen| file.look_ahead(seen.size));
@@ -126,11 +127,15 @@ impl Tail {
         if self.seen != Some(seen) {
             self.file.look_ahead(seen.size)?;
         }
-        self.cut_off += before.saturating_sub(seen.size);
+        self.cut_off += self.search.text_end(before).saturating_sub(seen.size);
         if seen.size > self.size {
             self.grown = Instant::now();
         } else if self.seen.is_some_and(|before| before.modified != seen.modified) {
             self.look_at_hole_again();
+            self.search.back_to_text();
+        }
+        if seen.size < self.search.searched_to {
+            self.search.back_to_text();
         }
         self.seen = Some(seen);
         self.size = seen.size;
