@@ -3,10 +3,11 @@
 //! Pure: no I/O, no clock. Always true: the records are in the order in which they were pushed, a sealed buffer holds at
 //! least one, and it is larger than the size hint only if its one record is.
 
+use crate::batches::{Batch, Batches};
 use crate::positions::RecordSet;
 use crate::record::{PartitionId, PositionRange};
 
-/// Ranges of one buffer: a delivery with more would take long to journal and to read back.
+/// Ranges of one buffer and batches that they come from: a delivery with more would take long to journal and to read back.
 const RANGES_MAX: usize = 65_536;
 /// Memory of one range, with the room that a list keeps for more.
 pub const RANGE_BYTES: u64 = 2 * size_of::<PositionRange>() as u64;
@@ -28,6 +29,7 @@ pub struct Buffer {
     oldest_ms: Option<u64>,
     set: RecordSet,
     partial: RecordSet,
+    batches: Batches,
     ranges: usize,
 }
 
@@ -40,6 +42,8 @@ pub struct Sealed {
     pub set: RecordSet,
     /// Of which records this is only a part.
     pub partial: RecordSet,
+    /// In which the records were processed, where what became of them follows from that.
+    pub batches: Batches,
 }
 
 impl Buffer {
@@ -51,6 +55,7 @@ impl Buffer {
             oldest_ms: None,
             set: RecordSet::default(),
             partial: RecordSet::default(),
+            batches: Batches::default(),
             ranges: 0,
         }
     }
@@ -97,14 +102,32 @@ impl Buffer {
         self.ranges += self.partial.ranges(partition).len() - before;
     }
 
+    /// Says in which batch the records of `range` were processed. Gives what has to be read so that they are again: a batch
+    /// from its beginning on.
+    pub fn processed_in(
+        &mut self,
+        partition: PartitionId,
+        range: PositionRange,
+        batch: Option<Batch>,
+    ) -> PositionRange {
+        let Some(batch) = batch else { return range };
+        self.batches.add(partition, batch);
+        PositionRange { start: batch.range.start, ..range }
+    }
+
+    /// Memory of the batches.
+    pub fn batches_bytes(&self) -> u64 {
+        self.batches.bytes()
+    }
+
     /// In how many ranges the records lie, those that are only a part counted once more.
     pub fn ranges(&self) -> usize {
         self.ranges
     }
 
-    /// Whether the size hint is reached, or there are too many gaps between the records.
+    /// Whether the size hint is reached, or there are too many gaps between the records, or too many batches of them.
     pub fn is_full(&self) -> bool {
-        !self.is_empty() && (self.bytes >= self.hints.size || self.ranges >= RANGES_MAX)
+        !self.is_empty() && (self.bytes >= self.hints.size || self.ranges + self.batches.len() >= RANGES_MAX)
     }
 
     /// When the buffer has to be sealed for its age, in the caller's milliseconds.
@@ -119,7 +142,8 @@ impl Buffer {
         }
         let empty = Self::new(self.hints);
         let full = std::mem::replace(self, empty);
-        Some(Sealed { bytes: full.bytes, records: full.records, set: full.set, partial: full.partial })
+        let Self { bytes, records, set, partial, batches, .. } = full;
+        Some(Sealed { bytes, records, set, partial, batches })
     }
 }
 
@@ -148,6 +172,21 @@ mod tests {
             buffer.push(0, PartitionId(1), PositionRange::new(n * 2, n * 2 + 1), 1, 1);
         }
         assert!(buffer.is_full() && buffer.seal().is_some() && !buffer.is_full());
+    }
+
+    #[test]
+    fn records_of_very_many_batches_fill_a_buffer_too() {
+        let (mut buffer, file) = (Buffer::new(Hints { size: u64::MAX, interval_ms: 1000 }), PartitionId(1));
+        for n in 0..RANGES_MAX as u64 - 1 {
+            assert!(!buffer.is_full());
+            let range = PositionRange::new(n, n + 1);
+            buffer.push(0, file, range, 1, 1);
+            let batch = Batch { range, arrival_ms: 0, failed_ms: None };
+            assert_eq!(buffer.processed_in(file, range, Some(batch)), range);
+        }
+        assert!(buffer.is_full());
+        assert_eq!(buffer.seal().unwrap().batches.len(), RANGES_MAX - 1);
+        assert!(!buffer.is_full() && buffer.batches_bytes() == 0);
     }
 
     #[test]

@@ -114,8 +114,9 @@ impl Shipping {
                 (row, key, false)
             }
         };
-        failpoint::pass("intent-committed");
         let object = Object { key, payload: Arc::new(formed.payload), content_encoding };
+        failpoint::dump(&object.key, &object.payload);
+        failpoint::pass("intent-committed");
         let observer =
             Observer { stream: &self.stream_name, key: &object.key, to: destination.name(), status: &self.status };
         failpoint::pass_soon("upload-started");

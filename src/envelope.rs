@@ -127,7 +127,7 @@ mod tests {
             String::from("/var/log/\"odd\".log")
         }
 
-        fn evidence(&self, _: Position) -> Option<String> {
+        fn evidence(&self, _: Position) -> Option<crate::record::PlacedEvidence> {
             None
         }
 
@@ -143,6 +143,7 @@ mod tests {
             head: Bytes::from_static(b"\xff\x00first"),
             length: 2000,
             arrival: Timestamp::from_millisecond(1_700_000_000_123).unwrap(),
+            failed_at: None,
             permit: budget.acquire(100, &CancellationToken::new(), Duration::from_secs(1)).unwrap(),
         };
         let line = record_too_large(&record, Timestamp::from_millisecond(1_700_000_000_456).unwrap());

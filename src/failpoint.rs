@@ -2,6 +2,8 @@
 //!
 //! `HYDRANT_FAILPOINT=name:n` kills the process with SIGKILL when the point `name` is passed for the n-th time.
 
+use crate::encode::payload::Payload;
+
 /// Dies here if the tests say so.
 #[inline]
 pub fn pass(name: &str) {
@@ -18,6 +20,16 @@ pub fn pass_soon(name: &str) {
     armed::pass(name, std::time::Duration::from_millis(2));
     #[cfg(not(debug_assertions))]
     let _ = name;
+}
+
+/// Keeps a payload that is about to leave, if the tests ask for it: `HYDRANT_DUMP_DIR`. Once it is there under its key, it is
+/// there whole.
+#[inline]
+pub fn dump(key: &str, payload: &Payload) {
+    #[cfg(debug_assertions)]
+    armed::dump(key, payload);
+    #[cfg(not(debug_assertions))]
+    let _ = (key, payload);
 }
 
 /// Panics here once if the tests say so: `HYDRANT_PANIC_STREAM=name`.
@@ -47,9 +59,12 @@ pub fn at_most(default: u64) -> u64 {
 
 #[cfg(debug_assertions)]
 mod armed {
+    use std::path::{Path, PathBuf};
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
+
+    use super::Payload;
 
     static ARMED: LazyLock<Option<(String, u64)>> = LazyLock::new(|| {
         let value = std::env::var("HYDRANT_FAILPOINT").ok()?;
@@ -70,6 +85,25 @@ mod armed {
             std::thread::sleep(within);
             die();
         });
+    }
+
+    pub fn dump(key: &str, payload: &Payload) {
+        let Some(folder) = std::env::var_os("HYDRANT_DUMP_DIR").map(PathBuf::from) else { return };
+        let path = folder.join(key);
+        if let Err(error) = write_whole(&path, payload) {
+            panic!("the tests asked for {}: {error}", path.display());
+        }
+    }
+
+    fn write_whole(path: &Path, payload: &Payload) -> std::io::Result<()> {
+        let content = match payload.file() {
+            Some((file, _)) => std::fs::read(file)?,
+            None => payload.parts().unwrap_or_default().concat(),
+        };
+        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        let unfinished = path.with_extension("unfinished");
+        std::fs::write(&unfinished, content)?;
+        std::fs::rename(&unfinished, path)
     }
 
     pub fn panic_in(stream: &str) {

@@ -6,7 +6,8 @@
 //! 1. [`source`] tails files and cuts them into chunks of records.
 //! 2. [`processing`] makes of each record what the configuration says, a chunk at a time on the compute pool.
 //! 3. [`partition`] evaluates prefixes and makes object keys.
-//! 4. [`buffer`] (pure) collects records until a buffering hint is reached; [`positions`] says exactly which.
+//! 4. [`buffer`] (pure) collects records until a buffering hint is reached; [`positions`] says exactly which, and [`batches`] with
+//!    which others they were processed.
 //! 5. [`encode`] forms and compresses the payload while records arrive, on the compute [`pool`].
 //! 6. [`delivery`] takes a sealed buffer to its [`destination`], through the journal first; [`output`] knows which there are,
 //!    [`envelope`] how failed records look.
@@ -18,6 +19,7 @@
 //! the command line. [`delivered`] tells from outside how far a file has been delivered, and [`deletion`] acts on it.
 
 pub mod account;
+pub mod batches;
 pub mod buffer;
 pub mod cli;
 pub mod config;

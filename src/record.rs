@@ -33,6 +33,12 @@ impl PositionRange {
     }
 }
 
+/// The time in whole milliseconds.
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
 /// The journal's number for a source partition: one file of one delivery stream, from its creation to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionId(pub i64);
@@ -46,6 +52,17 @@ pub enum NoHeader {
     TooLong,
 }
 
+/// What a source wants to find beside a checkpoint, and where it was taken. The partition may have gone on elsewhere before it
+/// is stored: there it would be wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedEvidence {
+    pub text: String,
+    /// As in the journal's row of the partition.
+    pub place: String,
+    pub device: u64,
+    pub inode: u64,
+}
+
 /// What the rest of the code may ask of a source partition that is being read.
 pub trait SourcePartition: Send + Sync {
     /// The journal's number for it.
@@ -54,7 +71,7 @@ pub trait SourcePartition: Send + Sync {
     fn name(&self) -> String;
     /// What the source wants to find beside the checkpoint when it looks for this partition again; `None` leaves what is
     /// stored as it is. For a file: hashes of its first bytes and of those before `checkpoint`.
-    fn evidence(&self, checkpoint: Position) -> Option<String>;
+    fn evidence(&self, checkpoint: Position) -> Option<PlacedEvidence>;
     /// How much of it has been read by now, with the hash by which a copy of that is known; `None` where there is none.
     fn read_so_far(&self) -> Option<(Position, String)> {
         None
@@ -92,8 +109,10 @@ pub struct Chunk {
     /// What processing has left: `data` holds for each record of the source so many records, none or several too, and
     /// their bytes as they leave, delimiters included.
     pub made: Option<Arc<Vec<u32>>>,
-    /// When the records were read: Firehose's approximate arrival time.
+    /// When the records were read: Firehose's approximate arrival time, in whole milliseconds as the journal keeps it.
     pub arrival: Timestamp,
+    /// When something of it had failed in processing, now or in an earlier life; in whole milliseconds, too.
+    pub failed_at: Option<Timestamp>,
     /// Memory that this chunk holds; given back when the last clone is dropped.
     pub permit: Arc<crate::memory::Permit>,
 }
@@ -213,5 +232,7 @@ pub struct OversizeRecord {
     /// The record's length without its delimiter, in bytes.
     pub length: u64,
     pub arrival: Timestamp,
+    /// When it was found to be too long, if that was in an earlier life.
+    pub failed_at: Option<Timestamp>,
     pub permit: Arc<crate::memory::Permit>,
 }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::batches::ToldOf;
 use crate::destination::retry::{AttemptObserver, RetryLimits, exists_until_answered};
 use crate::destination::{AttemptError, Existence, Put};
 use crate::journal::{DeliveryRow, DeliveryRowId, Intent, JournalError, Kind, StreamRow};
@@ -41,6 +42,8 @@ pub struct Recovered {
     pub settled: Vec<(DeliveryRowId, RecordSet)>,
     /// Where records have to end when they are read again.
     pub cuts: HashMap<PartitionId, Vec<Position>>,
+    /// In which batches they are processed then.
+    pub told: ToldOf,
 }
 
 /// A delivery that has to be formed again, with the place that the journal names.
@@ -156,6 +159,9 @@ pub async fn recover(
                 }
                 recovered.note(&row, Owner::Pending(row.id));
                 let is_made_as_now = row.intent.processing == processing;
+                if is_made_as_now {
+                    recovered.told.add(&row.intent.batches);
+                }
                 recovered.pending.push(Pending { row, place, is_made_as_now });
             }
         }

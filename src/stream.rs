@@ -64,6 +64,8 @@ struct Stream {
     outputs: Outputs,
     /// With a backup of all records, or while copies of an earlier configuration are being formed again.
     makes_copies: bool,
+    /// What processing makes of records follows from their batches: the journal keeps them.
+    keeps_batches: bool,
     budget: Arc<StreamBudget>,
     shipping: Shipping,
     stop: CancellationToken,
@@ -129,6 +131,7 @@ impl Stream {
             row,
             processing,
             makes_copies: outputs.backup.is_some(),
+            keeps_batches: config.processing.iter().any(|step| step.processor.depends_on_batch()),
             outputs,
             remembered: budget.overdraw(0),
             budget,
@@ -215,9 +218,8 @@ impl Stream {
                 self.gone.remove(&partition.id());
                 self.ledger.open(partition.id(), checkpoint);
                 for reforming in self.reforming.values() {
-                    let set = &reforming.pending.row.intent.set;
-                    if let Some(first) = set.ranges(partition.id()).first() {
-                        self.ledger.hold(reforming.holder, partition.id(), *first);
+                    if let Some(needed) = reforming.pending.row.intent.needed(partition.id(), checkpoint) {
+                        self.ledger.hold(reforming.holder, partition.id(), needed);
                     }
                 }
                 self.stored.insert(partition.id(), checkpoint);

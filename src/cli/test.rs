@@ -135,6 +135,7 @@ fn chunk(trial: &Trial<'_>, test: &PipelineTest) -> Result<Option<Chunk>, TrialE
         source_ends: None,
         made: None,
         arrival: Timestamp::from_second(ARRIVAL).map_err(std::io::Error::other)?,
+        failed_at: None,
         permit: trial.permit()?,
     }))
 }
@@ -153,7 +154,7 @@ impl SourcePartition for Given {
         String::from("test")
     }
 
-    fn evidence(&self, _: Position) -> Option<String> {
+    fn evidence(&self, _: Position) -> Option<crate::record::PlacedEvidence> {
         None
     }
 

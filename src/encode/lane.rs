@@ -428,7 +428,7 @@ mod tests {
             String::from("test")
         }
 
-        fn evidence(&self, _: Position) -> Option<String> {
+        fn evidence(&self, _: Position) -> Option<crate::record::PlacedEvidence> {
             None
         }
 
@@ -455,6 +455,7 @@ mod tests {
             source_ends: None,
             made: None,
             arrival: Timestamp::UNIX_EPOCH,
+            failed_at: None,
             permit,
         }
     }

@@ -31,8 +31,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
+use crate::batches::Batches;
 use crate::positions::{RecordSet, decode_ranges, encode_ranges};
-use crate::record::{PartitionId, Position, PositionRange};
+use crate::record::{PartitionId, PlacedEvidence, Position, PositionRange};
 
 /// The open journal of one daemon. Cheap to clone.
 #[derive(Clone)]
@@ -132,6 +133,18 @@ pub struct Intent {
     pub set: RecordSet,
     /// The records of `set` of which this is only a part: processing made several of them, and some went elsewhere.
     pub partial: RecordSet,
+    /// In which the records of `set` were processed, where what became of them follows from that. The journal lets go of them
+    /// when the delivery is settled.
+    pub batches: Batches,
+}
+
+impl Intent {
+    /// From where `partition` has to be read, at its checkpoint or behind it, so that the same is made of its records again.
+    pub fn needed(&self, partition: PartitionId, checkpoint: Position) -> Option<PositionRange> {
+        let first = *self.set.ranges(partition).first()?;
+        let start = self.batches.needed_for(partition, first).start;
+        Some(PositionRange { start: start.max(checkpoint.min(first.start)), ..first })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -150,7 +163,7 @@ pub struct DeliveryRow {
 pub struct Checkpoint {
     pub partition: PartitionId,
     pub position: Position,
-    pub evidence: Option<String>,
+    pub evidence: Option<PlacedEvidence>,
 }
 
 /// What the journal holds of a stream after a settlement.
@@ -158,7 +171,7 @@ pub struct Checkpoint {
 pub struct Left {
     /// Those that are not settled, or not passed by the checkpoints.
     pub deliveries: u64,
-    /// In how many ranges the records of those lie: so much has to be remembered after the next start.
+    /// In how many ranges the records of those lie, batches in pairs: so much has to be remembered after the next start.
     pub ranges: u64,
 }
 
@@ -221,9 +234,9 @@ impl Journal {
     /// All deliveries of a stream that are not forgotten yet, in the order in which they were journalled.
     pub fn deliveries(&self, stream: i64) -> Result<Vec<DeliveryRow>> {
         let connection = self.connection();
-        let mut sets = std::collections::HashMap::<i64, (RecordSet, RecordSet)>::new();
+        let mut sets = std::collections::HashMap::<i64, (RecordSet, RecordSet, Batches)>::new();
         let mut statement = connection.prepare_cached(
-            "SELECT delivery, partition, first_position, end_position, ranges, partial FROM delivery_records
+            "SELECT delivery, partition, first_position, end_position, ranges, partial, batches FROM delivery_records
              WHERE delivery IN (SELECT id FROM delivery WHERE stream = ?1)",
         )?;
         let mut rows = statement.query([stream])?;
@@ -236,10 +249,19 @@ impl Journal {
             };
             let unreadable = || JournalError::Content { what: format!("the records of delivery {delivery}") };
             let partly = row.get::<_, Option<Vec<u8>>>(5)?.map_or(Some(Vec::new()), |bytes| decode_ranges(&bytes));
-            let (set, partial) = sets.entry(delivery).or_default();
+            let (set, partial, batches) = sets.entry(delivery).or_default();
             set.add_kept(partition, ranges.ok_or_else(unreadable)?);
             for range in partly.ok_or_else(unreadable)? {
                 partial.add(partition, range);
+            }
+            if let Some(bytes) = row.get::<_, Option<Vec<u8>>>(6)?
+                && !batches.add_kept(partition, bytes)
+            {
+                // The records themselves are known: they are read again in whatever batches.
+                tracing::warn!(
+                    delivery,
+                    "the batches of a delivery are unreadable: what is made of it again may differ"
+                );
             }
         }
         let mut statement = connection.prepare_cached(
@@ -248,7 +270,7 @@ impl Journal {
         )?;
         let rows = statement.query_map([stream], |row| {
             let id = row.get::<_, i64>(0)?;
-            let (set, partial) = sets.remove(&id).unwrap_or_default();
+            let (set, partial, batches) = sets.remove(&id).unwrap_or_default();
             Ok(DeliveryRow {
                 id: DeliveryRowId(id),
                 settled: row.get(1)?,
@@ -265,6 +287,7 @@ impl Journal {
                     processing: row.get(11)?,
                     set,
                     partial,
+                    batches,
                 },
             })
         })?;
@@ -291,8 +314,9 @@ impl Journal {
             transaction
                 .prepare_cached(
                     "INSERT INTO delivery
-                     (stream, uuid, kind, output, destination, format, key, version, arrival_ms, records, processing, ranges)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                     (stream, uuid, kind, output, destination, format, key, version, arrival_ms, records, processing, ranges,
+                      batches)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                 )?
                 .execute(params![
                     stream,
@@ -306,10 +330,11 @@ impl Journal {
                     intent.arrival_ms,
                     intent.records,
                     intent.processing,
-                    (intent.set.len() + intent.partial.len()) as u64
+                    (intent.set.len() + intent.partial.len()) as u64,
+                    intent.batches.len() as u64
                 ])?;
             let id = transaction.last_insert_rowid();
-            insert_records(transaction, id, &intent.set, &intent.partial)?;
+            insert_records(transaction, id, &intent.set, &intent.partial, &intent.batches)?;
             Ok(DeliveryRowId(id))
         })?;
         if !known.is_empty() {
@@ -322,9 +347,10 @@ impl Journal {
     pub fn shrink(&self, delivery: DeliveryRowId, set: &RecordSet) -> Result<()> {
         self.change(|transaction| {
             let partial = partial(transaction, delivery)?.split(set).1;
+            let batches = batches(transaction, delivery)?;
             transaction.execute("DELETE FROM delivery_records WHERE delivery = ?1", [delivery.0])?;
             transaction.execute("UPDATE delivery SET records = 0 WHERE id = ?1", [delivery.0])?;
-            insert_records(transaction, delivery.0, set, &partial)
+            insert_records(transaction, delivery.0, set, &partial, &batches)
         })
     }
 
@@ -340,23 +366,24 @@ impl Journal {
     /// have passed are forgotten. Says what of the stream is left in the journal.
     pub fn settle(&self, stream: i64, deliveries: &[DeliveryRowId], checkpoints: &[Checkpoint]) -> Result<Left> {
         let left = self.change(|transaction| {
-            let mut statement = transaction.prepare_cached("UPDATE delivery SET settled = 1 WHERE id = ?1")?;
+            let settle = "UPDATE delivery SET settled = 1, batches = 0 WHERE id = ?1";
+            let mut settle = transaction.prepare_cached(settle)?;
+            let forget = "UPDATE delivery_records SET batches = NULL WHERE delivery = ?1 AND batches IS NOT NULL";
+            let mut forget = transaction.prepare_cached(forget)?;
             for delivery in deliveries {
-                statement.execute([delivery.0])?;
+                settle.execute([delivery.0])?;
+                forget.execute([delivery.0])?;
             }
-            let mut statement = transaction.prepare_cached(
-                "UPDATE source_partition SET checkpoint = max(checkpoint, ?2), evidence = coalesce(?3, evidence)
-                 WHERE id = ?1",
-            )?;
+            let mut statement = transaction
+                .prepare_cached("UPDATE source_partition SET checkpoint = max(checkpoint, ?2) WHERE id = ?1")?;
             for checkpoint in checkpoints {
-                statement.execute(params![
-                    checkpoint.partition.0,
-                    checkpoint.position.0 as i64,
-                    checkpoint.evidence
-                ])?;
+                if let Some(evidence) = &checkpoint.evidence {
+                    partitions::store_evidence(transaction, checkpoint.partition, evidence)?;
+                }
+                statement.execute(params![checkpoint.partition.0, checkpoint.position.0 as i64])?;
             }
             transaction.prepare_cached(FORGET_PASSED)?.execute([stream])?;
-            let query = "SELECT count(*), coalesce(sum(ranges), 0) FROM delivery WHERE stream = ?1";
+            let query = "SELECT count(*), coalesce(sum(ranges + batches / 2), 0) FROM delivery WHERE stream = ?1";
             let mut statement = transaction.prepare_cached(query)?;
             Ok(statement.query_row([stream], |row| Ok(Left { deliveries: row.get(0)?, ranges: row.get(1)? }))?)
         })?;
@@ -400,17 +427,35 @@ fn partial(transaction: &Transaction<'_>, delivery: DeliveryRowId) -> Result<Rec
     Ok(partial)
 }
 
-fn insert_records(transaction: &Transaction<'_>, delivery: i64, set: &RecordSet, partial: &RecordSet) -> Result<()> {
+/// The batches of a journalled delivery, as far as they can be read.
+fn batches(transaction: &Transaction<'_>, delivery: DeliveryRowId) -> Result<Batches> {
+    let query = "SELECT partition, batches FROM delivery_records WHERE delivery = ?1 AND batches IS NOT NULL";
+    let mut statement = transaction.prepare_cached(query)?;
+    let mut rows = statement.query([delivery.0])?;
+    let mut batches = Batches::default();
+    while let Some(row) = rows.next()? {
+        let _ = batches.add_kept(PartitionId(row.get(0)?), row.get(1)?);
+    }
+    Ok(batches)
+}
+
+fn insert_records(
+    transaction: &Transaction<'_>,
+    delivery: i64,
+    set: &RecordSet,
+    partial: &RecordSet,
+    batches: &Batches,
+) -> Result<()> {
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO delivery_records (delivery, partition, first_position, end_position, ranges, partial)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO delivery_records (delivery, partition, first_position, end_position, ranges, partial, batches)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for (partition, ranges) in set.iter() {
         let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { continue };
         let several = (ranges.len() > 1).then(|| encode_ranges(ranges));
         let partly = Some(partial.ranges(partition)).filter(|ranges| !ranges.is_empty()).map(encode_ranges);
         let (first, end) = (first.start.0 as i64, last.end.0 as i64);
-        statement.execute(params![delivery, partition.0, first, end, several, partly])?;
+        statement.execute(params![delivery, partition.0, first, end, several, partly, batches.coded(partition)])?;
     }
     Ok(())
 }

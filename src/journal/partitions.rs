@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::{Row, Transaction, params};
 
-use crate::record::{PartitionId, Position};
+use crate::record::{PartitionId, PlacedEvidence, Position};
 
 use super::{Journal, Result};
 
@@ -57,7 +57,7 @@ pub struct ReadTo {
 pub struct KnownBy {
     pub partition: PartitionId,
     /// Stored while the checkpoint is 0: a file that was journalled while it was empty is known by what it has got since.
-    pub evidence: Option<String>,
+    pub evidence: Option<PlacedEvidence>,
     pub read_to: Option<ReadTo>,
 }
 
@@ -153,7 +153,7 @@ impl Journal {
 
     /// A copy is a file of its own from `checkpoint` on: everything before it is its original's, which owes it until it has
     /// settled it.
-    pub fn stands_alone(&self, copy: &KnownBy, checkpoint: Position) -> Result<()> {
+    pub fn stands_alone(&self, copy: &KnownBy, checkpoint: Position, evidence: &str) -> Result<()> {
         self.change_partitions(|transaction| {
             // A repetition after an error whose transaction had succeeded all the same finds that it is no copy any more.
             let statement = "
@@ -164,9 +164,8 @@ impl Journal {
                         AND original.shared_to = 0 AND ?2 <= max(original.checkpoint, own.checkpoint)) THEN 0 ELSE ?2 END,
                     shared_with = copy_of, copy_of = NULL, checkpoint = ?2, evidence = ?3
                 WHERE id = ?1 AND copy_of IS NOT NULL";
-            let evidence = copy.evidence.as_deref().unwrap_or_default();
             transaction.execute(statement, params![copy.partition.0, checkpoint.0 as i64, evidence])?;
-            store_known(transaction, &[KnownBy { evidence: None, ..copy.clone() }])
+            store_known(transaction, std::slice::from_ref(copy))
         })
     }
 
@@ -235,18 +234,34 @@ const FORGIVE: &str = "
         WHERE other.id = own.shared_with AND other.checkpoint >= own.shared_to AND other.shared_to = 0)";
 
 pub(super) fn store_known(transaction: &Transaction<'_>, known: &[KnownBy]) -> Result<()> {
-    let mut evidence =
-        transaction.prepare_cached("UPDATE source_partition SET evidence = ?2 WHERE id = ?1 AND checkpoint = 0")?;
+    let mut unread = transaction.prepare_cached("SELECT 1 FROM source_partition WHERE id = ?1 AND checkpoint = 0")?;
     let mut read_to = transaction
         .prepare_cached("UPDATE source_partition SET read_to = ?2, read_hash = ?3 WHERE id = ?1 AND read_to < ?2")?;
     for known in known {
-        if let Some(text) = &known.evidence {
-            evidence.execute(params![known.partition.0, text])?;
+        if let Some(evidence) = &known.evidence
+            && unread.exists([known.partition.0])?
+        {
+            store_evidence(transaction, known.partition, evidence)?;
         }
         if let Some(read) = &known.read_to {
             read_to.execute(params![known.partition.0, read.position.0 as i64, read.hash])?;
         }
     }
+    Ok(())
+}
+
+/// Evidence is taken before the transaction begins. If the partition has another name or another file by now, what is stored
+/// says more of it: its former names, and when that file was made.
+pub(super) fn store_evidence(
+    transaction: &Transaction<'_>,
+    partition: PartitionId,
+    evidence: &PlacedEvidence,
+) -> Result<()> {
+    let mut statement = transaction.prepare_cached(
+        "UPDATE source_partition SET evidence = ?2 WHERE id = ?1 AND place = ?3 AND device = ?4 AND inode = ?5",
+    )?;
+    let PlacedEvidence { text, place, device, inode } = evidence;
+    statement.execute(params![partition.0, text, place, *device as i64, *inode as i64])?;
     Ok(())
 }
 

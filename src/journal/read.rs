@@ -288,8 +288,8 @@ mod tests {
         let stands_alone = |n: usize, from| {
             let known = KnownBy { partition: copies[n], evidence: None, read_to: None };
             // A repetition changes nothing.
-            journal.stands_alone(&known, Position(from)).unwrap();
-            journal.stands_alone(&known, Position(from)).unwrap();
+            journal.stands_alone(&known, Position(from), "e").unwrap();
+            journal.stands_alone(&known, Position(from), "e").unwrap();
         };
         stands_alone(0, 9);
         stands_alone(1, 0);
@@ -317,7 +317,7 @@ mod tests {
         let copy = NewPartition { copy_of: Some(original), ..new_file("/a.1", 11) };
         let copies = journal.register(stream, &[copy]).unwrap();
         let known = KnownBy { partition: copies[0], evidence: None, read_to: None };
-        journal.stands_alone(&known, Position(9)).unwrap();
+        journal.stands_alone(&known, Position(9), "e").unwrap();
         drop(journal);
         let connection = Connection::open(folder.path().join(DATABASE)).unwrap();
         connection.execute("DELETE FROM source_partition WHERE inode = 10", []).unwrap();

@@ -5,7 +5,7 @@
 use rusqlite::Connection;
 
 /// The version that this program writes.
-pub const VERSION: i64 = 3;
+pub const VERSION: i64 = 4;
 
 const TABLES: &str = "
 CREATE TABLE meta (
@@ -54,7 +54,8 @@ CREATE TABLE delivery (
     records      INTEGER NOT NULL,
     settled      INTEGER NOT NULL DEFAULT 0,
     processing   TEXT NOT NULL DEFAULT '',
-    ranges       INTEGER NOT NULL DEFAULT 0
+    ranges       INTEGER NOT NULL DEFAULT 0,
+    batches      INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX delivery_of_stream ON delivery (stream, settled);
 
@@ -65,6 +66,7 @@ CREATE TABLE delivery_records (
     end_position   INTEGER NOT NULL,
     ranges         BLOB,
     partial        BLOB,
+    batches        BLOB,
     PRIMARY KEY (delivery, partition)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX delivery_records_of_partition ON delivery_records (partition);
@@ -96,8 +98,14 @@ UPDATE delivery SET processing = 'version ' || version, ranges = (
     FROM delivery_records WHERE delivery_records.delivery = delivery.id);
 ";
 
+/// From version 3: in which batches records were processed. Where that is not known, they are read again in whatever batches.
+const FROM_3: &str = "
+ALTER TABLE delivery ADD COLUMN batches INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE delivery_records ADD COLUMN batches BLOB;
+";
+
 /// What leads from one version to the next, from version 1 on.
-const STEPS: [&str; VERSION as usize - 1] = [FROM_1, FROM_2];
+const STEPS: [&str; VERSION as usize - 1] = [FROM_1, FROM_2, FROM_3];
 
 /// 0 for a database in which there is nothing yet.
 pub fn version(connection: &Connection) -> rusqlite::Result<i64> {

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::batches::Batch;
 
 pub(super) fn open(folder: &Path) -> Opened {
     Journal::open(folder).unwrap()
@@ -41,6 +42,7 @@ pub(super) fn intent(uuid: &str, set: RecordSet) -> Intent {
         records: 3,
         set,
         partial: RecordSet::default(),
+        batches: Batches::default(),
     }
 }
 
@@ -240,6 +242,28 @@ fn the_first_scan_of_a_stream_is_in_the_copy_at_once() {
     assert!(!copied().contains("/c"));
 }
 
+fn evidence_of(place: &str, inode: u64, text: &str) -> PlacedEvidence {
+    PlacedEvidence { text: text.into(), place: place.into(), device: 1, inode }
+}
+
+#[test]
+fn evidence_that_was_taken_before_the_partition_went_on_elsewhere_is_not_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path()).journal;
+    let stream = journal.stream("s", "one").unwrap().id;
+    let file = journal.register(stream, &[new_file("/a", 10)]).unwrap()[0];
+    journal.goes_on(file, &NewPartition { evidence: String::from("copy"), ..new_file("/a.1", 11) }, None).unwrap();
+    for (place, inode) in [("/a", 10), ("/a.1", 10), ("/a", 11)] {
+        let late = Checkpoint { evidence: Some(evidence_of(place, inode, "late")), ..checkpoint(file, 5) };
+        journal.settle(stream, &[], &[late]).unwrap();
+        let row = journal.partitions(stream).unwrap().remove(0);
+        assert_eq!((row.checkpoint, row.evidence.as_str()), (Position(5), "copy"));
+    }
+    let own = Checkpoint { evidence: Some(evidence_of("/a.1", 11, "own")), ..checkpoint(file, 6) };
+    journal.settle(stream, &[], &[own]).unwrap();
+    assert_eq!(journal.partitions(stream).unwrap()[0].evidence, "own");
+}
+
 #[test]
 fn evidence_is_stored_with_the_delivery_that_needs_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -250,7 +274,7 @@ fn evidence_is_stored_with_the_delivery_that_needs_it() {
     let held = set(&[(files[0], 0, 9)]);
     let known = |position, hash: &str| {
         let read_to = ReadTo { position: Position(position), hash: hash.into() };
-        [KnownBy { partition: files[0], evidence: Some(String::from("head")), read_to: Some(read_to) }]
+        [KnownBy { partition: files[0], evidence: Some(evidence_of("/a", 10, "head")), read_to: Some(read_to) }]
     };
     journal.intend(stream, &intent("u1", held), &known(9, "nine")).unwrap();
     assert!(journal.changes() > changes);
@@ -325,8 +349,8 @@ fn gone_files_are_forgotten_in_time_and_living_ones_never() {
     assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [], "its copy still needs the original");
     let rows = journal.partitions(stream).unwrap();
     let read_to = Some(ReadTo { position: Position(3), hash: String::from("three") });
-    let alone = KnownBy { partition: rows.last().unwrap().id, evidence: Some(String::from("e")), read_to };
-    journal.stands_alone(&alone, Position(3)).unwrap();
+    let alone = KnownBy { partition: rows.last().unwrap().id, evidence: None, read_to };
+    journal.stands_alone(&alone, Position(3), "e").unwrap();
     assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [], "nor is what they share settled");
     journal.settle(stream, &[], &[checkpoint(files[1], 3)]).unwrap();
     assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [files[1]], "only so many are remembered");
@@ -351,9 +375,16 @@ fn a_partition_goes_on_in_its_copy() {
     assert_eq!(row.gone_since, None);
 }
 
-/// Takes out of the database what version 2, and for version 1 also what version 1, did not have.
+/// Takes out of the database what that version did not have.
 fn make_old(folder: &Path, version: i64) {
     let connection = Connection::open(folder.join("hydrant.db")).unwrap();
+    for table in ["delivery", "delivery_records"] {
+        connection.execute(&format!("ALTER TABLE {table} DROP COLUMN batches"), []).unwrap();
+    }
+    if version == 3 {
+        connection.pragma_update(None, "user_version", version).unwrap();
+        return;
+    }
     for column in ["processing", "ranges"] {
         connection.execute(&format!("ALTER TABLE delivery DROP COLUMN {column}"), []).unwrap();
     }
@@ -417,6 +448,76 @@ fn the_deliveries_of_a_database_of_version_2_are_told_apart_by_their_configurati
     assert_eq!(rows, journalled.into_iter().map(as_version).collect::<Vec<_>>());
     let left = journal.settle(journal.stream("s", "one").unwrap().id, &[], &[]).unwrap();
     assert!(left.deliveries == 3 && left.ranges >= 6, "{left:?}");
+}
+
+fn batches(list: &[(PartitionId, u64, u64)]) -> Batches {
+    let mut batches = Batches::default();
+    for &(partition, start, end) in list {
+        let batch = Batch { range: PositionRange::new(start, end), arrival_ms: 1_700_000_000_123, failed_ms: None };
+        batches.add(partition, batch);
+    }
+    batches
+}
+
+#[test]
+fn the_deliveries_of_a_database_of_version_3_have_no_batches_and_new_ones_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, held);
+    {
+        let journal = open(folder.path()).journal;
+        let stream = journal.stream("s", "one").unwrap().id;
+        files = journal.register(stream, &[new_file("/a", 10)]).unwrap();
+        held = Intent { batches: batches(&[(files[0], 0, 20)]), ..intent("u1", set(&[(files[0], 5, 9)])) };
+        journal.intend(stream, &held, &[]).unwrap();
+        assert_eq!(journal.deliveries(stream).unwrap()[0].intent, held);
+    }
+    make_old(folder.path(), 3);
+    let Opened { journal, start } = open(folder.path());
+    assert_eq!(start, Start::Journal);
+    let stream = journal.stream("s", "one").unwrap().id;
+    let without = Intent { batches: Batches::default(), ..held.clone() };
+    assert_eq!(journal.deliveries(stream).unwrap()[0].intent, without);
+    let new = Intent { uuid: String::from("u2"), ..held };
+    journal.intend(stream, &new, &[]).unwrap();
+    assert_eq!(journal.deliveries(stream).unwrap()[1].intent, new);
+}
+
+#[test]
+fn batches_stay_with_what_is_pending_and_go_with_its_settlement() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path()).journal;
+    let stream = journal.stream("s", "one").unwrap().id;
+    let files = journal.register(stream, &[new_file("/a", 10), new_file("/b", 11)]).unwrap();
+    let both = batches(&[(files[0], 0, 5), (files[0], 5, 20), (files[1], 3, 4), (files[1], 9, 30)]);
+    let held = set(&[(files[0], 2, 12), (files[1], 3, 4), (files[1], 9, 10)]);
+    let row = journal.intend(stream, &Intent { batches: both.clone(), ..intent("u1", held) }, &[]).unwrap();
+    assert_eq!(journal.settle(stream, &[], &[]).unwrap(), Left { deliveries: 1, ranges: 3 + 4 / 2 });
+    journal.shrink(row, &set(&[(files[0], 2, 12), (files[1], 3, 4)])).unwrap();
+    assert_eq!(journal.deliveries(stream).unwrap()[0].intent.batches, both);
+    journal.shrink(row, &set(&[(files[0], 2, 12)])).unwrap();
+    let left = journal.deliveries(stream).unwrap().remove(0).intent;
+    assert_eq!(left.batches, batches(&[(files[0], 0, 5), (files[0], 5, 20)]));
+    assert_eq!(left.needed(files[0], Position(0)).map(|needed| needed.start), Some(Position(0)));
+    assert_eq!(left.needed(files[0], Position(1)).map(|needed| needed.start), Some(Position(1)));
+    assert_eq!(left.needed(files[1], Position(0)), None);
+    assert_eq!(journal.settle(stream, &[row], &[]).unwrap(), Left { deliveries: 1, ranges: 3 });
+    assert!(journal.deliveries(stream).unwrap()[0].intent.batches.is_empty());
+}
+
+#[test]
+fn a_delivery_whose_batches_are_damaged_is_known_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path()).journal;
+    let stream = journal.stream("s", "one").unwrap().id;
+    let files = journal.register(stream, &[new_file("/a", 10)]).unwrap();
+    let held = Intent { batches: batches(&[(files[0], 0, 20)]), ..intent("u1", set(&[(files[0], 5, 9)])) };
+    journal.intend(stream, &held, &[]).unwrap();
+    let connection = Connection::open(folder.path().join("hydrant.db")).unwrap();
+    for damaged in ["X''", "X'00'", "X'8080'", "X'5000FF'"] {
+        connection.execute(&format!("UPDATE delivery_records SET batches = {damaged}"), []).unwrap();
+        let found = journal.deliveries(stream).unwrap().remove(0).intent;
+        assert_eq!(found, Intent { batches: Batches::default(), ..held.clone() }, "{damaged}");
+    }
 }
 
 #[derive(Debug, Clone)]

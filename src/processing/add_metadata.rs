@@ -73,6 +73,11 @@ impl AddMetadataConfig {
     pub fn needs_ec2(&self) -> bool {
         self.fields.iter().any(|field| matches!(field.value, MetadataValue::Ec2(_)))
     }
+
+    /// Whether it says when records were read.
+    pub fn depends_on_arrival(&self) -> bool {
+        self.fields.iter().any(|field| field.value == MetadataValue::IngestionTime)
+    }
 }
 
 pub(super) struct AddMetadata {

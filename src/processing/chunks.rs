@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::envelope;
 use crate::memory::{StreamBudget, blocks, guarded};
-use crate::record::Chunk;
+use crate::record::{self, Chunk};
 
 use super::sequence::{Passed, Slice};
 use super::wasm::{BATCH_RECORDS_MAX, FirstFailure, Handling, Pace, Stop, Transform};
@@ -41,6 +41,8 @@ struct Made {
     failed: Vec<FailedRecord>,
     /// Bytes of all lines in `failed`.
     failed_bytes: usize,
+    /// One time for all of them, so that an earlier life's can be said again.
+    failed_at: Option<Timestamp>,
 }
 
 /// A chunk on its way through the steps.
@@ -101,7 +103,8 @@ impl Made {
     /// `is_whole`: nothing of record `index` goes on.
     fn fail(&mut self, chunk: &Chunk, index: usize, is_whole: bool, failures: &mut Vec<(Vec<u8>, Failure)>) {
         if !failures.is_empty() {
-            let failed = failed_record(chunk, index, is_whole, failures);
+            let at = *self.failed_at.get_or_insert_with(|| chunk.failed_at.unwrap_or_else(record::now));
+            let failed = failed_record(chunk, index, at, is_whole, failures);
             self.failed_bytes += failed.lines.len();
             self.failed.push(failed);
         }
@@ -267,6 +270,7 @@ impl Processing {
         let granted = source.permit.split(kept.min(source.permit.bytes() / 2));
         granted.absorb(budget.overdraw(kept - granted.bytes()));
         let permit = Arc::new(granted);
+        let source = Chunk { failed_at: made.failed_at, ..source };
         let ends = |index: usize| source.end_position(index).0 - source.start.0;
         let chunk = Chunk {
             data: guarded(data, permit.clone()),
@@ -322,14 +326,20 @@ pub(super) fn too_large(slice: Slice<'_>) -> Passed {
 }
 
 /// The lines for what of one record has failed. `is_whole`: nothing of it goes on.
-fn failed_record(chunk: &Chunk, index: usize, is_whole: bool, failures: &mut Vec<(Vec<u8>, Failure)>) -> FailedRecord {
-    let (place, now) = (envelope::place(chunk, index), Timestamp::now());
+fn failed_record(
+    chunk: &Chunk,
+    index: usize,
+    at: Timestamp,
+    is_whole: bool,
+    failures: &mut Vec<(Vec<u8>, Failure)>,
+) -> FailedRecord {
+    let place = envelope::place(chunk, index);
     let records = failures.len() as u64;
     let mut lines = Vec::new();
     for (data, failure) in failures.drain(..) {
         // What failed as one is kept as it was read, so that it can be sent through again.
         let raw = if is_whole && records == 1 { chunk.record(index) } else { &data };
-        lines.extend_from_slice(&envelope::processing_failed(raw, &failure, &place, chunk.arrival, now));
+        lines.extend_from_slice(&envelope::processing_failed(raw, &failure, &place, chunk.arrival, at));
     }
     FailedRecord { index, lines: Bytes::from(lines), records }
 }

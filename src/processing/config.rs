@@ -87,6 +87,24 @@ impl ConfigError {
 }
 
 impl ProcessorConfig {
+    /// Whether what it makes of a record follows from when that arrived, or from the records that came together with it.
+    pub fn depends_on_batch(&self) -> bool {
+        match self {
+            Self::Wasm(_) => true,
+            Self::AddMetadata(config) => config.depends_on_arrival(),
+            Self::SingleLine(_)
+            | Self::CsvToJson(_)
+            | Self::LogToJson(_)
+            | Self::Json(_)
+            | Self::AddBrackets
+            | Self::AppendDelimiter(_)
+            | Self::Decompress(_)
+            | Self::CloudwatchLogs(_)
+            | Self::Transcode(_)
+            | Self::SkipEmpty => false,
+        }
+    }
+
     /// As it is called in the configuration.
     pub fn name(&self) -> &'static str {
         match self {

@@ -88,7 +88,7 @@ impl Sequence {
             match part {
                 Part::Processors(pipeline) => run_processors(pipeline, slice, &given, &mut next, &mut failed)?,
                 Part::Transform(transform) => {
-                    let seed = Seed { arrival_ms: slice.origin.arrival.as_millisecond().unsigned_abs(), position: 0 };
+                    let seed = slice.seed();
                     let mut sink = Sink { passing: &mut next, failed: &mut failed };
                     transform.run((slice.origin.name, seed), &given, handling, &mut sink)?;
                 }
@@ -110,6 +110,12 @@ impl Part {
 }
 
 impl<'a> Slice<'a> {
+    /// What the seeds of all its batches have in common.
+    fn seed(self) -> Seed {
+        let arrival_ms = self.origin.arrival.as_millisecond().unsigned_abs();
+        Seed { arrival_ms, partition: self.chunk.partition.id().0, position: self.origin.position, step: 0, index: 0 }
+    }
+
     fn record(self, index: usize) -> Record<'a> {
         let (data, offset) = (self.chunk.record(index), self.chunk.position(index).0);
         Record { data, source: index as u32, offset, keys: None }

@@ -5,10 +5,13 @@
 //! one under a key stays. Volatile: read positions, open buffers, uploads. A life may end between any two steps, the answer of
 //! a put may be lost, and the next life may process the same records otherwise: it makes the same number of parts of each, and
 //! other ones of them fail. Whether an object exists can be asked or it cannot.
+//!
+//! The bytes of a part follow from its batch: whoever forms a delivery again with the same processing forms the same bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::batches::{Batch, Batches, Told};
 use crate::buffer::{Buffer, Hints};
 use crate::ledger::{HolderId, Ledger};
 
@@ -21,9 +24,19 @@ struct Rules {
     tells_processing_apart: bool,
     /// The intent is journalled before the payload leaves.
     intends_first: bool,
+    /// What is read again is read in the batches of the deliveries that are formed again.
+    tells_batches: bool,
+    /// A checkpoint does not pass the beginning of a batch of which a record is not settled.
+    holds_batches: bool,
 }
 
-const ALL_RULES: Rules = Rules { shrinks: true, tells_processing_apart: true, intends_first: true };
+const ALL_RULES: Rules = Rules {
+    shrinks: true,
+    tells_processing_apart: true,
+    intends_first: true,
+    tells_batches: true,
+    holds_batches: true,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum To {
@@ -33,6 +46,9 @@ enum To {
 
 /// (file, record, part)
 type Content = (usize, u64, u64);
+
+/// A part with its batch, from which its bytes follow.
+type Formed = (Content, Batch);
 
 struct Crash;
 
@@ -62,7 +78,12 @@ struct World {
     /// How many ways of processing the configurations have.
     ways: u64,
     may_ask: bool,
-    objects: BTreeMap<String, Vec<Content>>,
+    objects: BTreeMap<String, Vec<Formed>>,
+    /// The bytes of each part of each delivery, as the processing that it was journalled with forms it.
+    formed: BTreeMap<(String, Content), Batch>,
+    /// A part that was formed twice, of different bytes.
+    unequal: Option<String>,
+    now: i64,
     dropped: BTreeSet<(usize, u64)>,
     journal: BTreeMap<i64, DeliveryRow>,
     checkpoints: Vec<u64>,
@@ -86,6 +107,9 @@ impl World {
             ways: 1 + rng.below(3),
             may_ask: rng.below(2) == 0,
             objects: BTreeMap::new(),
+            formed: BTreeMap::new(),
+            unequal: None,
+            now: 0,
             dropped: BTreeSet::new(),
             journal: BTreeMap::new(),
             configuration: 0,
@@ -111,10 +135,22 @@ impl World {
         Rng(seed).below(sides)
     }
 
+    fn form(&mut self, key: &str, payload: &[Formed]) {
+        for &(content, batch) in payload {
+            let before = *self.formed.entry((key.to_owned(), content)).or_insert(batch);
+            if before != batch {
+                self.unequal = Some(format!("{content:?} in {key} was made in {before:?} and in {batch:?}"));
+            }
+        }
+    }
+
     /// What is wrong in the end; `None` if nothing is.
     fn wrong(&self) -> Option<String> {
+        if self.unequal.is_some() {
+            return self.unequal.clone();
+        }
         let mut found = BTreeMap::<Content, u32>::new();
-        for &content in self.objects.values().flatten() {
+        for &(content, _) in self.objects.values().flatten() {
             *found.entry(content).or_default() += 1;
         }
         let has_parts = self.files.iter().flatten().any(|&parts| parts > 1);
@@ -141,12 +177,12 @@ impl World {
 struct Open {
     holder: HolderId,
     buffer: Buffer,
-    payload: Vec<Content>,
+    payload: Vec<Formed>,
 }
 
 struct Again {
     holder: HolderId,
-    payload: Vec<Content>,
+    payload: Vec<Formed>,
     left_out: RecordSet,
 }
 
@@ -154,7 +190,7 @@ struct Upload {
     holder: HolderId,
     row: i64,
     key: String,
-    payload: Vec<Content>,
+    payload: Vec<Formed>,
 }
 
 /// One life, from its recovery to its end or its crash.
@@ -163,6 +199,7 @@ struct Process<'w> {
     way: u64,
     processing: String,
     read: Vec<u64>,
+    told: Vec<Told>,
     owners: Owners,
     ledger: Ledger,
     open: BTreeMap<To, Open>,
@@ -186,6 +223,7 @@ impl<'w> Process<'w> {
             way,
             processing,
             read: world.checkpoints.clone(),
+            told: Vec::new(),
             owners: Owners::default(),
             ledger: Ledger::default(),
             open: BTreeMap::new(),
@@ -220,21 +258,51 @@ impl<'w> Process<'w> {
             if !row.settled {
                 let holder = HolderId(self.holders);
                 self.holders += 1;
-                self.ledger.hold_all(holder, &row.intent.set);
+                for (file, _) in row.intent.set.iter() {
+                    let checkpoint = Position(self.world.checkpoints[file.0 as usize]);
+                    self.ledger.hold(holder, file, row.intent.needed(file, checkpoint).expect("it holds some of it"));
+                }
+                if self.world.rules.tells_batches && row.intent.processing == self.processing {
+                    recovered.told.add(&row.intent.batches);
+                }
                 self.reforming.insert(number, Again { holder, payload: Vec::new(), left_out: RecordSet::default() });
             }
             self.world.journal.insert(number, row);
             self.world.maybe_crash()?;
         }
+        self.told = (0..self.read.len()).map(|file| recovered.told.take(id(file))).collect();
         self.owners = recovered.owners;
         Ok(())
     }
 
-    fn read_one(&mut self) -> Result<(), Crash> {
+    /// Some records of a file: as many as in an earlier life, or as have come.
+    fn read_batch(&mut self) -> Result<(), Crash> {
         let unread: Vec<_> =
             (0..self.read.len()).filter(|&f| self.read[f] < self.world.files[f].len() as u64).collect();
         let file = unread[self.world.rng.below(unread.len() as u64) as usize];
-        let record = self.read[file];
+        let (start, told) = (self.read[file], &mut self.told[file]);
+        told.pass(start);
+        let come = (start + 1 + self.world.rng.below(4)).min(self.world.files[file].len() as u64);
+        let end = told.end_of(start).or(told.border(start).filter(|&border| border < come)).unwrap_or(come);
+        self.world.now += 1;
+        let new = Batch { range: PositionRange::new(start, end), arrival_ms: self.world.now, failed_ms: None };
+        let batch = told.holding(start, end).map_or(new, |told| Batch { range: new.range, ..told });
+        for record in start..end {
+            self.route(file, record, batch);
+            for to in [To::Destination, To::Errors] {
+                if self.world.rng.below(8) == 0 {
+                    self.seal(to)?;
+                }
+            }
+            self.world.maybe_crash()?;
+        }
+        self.ledger.read(id(file), new.range).expect("records follow each other");
+        self.read[file] = end;
+        self.owners.forget_before(id(file), Position(end));
+        self.ship_reformed()
+    }
+
+    fn route(&mut self, file: usize, record: u64, batch: Batch) {
         let range = PositionRange::new(record, record + 1);
         let parts = (0..self.world.files[file][record as usize]).map(|part| (file, record, part));
         let passes = |&(_, _, part): &Content| self.world.dice(self.way, file, record, part, 2) == 0;
@@ -255,16 +323,13 @@ impl<'w> Process<'w> {
             self.reforming.get_mut(&row.0).expect("it is pending").left_out.add(id(file), range);
         }
         let is_partial = outcome == Outcome::Splits;
-        self.hand(decision.passing, To::Destination, (file, range, is_partial), passing);
-        self.hand(decision.failing, To::Errors, (file, range, is_partial), failing);
-        self.ledger.read(id(file), range).expect("records follow each other");
-        self.read[file] += 1;
-        self.owners.forget_before(id(file), range.end);
-        self.ship_reformed()
+        let formed = |contents: Vec<Content>| contents.into_iter().map(|content| (content, batch)).collect();
+        self.hand(decision.passing, To::Destination, (file, range, is_partial, batch), formed(passing));
+        self.hand(decision.failing, To::Errors, (file, range, is_partial, batch), formed(failing));
     }
 
-    fn hand(&mut self, claim: Claim, to: To, what: (usize, PositionRange, bool), contents: Vec<Content>) {
-        let (file, range, is_partial) = what;
+    fn hand(&mut self, claim: Claim, to: To, what: (usize, PositionRange, bool, Batch), contents: Vec<Formed>) {
+        let (file, range, is_partial, batch) = what;
         let (row, into) = match claim {
             _ if contents.is_empty() => return,
             Claim::Settled => return,
@@ -281,8 +346,10 @@ impl<'w> Process<'w> {
                 if is_partial {
                     open.buffer.partial(id(file), range);
                 }
+                let needed = open.buffer.processed_in(id(file), range, Some(batch));
                 open.payload.extend(contents);
-                self.ledger.hold(open.holder, id(file), range);
+                let needed = if self.world.rules.holds_batches { needed } else { range };
+                self.ledger.hold(open.holder, id(file), needed);
                 return;
             }
         };
@@ -309,6 +376,9 @@ impl<'w> Process<'w> {
                 journalled.intent.partial = journalled.intent.partial.split(&journalled.intent.set).1;
             }
             let key = journalled.intent.key.clone();
+            if journalled.intent.processing == self.processing {
+                self.world.form(&key, &payload);
+            }
             self.uploads.push(Upload { holder, row, key, payload });
             self.world.maybe_crash()?;
         }
@@ -335,7 +405,9 @@ impl<'w> Process<'w> {
             records: sealed.records,
             set: sealed.set,
             partial: sealed.partial,
+            batches: sealed.batches,
         };
+        self.world.form(&key, &payload);
         if !self.world.rules.intends_first {
             self.world.objects.insert(key.clone(), payload.clone());
             self.world.maybe_crash()?;
@@ -360,7 +432,9 @@ impl<'w> Process<'w> {
 
     /// One transaction: settled, checkpoints moved, and what they have passed forgotten.
     fn settle(&mut self, holder: HolderId, row: i64) -> Result<(), Crash> {
-        self.world.journal.get_mut(&row).expect("it is journalled").settled = true;
+        let journalled = self.world.journal.get_mut(&row).expect("it is journalled");
+        journalled.settled = true;
+        journalled.intent.batches = Batches::default();
         self.ledger.settle(holder);
         let moved: Vec<_> = (0..self.read.len()).map(|file| self.ledger.checkpoint(id(file)).0).collect();
         let checkpoints = &mut self.world.checkpoints;
@@ -387,7 +461,7 @@ impl<'w> Process<'w> {
             }
             let choice = self.world.rng.below(moves + seals + uploads);
             match (choice.checked_sub(moves), choice.checked_sub(moves + seals)) {
-                (None, _) => self.read_one()?,
+                (None, _) => self.read_batch()?,
                 (Some(n), None) => self.seal(*self.open.keys().nth(n as usize).expect("it is open"))?,
                 (_, Some(n)) => self.upload(n as usize)?,
             }
@@ -424,6 +498,8 @@ fn without_any_of_its_rules_the_protocol_fails() {
         ("shrinks", Rules { shrinks: false, ..ALL_RULES }),
         ("tells_processing_apart", Rules { tells_processing_apart: false, ..ALL_RULES }),
         ("intends_first", Rules { intends_first: false, ..ALL_RULES }),
+        ("tells_batches", Rules { tells_batches: false, ..ALL_RULES }),
+        ("holds_batches", Rules { holds_batches: false, ..ALL_RULES }),
     ];
     for (rule, rules) in without {
         assert!((0..3_000).any(|seed| counterexample(seed, rules).is_some()), "nothing fails without {rule}");

@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicU64;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::batches::ToldOf;
 use crate::journal::{Journal, JournalError};
 use crate::memory::StreamBudget;
 use crate::record::{Chunk, OversizeRecord, PartitionId, Position, PositionRange, SourcePartition};
@@ -61,6 +62,8 @@ pub struct SourceContext {
     pub copies: u64,
     /// Positions at which records must end whatever the delimiter says: the ends of what the journal holds.
     pub cuts: HashMap<PartitionId, Vec<Position>>,
+    /// In which batches the same is to be read again.
+    pub told: ToldOf,
     pub events: mpsc::Sender<SourceEvent>,
     /// Stop reading; what was read is still delivered.
     pub stop: CancellationToken,

@@ -4,6 +4,7 @@
 //! stream is guaranteed. So a stream whose records fail in turn, behind a delivery that is stuck, does not take its next life's
 //! memory away.
 
+use crate::batches::BATCH_BYTES;
 use crate::journal::Left;
 
 /// Deliveries that may be in the journal, settled ones behind one that is stuck included.
@@ -11,6 +12,9 @@ pub const DELIVERIES_MAX: u64 = 4096;
 /// What a range of the journal takes after a start: with its owner, in the set of its delivery, and as two places where records
 /// have to end.
 pub const RANGE_BYTES: u64 = 112;
+/// Batches of a delivery that is to be formed again take as much as one range.
+pub const BATCHES_IN_RANGE: usize = 2;
+const _: () = assert!(BATCHES_IN_RANGE as u64 * BATCH_BYTES <= RANGE_BYTES);
 
 /// What the journal holds, against what it may.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -86,7 +86,7 @@ pub async fn run(
     let room = Room { stream: &config.name, journal, memory_share: budget.share(), tasks: &life.tasks };
     let outputs = Outputs::open(config, room).await?;
     let asking = Asking { limits: *limits, cancel: &life.abandon, status: &status };
-    let Some(recovered) = recover(&row, &made_by, &outputs, room, &asking).await? else { return Ok(()) };
+    let Some(mut recovered) = recover(&row, &made_by, &outputs, room, &asking).await? else { return Ok(()) };
 
     let SourceConfig::File(file) = &config.source;
     let steps = file.encodings().into_iter().map(|encoding| (encoding, config.steps(encoding))).collect();
@@ -99,7 +99,8 @@ pub async fn run(
         journal: journal.clone(),
         budget: budget.clone(),
         copies: outputs.copies() + u64::from(processing.is_some()),
-        cuts: recovered.cuts.clone(),
+        cuts: std::mem::take(&mut recovered.cuts),
+        told: std::mem::take(&mut recovered.told),
         events,
         stop: life.stop.clone(),
         drain: environment.drain,

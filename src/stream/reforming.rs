@@ -18,7 +18,7 @@ use crate::positions::RecordSet;
 use crate::record::{PartitionId, PositionRange};
 use crate::recovery::{Pending, Recovered};
 
-use super::backlog::RANGE_BYTES;
+use super::backlog::{BATCHES_IN_RANGE, RANGE_BYTES};
 use super::{Stream, StreamError};
 
 /// A delivery of an earlier life whose records are being read again.
@@ -73,7 +73,10 @@ impl Stream {
         };
         self.settled.retain(|(_, set)| !is_passed(set));
         let settled = self.settled.iter().map(|(_, set)| set.len());
-        let pending = self.reforming.values().map(|again| again.pending.row.intent.set.len() + again.left_out.len());
+        let pending = self.reforming.values().map(|again| {
+            let intent = &again.pending.row.intent;
+            intent.set.len() + again.left_out.len() + intent.batches.len() / BATCHES_IN_RANGE
+        });
         let in_sets: usize = settled.chain(pending).sum();
         // A range's bytes are those in a set and among the owners together: most ranges are in both.
         let ranges = in_sets.max(self.owners.ranges()) as u64;

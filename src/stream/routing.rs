@@ -6,15 +6,16 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tracing::trace;
 
+use crate::batches::Batch;
 use crate::buffer::{Buffer, RANGE_BYTES};
 use crate::encode::lane::Lane;
 use crate::envelope;
-use crate::journal::DeliveryRowId;
+use crate::journal::{DeliveryRowId, Kind};
 use crate::ledger::HolderId;
 use crate::memory::Permit;
 use crate::output::Output;
 use crate::processing::FailedRecord;
-use crate::record::{Chunk, OversizeRecord, PartitionId, PositionRange};
+use crate::record::{self, Chunk, OversizeRecord, PartitionId, PositionRange};
 use crate::recovery::{Claim, Held, Outcome, Owner, Part};
 
 use super::sealing::OpenBuffer;
@@ -30,6 +31,8 @@ struct Failed {
     is_cut: bool,
     /// Something of the record has passed.
     is_partial: bool,
+    /// Where it has to be known with which others the record was processed, and when it arrived.
+    batch: Option<Batch>,
     arrival: Timestamp,
     permit: Arc<Permit>,
 }
@@ -47,7 +50,8 @@ impl Stream {
     async fn hand_over(&mut self) {
         for open in self.open.values_mut() {
             open.lane.hand_over().await;
-            self.budget.cover(&open.ranges, open.buffer.ranges() as u64 * RANGE_BYTES);
+            let bytes = open.buffer.ranges() as u64 * RANGE_BYTES + open.buffer.batches_bytes();
+            self.budget.cover(&open.ranges, bytes);
         }
         for reforming in self.reforming.values_mut() {
             reforming.lane.hand_over().await;
@@ -106,10 +110,14 @@ impl Stream {
             self.fate.skipped += 1;
             return;
         }
+        let failed_at = record.failed_at.unwrap_or_else(record::now);
+        let record = OversizeRecord { failed_at: Some(failed_at), ..record };
+        let batch = self.keeps_batches.then(|| Batch::of_oversize(&record));
         let (arrival, permit) = (record.arrival, record.permit.clone());
-        let line = self.pool.spawn(move || envelope::record_too_large(&record, Timestamp::now()));
+        let line = self.pool.spawn(move || envelope::record_too_large(&record, failed_at));
         let lines = crate::pool::join(line).await;
-        let failed = Failed { partition, range, lines, records: 1, is_cut: true, is_partial: false, arrival, permit };
+        let failed =
+            Failed { partition, range, lines, records: 1, is_cut: true, is_partial: false, batch, arrival, permit };
         self.fail(decision.failing, failed).await;
     }
 
@@ -150,6 +158,7 @@ impl Stream {
             records: failed.records,
             is_cut: chunk.is_cut(after),
             is_partial,
+            batch: self.keeps_batches.then(|| Batch::of(chunk)),
             arrival: chunk.arrival,
             permit: chunk.permit.clone(),
         };
@@ -182,7 +191,7 @@ impl Stream {
     }
 
     async fn buffer_failed(&mut self, failed: Failed) {
-        let Failed { partition, range, lines, records, is_cut, is_partial, arrival, permit } = failed;
+        let Failed { partition, range, lines, records, is_cut, is_partial, batch, arrival, permit } = failed;
         let bytes = lines.len() as u64;
         let output = self.outputs.processing_failed.clone();
         let now_ms = self.now_ms();
@@ -197,9 +206,10 @@ impl Stream {
         if is_partial {
             open.buffer.partial(partition, range);
         }
+        let needed = open.buffer.processed_in(partition, range, batch);
         open.lane.push_ready(lines, records, &permit).await;
         let (holder, is_full) = (open.holder, open.buffer.is_full());
-        self.ledger.hold(holder, partition, range);
+        self.ledger.hold(holder, partition, needed);
         if is_full {
             self.seal(output.name);
         }
@@ -234,6 +244,8 @@ impl Stream {
 
     /// Puts new records into the open buffer of their output, sealing it whenever it is full.
     async fn buffer(&mut self, output: &Arc<Output>, is_partial: bool, chunk: &Chunk, mut from: usize, to: usize) {
+        // A copy is as it was read.
+        let batch = (self.keeps_batches && output.kind == Kind::Fate).then(|| Batch::of(chunk));
         while from < to {
             if chunk.made(from, from + 1) == 0 {
                 from += 1; // Processing has dropped it: nobody needs its position.
@@ -253,10 +265,11 @@ impl Stream {
                 if is_partial {
                     open.buffer.partial(chunk.partition.id(), range);
                 }
+                let needed = open.buffer.processed_in(chunk.partition.id(), range, batch);
                 let holder = open.holder;
                 open.lane.push(chunk, from, until).await;
                 let is_full = open.buffer.is_full();
-                self.ledger.hold(holder, chunk.partition.id(), range);
+                self.ledger.hold(holder, chunk.partition.id(), needed);
                 from = until;
                 if !is_full {
                     continue;

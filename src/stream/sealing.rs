@@ -82,6 +82,7 @@ impl Stream {
             records: sealed.records,
             set: sealed.set,
             partial: sealed.partial,
+            batches: sealed.batches,
         };
         let shipment = Shipment {
             holder: open.holder,

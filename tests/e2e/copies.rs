@@ -147,6 +147,26 @@ fn a_copy_with_less_than_was_read_is_compared_with_the_twin_of_its_original() {
 }
 
 #[test]
+fn a_copy_that_waited_for_the_twin_of_another_file_is_read_in_the_same_drain() {
+    let scene = Scene::with_two_lines();
+    scene.drain();
+    scene.compress("app.log", "app.log.gz", gzip);
+    scene.scratch.log("app.log", "3\n4\n");
+    scene.scratch.log("app.log-copy", "3\n4\na line of its own\n");
+    scene.drains_to(&["1", "2", "3", "4", "a line of its own"]);
+}
+
+#[test]
+fn a_file_that_begins_like_the_head_of_a_line_is_no_copy_of_what_had_no_more() {
+    let scene = Scene::new();
+    scene.scratch.log("app.log", "on");
+    scene.drains_to(&["on"]);
+    scene.remove("app.log");
+    scene.scratch.log("app.log.1", "one\ntwo\n");
+    scene.drains_to(&["on", "one", "two"]);
+}
+
+#[test]
 fn what_a_copy_shares_is_known_after_a_sigkill_before_it_was_settled() {
     let scene = Scene::blockable();
     scene.scratch.log("app.log", "1\n2\n");

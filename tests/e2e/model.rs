@@ -36,7 +36,7 @@
 //! Nothing sleeps; every wait is for a condition with a deadline.
 //!
 //! `HYDRANT_MODEL_SEQUENCES` sets the number of sequences, `HYDRANT_MODEL_SEED` repeats one of them,
-//! `HYDRANT_MODEL_OPERATIONS` chooses operations by name or `all` (else there are those of `Operation::USUAL`), `HYDRANT_MODEL_THREADS` how many run side by
+//! `HYDRANT_MODEL_OPERATIONS` chooses operations by name (else there are all), `HYDRANT_MODEL_THREADS` how many run side by
 //! side. A sequence's operations follow from its seed and the list of operations, not the machine's timing.
 
 mod account;

@@ -111,6 +111,39 @@ fn the_nuls_of_a_writer_without_append_are_skipped() {
 }
 
 #[test]
+fn a_hole_that_has_grown_while_down_is_skipped_whole() {
+    use std::os::unix::fs::FileExt;
+    let scene = Scene::new();
+    let path = scene.scratch.log("app.log", "");
+    let writer = fs::OpenOptions::new().write(true).open(&path).expect("a writer that does not append");
+    writer.write_all_at(b"the head of a li", 5_000).expect("half a line behind a hole");
+    let hydrant = scene.run();
+    wait_until("the hole is skipped", || hydrant.said("a file begins with NUL bytes") == 1);
+    scene.settled("app.log", 5_000);
+    hydrant.kill_9();
+    scene.truncate("app.log");
+    writer.write_all_at(b"1\n", 9_000).expect("a line far behind");
+    scene.drains_to(&["1"]);
+}
+
+#[test]
+fn a_file_that_got_its_size_first_is_read_as_it_is_filled_and_not_again_when_it_is_cut_to_size() {
+    use std::os::unix::fs::FileExt;
+    let scene = Scene::new();
+    let path = scene.scratch.log("app.log", "1\n\0\0\0\0\0\0\0\0");
+    let writer = fs::OpenOptions::new().write(true).open(&path).expect("a writer that does not append");
+    let hydrant = scene.run();
+    scene.arrive(&["1"]);
+    writer.write_all_at(b"2\n", 2).expect("a line where NULs were");
+    scene.arrive(&["1", "2"]);
+    writer.set_len(4).expect("a log cut to size");
+    scene.append("app.log", "3\n");
+    scene.arrive(&["1", "2", "3"]);
+    assert_eq!(hydrant.said("lost_bytes"), 0);
+    scene.ends_with(hydrant, &["1", "2", "3"]);
+}
+
+#[test]
 fn bytes_that_nobody_could_read_are_reported() {
     let scene = Scene::new();
     scene.scratch.log("app.log", "1\n");

@@ -159,3 +159,14 @@ fn the_twin_of_a_truncated_file_gives_back_what_was_not_read_of_it() {
     assert_eq!(hydrant.said("lost_bytes"), 0);
     scene.ends_with(hydrant, &["1", "2", "3", "4"]);
 }
+
+#[test]
+fn a_twin_is_not_known_by_the_head_of_a_line() {
+    let scene = Scene::new();
+    scene.scratch.log("app.log", "on");
+    scene.drains_to(&["on"]);
+    scene.remove("app.log");
+    scene.scratch.log("app.log.1", "one\ntwo\n");
+    scene.compress("app.log.1", "app.log.1.gz", gzip);
+    scene.drains_to(&["on", "one", "two"]);
+}

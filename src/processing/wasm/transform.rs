@@ -162,7 +162,7 @@ impl Transform {
         let mut start = 0;
         while start < records.len() {
             let end = self.batch_end(records, start);
-            let seed = Seed { position: records[start].offset, ..seed };
+            let seed = Seed { step: self.step as u32, ..seed }.moved(start, &records[start]);
             let given = records[start..end].iter().map(|record| Given { data: record.data, offset: record.offset });
             let batch = Trial {
                 transform: self,
@@ -371,8 +371,8 @@ impl Trial<'_> {
 
     /// A part's world begins with its own first record.
     fn of_part(&self, part: &Range<usize>) -> Batch<'_> {
-        let position = self.records.get(part.start).map_or(self.of.seed.position, |record| record.offset);
-        Batch { seed: Seed { position, ..self.of.seed }, ..self.of }
+        let seed = self.records.get(part.start).map_or(self.of.seed, |first| self.of.seed.moved(part.start, first));
+        Batch { seed, ..self.of }
     }
 
     fn component_is_down(
@@ -408,7 +408,7 @@ impl Trial<'_> {
     fn pass(&self, start: usize, mut answer: Answer, sink: &mut Sink<'_>) {
         self.transform.succeeded();
         if let Some(record) = self.records.get(start) {
-            self.transform.health.passed(record.data, self.of.path, Seed { position: record.offset, ..self.of.seed });
+            self.transform.health.passed(record.data, self.of.path, self.of.seed.moved(start, record));
         }
         let fates = std::mem::take(&mut answer.fates);
         for (at, fate) in (start..).zip(fates) {
@@ -451,6 +451,13 @@ impl Trial<'_> {
         let record = &self.records[at];
         let failure = self.transform.failure(code, message, attempts);
         sink.failed.push(FailedPart { source: record.source, data: record.data.to_vec(), failure });
+    }
+}
+
+impl Seed {
+    /// That of a batch which begins `by` records behind this one, with `first`.
+    fn moved(self, by: usize, first: &Record<'_>) -> Self {
+        Self { position: first.offset, index: self.index + by as u32, ..self }
     }
 }
 

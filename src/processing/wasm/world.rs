@@ -32,8 +32,26 @@ const RESOURCES_MAX: usize = 10_000;
 pub struct Seed {
     /// The batch's arrival time: milliseconds since 1970.
     pub arrival_ms: u64,
-    /// Of the batch's first record.
+    /// The file of the batch's first record, by its number in the journal, and the place in it. Copies of that record in other
+    /// batches, of which an earlier step has made several, have the same.
+    pub partition: i64,
     pub position: u64,
+    /// The step that the batch is for.
+    pub step: u32,
+    /// The first record's place among those that the step was given together.
+    pub index: u32,
+}
+
+impl Seed {
+    fn key(&self) -> [u8; 32] {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&self.arrival_ms.to_le_bytes());
+        key[8..16].copy_from_slice(&self.partition.to_le_bytes());
+        key[16..24].copy_from_slice(&self.position.to_le_bytes());
+        key[24..28].copy_from_slice(&self.step.to_le_bytes());
+        key[28..].copy_from_slice(&self.index.to_le_bytes());
+        key
+    }
 }
 
 /// What belongs to one instance.
@@ -61,10 +79,7 @@ impl Guest {
     /// Makes the next call's world: the same for the same seed.
     pub fn set(&mut self, seed: Seed) {
         self.clock = Clock { wall: seed.arrival_ms.saturating_mul(1_000_000), passed: Arc::default() };
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&seed.arrival_ms.to_le_bytes());
-        key[8..].copy_from_slice(&seed.position.to_le_bytes());
-        self.random = Random { key, drawn: 0 };
+        self.random = Random { key: seed.key(), drawn: 0 };
     }
 }
 
@@ -207,7 +222,7 @@ impl Pollable for Sleep {
 /// As many numbers as a guest likes, all of them from the seed.
 #[derive(Default)]
 struct Random {
-    key: [u8; 16],
+    key: [u8; 32],
     drawn: u64,
 }
 
@@ -262,5 +277,29 @@ impl insecure::Host for Random {
 impl insecure_seed::Host for Random {
     fn insecure_seed(&mut self) -> wasmtime::Result<(u64, u64)> {
         Ok((self.next(), self.next()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_numbers_follow_from_all_of_the_seed() {
+        let seed = Seed { arrival_ms: 1, partition: 1, position: 1, step: 1, index: 1 };
+        let others = [
+            Seed { arrival_ms: 2, ..seed },
+            Seed { partition: 2, ..seed },
+            Seed { position: 2, ..seed },
+            Seed { step: 2, ..seed },
+            Seed { index: 2, ..seed },
+        ];
+        let numbers = |seed: Seed| {
+            let mut random = Random { key: seed.key(), drawn: 0 };
+            [random.next(), random.next()]
+        };
+        assert_eq!(numbers(seed), numbers(seed));
+        let all: std::collections::BTreeSet<_> = others.iter().chain([&seed]).copied().flat_map(numbers).collect();
+        assert_eq!(all.len(), 2 * (1 + others.len()));
     }
 }

@@ -1,12 +1,14 @@
 //! Whether one file holds what was read of another: by the hash of all of it, or byte by byte.
 //!
-//! Always true: an error or a missing hash means no. Whoever asks takes the file for another one then, and reads it.
+//! Always true: an error or a missing hash means no. Whoever asks takes the file for another one then, and reads it. What was
+//! read must be more than the head of the other file's first line: any file of that log may begin so.
 
 use std::io;
 
 use crate::journal::PartitionRow;
 
 use super::content::Content;
+use super::cutting::Cutting;
 use super::identity::{Evidence, Shared, extend};
 use super::open_file::OpenFile;
 use super::prefix::Prefix;
@@ -24,13 +26,21 @@ pub(super) fn holds_all(original: &Tail, copy: &Content) -> bool {
     }
     let Some(whole) = file.prefix().filter(|prefix| prefix.at() == position) else { return false };
     let mut prefix = whole.again();
-    extend(&mut prefix, copy, position).is_ok() && prefix.hash() == whole.hash()
+    extend(&mut prefix, copy, position).is_ok()
+        && prefix.hash() == whole.hash()
+        && !is_mere_head(copy, position, original.cutting())
+}
+
+/// Whether no more than the head of a longer file's first line was read.
+pub(super) fn is_mere_head(content: &Content, read: u64, cutting: &Cutting) -> bool {
+    cutting.is_in_first_line(content, read).unwrap_or(true)
 }
 
 /// Whether a file holds everything that the journal knows to have been read of a partition.
-pub(super) fn holds_read(row: &PartitionRow, content: &Content) -> bool {
+pub(super) fn holds_read(row: &PartitionRow, content: &Content, cutting: &Cutting) -> bool {
     row.read_to.as_ref().is_some_and(|read| {
         has_hash(content, read.position.0, &read.hash)
+            && !is_mere_head(content, read.position.0, cutting)
             && match Evidence::from_json(&row.evidence) {
                 Some(evidence) => evidence.has_head(content),
                 // None could be taken of what was truncated; a hash from the first byte on needs no head beside it.
@@ -40,13 +50,14 @@ pub(super) fn holds_read(row: &PartitionRow, content: &Content) -> bool {
 }
 
 /// Whether a file holds everything before a partition's checkpoint, and more.
-pub(super) fn holds_settled(row: &PartitionRow, content: &Content) -> bool {
+pub(super) fn holds_settled(row: &PartitionRow, content: &Content, cutting: &Cutting) -> bool {
     let evidence = Evidence::from_json(&row.evidence);
     evidence.as_ref().and_then(Evidence::whole).is_some_and(|(at, hash)| {
         at == row.checkpoint.0
             && at > 0
             && content.look().is_ok_and(|seen| seen.size > at)
             && has_hash(content, at, hash)
+            && !is_mere_head(content, at, cutting)
     }) && evidence.is_some_and(|evidence| evidence.has_head(content))
 }
 

@@ -115,10 +115,13 @@ impl Files {
                     self.go_on_in_copy(original, id)?;
                 }
                 Fate::Alone(from) => self.stand_alone(id, from)?,
-                Fate::Other => self.look_for_other(id)?,
+                Fate::Other => {
+                    self.look_for_other(id)?;
+                    is_one_left |= self.copies.contains_key(&id);
+                }
             }
         }
-        // It has an open original now to be compared with: a drain would not look again.
+        // It has another original now, or one that is open, to be compared with: a drain would not look again.
         if is_one_left { self.look_at_copies() } else { Ok(()) }
     }
 
@@ -199,11 +202,11 @@ impl Files {
         if copy.file.as_ref().is_some_and(|file| !file.is_settled(copy.size.min(file.position()))) {
             return Fate::Copy;
         }
-        let is_like_settled = holds_settled(row, &copy.content);
+        let is_like_settled = holds_settled(row, &copy.content, &self.cutting);
         // Where it may have got lines of its own, what the journal holds behind the checkpoint would be looked for in them.
         let reaches_read = row.read_to.as_ref().is_some_and(|read| read.position.0 <= copy.size);
         let holds_pending = known == 0 && is_like_settled && !reaches_read;
-        if holds_read(row, &copy.content) || holds_pending {
+        if holds_read(row, &copy.content, &self.cutting) || holds_pending {
             return Fate::GoesOn;
         }
         let has_grown = known < copy.size;
@@ -251,8 +254,9 @@ impl Files {
         // What it shares with its original counts as read: a later copy or twin of it is known by that as well.
         let hash = prefix.as_ref().filter(|prefix| prefix.at() == from && from > 0).map(Prefix::to_text);
         let read_to = hash.map(|hash| ReadTo { position: Position(from), hash });
-        let known = KnownBy { partition: id, evidence, read_to };
-        self.journal(|journal, _| journal.stands_alone(&known, Position(from)))?;
+        let known = KnownBy { partition: id, evidence: None, read_to };
+        let evidence = evidence.unwrap_or_default();
+        self.journal(|journal, _| journal.stands_alone(&known, Position(from), &evidence))?;
         self.shares.push(Share { from: original, with: id, end: from });
         self.open_partition(id, content, path, Position(from), prefix);
         Ok(())

@@ -16,6 +16,9 @@ use crate::config::model::{FileSourceConfig, LinePattern, MultilineRule};
 
 use super::content::Content;
 
+/// Bytes of a content that are looked at together.
+const WINDOW: u64 = 64 << 10;
+
 /// How records are cut out of the bytes of files in one encoding.
 pub struct Cutting {
     /// In the files' encoding.
@@ -170,9 +173,7 @@ impl Cutting {
 
     /// The position behind the last delimiter that lies before `end`: 0 where there is none.
     pub fn last_line_end(&self, content: &Content, mut end: u64) -> io::Result<u64> {
-        const WINDOW: u64 = 64 << 10;
-        let by_mark = self.big_endian.as_ref().filter(|big| begins_with(content, big.mark()));
-        let cutting = by_mark.map_or(self, |big| big);
+        let cutting = self.in_order_of(content);
         let finder = memmem::FinderRev::new(cutting.delimiter.needle());
         let mut window = Vec::new();
         while end > 0 {
@@ -193,6 +194,35 @@ impl Cutting {
             }
         }
         Ok(0)
+    }
+
+    /// Whether `end` lies in the middle of a content's first line: something of that comes before it, and more behind it.
+    pub fn is_in_first_line(&self, content: &Content, end: u64) -> io::Result<bool> {
+        let cutting = self.in_order_of(content);
+        let overlap = cutting.delimiter_len() - 1;
+        let mut at = if begins_with(content, cutting.mark()) { cutting.mark().len() as u64 } else { 0 };
+        let mut has_text = false;
+        let mut window = Vec::new();
+        while at < end {
+            window.clear();
+            content.read(&mut window, at, (end - at).min(WINDOW))?;
+            if cutting.find(&window, at).is_some() {
+                return Ok(false);
+            }
+            has_text |= window.iter().any(|&byte| byte != 0); // A hole is no line.
+            let read = window.len() as u64;
+            if at + read >= end || read <= overlap {
+                break;
+            }
+            at += read - overlap;
+        }
+        Ok(has_text && content.look()?.size > end)
+    }
+
+    /// With the byte order that the content's mark says.
+    fn in_order_of(&self, content: &Content) -> &Self {
+        let by_mark = self.big_endian.as_ref().filter(|big| begins_with(content, big.mark()));
+        by_mark.map_or(self, |big| big)
     }
 }
 
@@ -264,6 +294,32 @@ pub mod tests {
         long[65_536] = b'\n';
         let crlf = Cutting::new(&config("\r\n", 1000));
         assert_eq!(last_line_end(&crlf, &long, long.len()), 65_537);
+    }
+
+    #[test]
+    fn a_position_in_the_first_line_has_some_of_it_before_and_more_behind() {
+        let is_in = |cutting: &Cutting, bytes: &[u8], end| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(bytes).unwrap();
+            cutting.is_in_first_line(&Content::plain(CountedFile::new(file)).unwrap(), end).unwrap()
+        };
+        let lines = Cutting::new(&config("\n", 1000));
+        assert!(is_in(&lines, b"one\ntwo\n", 1));
+        assert!(is_in(&lines, b"one\ntwo\n", 3));
+        assert!(!is_in(&lines, b"one\ntwo\n", 0));
+        assert!(!is_in(&lines, b"one\ntwo\n", 4));
+        assert!(!is_in(&lines, b"one\ntwo\n", 5));
+        assert!(!is_in(&lines, b"one", 3), "nothing comes behind it");
+        assert!(!is_in(&lines, b"\0\0\0one\n", 3), "a hole is no line");
+        assert!(is_in(&lines, b"\0\0\0one\n", 4));
+        assert!(!is_in(&lines, b"\xef\xbb\xbfone\n", 3), "nor is a mark");
+        let mut long = vec![b'x'; 200_000];
+        long[65_535] = b'\r';
+        long[65_536] = b'\n';
+        let crlf = Cutting::new(&config("\r\n", 1000));
+        assert!(is_in(&crlf, &long, 65_536));
+        assert!(!is_in(&crlf, &long, 65_537));
+        assert!(is_in(&lines, &vec![b'x'; 200_000], 199_999));
     }
 
     #[test]

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tracing::warn;
 
+use crate::batches::Batch;
 use crate::config::model::OnOversize;
 use crate::memory::{Permit, guarded};
-use crate::record::{Chunk, OversizeRecord, Position, PositionRange, SourcePartition};
+use crate::record::{self, Chunk, OversizeRecord, Position, PositionRange, SourcePartition};
 
 use super::cutting::Cutting;
 use super::tail::Read;
@@ -31,6 +32,13 @@ struct Records {
     last_is_bare: bool,
 }
 
+/// When records that were read arrived, and when some of them failed if they did before.
+#[derive(Clone, Copy)]
+struct Times {
+    arrival: Timestamp,
+    failed_at: Option<Timestamp>,
+}
+
 /// A record over the limit, and its beginning.
 struct Oversize {
     start: u64,
@@ -40,14 +48,15 @@ struct Oversize {
 }
 
 impl FileSource {
-    /// `None` where nothing was read.
+    /// `None` where nothing was read. `told` is the batch of an earlier life that holds what was read.
     pub(super) fn event(
         &self,
         file: Arc<TailedFile>,
         cutting: &Cutting,
-        read: Read,
+        (read, told): (Read, Option<Batch>),
         permit: Arc<Permit>,
     ) -> Option<SourceEvent> {
+        let times = Times::of(told);
         match read {
             Read::Searching | Read::Nothing => None,
             Read::Skipped { start, end } => {
@@ -56,15 +65,21 @@ impl FileSource {
             }
             Read::Records { start, end, data, ends, last_is_bare } => {
                 let records = Records { start, end, data, ends, last_is_bare };
-                Some(SourceEvent::Chunk(self.chunk_of(file, cutting, records, permit)))
+                Some(SourceEvent::Chunk(self.chunk_of(file, cutting, (records, times), permit)))
             }
             Read::Oversize { start, end, head, length } => {
-                Some(self.oversize(file, cutting, Oversize { start, end, head, length }, permit))
+                Some(self.oversize(file, cutting, (Oversize { start, end, head, length }, times), permit))
             }
         }
     }
 
-    fn chunk_of(&self, partition: Arc<TailedFile>, cutting: &Cutting, records: Records, permit: Arc<Permit>) -> Chunk {
+    fn chunk_of(
+        &self,
+        partition: Arc<TailedFile>,
+        cutting: &Cutting,
+        (records, times): (Records, Times),
+        permit: Arc<Permit>,
+    ) -> Chunk {
         let Records { start, end, data, ends, last_is_bare } = records;
         self.cover(&permit, (data.capacity() + 4 * ends.capacity()) as u64);
         self.count(ends.len() as u64, end - start);
@@ -79,7 +94,8 @@ impl FileSource {
             delimiter_len: cutting.delimiter_len() as u32,
             last_is_bare,
             made: None,
-            arrival: Timestamp::now(),
+            arrival: times.arrival,
+            failed_at: times.failed_at,
             permit,
         }
     }
@@ -88,7 +104,7 @@ impl FileSource {
         &self,
         partition: Arc<TailedFile>,
         cutting: &Cutting,
-        record: Oversize,
+        (record, times): (Oversize, Times),
         permit: Arc<Permit>,
     ) -> SourceEvent {
         let Oversize { start, end, mut head, length } = record;
@@ -104,13 +120,14 @@ impl FileSource {
             warn!(path, position = start, length, cut_bytes, "a record is over the limit; it is truncated");
             let ends = vec![head.len() as u32];
             let records = Records { start, end, data: head, ends, last_is_bare: true };
-            return SourceEvent::Chunk(self.chunk_of(partition, cutting, records, permit));
+            return SourceEvent::Chunk(self.chunk_of(partition, cutting, (records, times), permit));
         }
         warn!(path, position = start, length, cut_bytes, "a record is over the limit");
         self.count(1, end - start);
         self.cover(&permit, head.capacity() as u64);
         let (range, head) = (PositionRange::new(start, end), Bytes::from(head));
-        SourceEvent::Oversize(OversizeRecord { partition, range, head, length, arrival: Timestamp::now(), permit })
+        let Times { arrival, failed_at } = times;
+        SourceEvent::Oversize(OversizeRecord { partition, range, head, length, arrival, failed_at, permit })
     }
 
     /// Makes the permit what `bytes` take in all buffers that they go to. It may cover less where that is more than half of all
@@ -127,5 +144,16 @@ impl FileSource {
         counters.records.fetch_add(records, Ordering::Relaxed);
         counters.bytes.fetch_add(bytes, Ordering::Relaxed);
         counters.behind.store(counters.behind.load(Ordering::Relaxed).saturating_sub(bytes), Ordering::Relaxed);
+    }
+}
+
+impl Times {
+    /// Those of an earlier life, else now.
+    fn of(told: Option<Batch>) -> Self {
+        let at = |ms| Timestamp::from_millisecond(ms).ok();
+        Self {
+            arrival: told.and_then(|batch| at(batch.arrival_ms)).unwrap_or_else(record::now),
+            failed_at: told.and_then(|batch| batch.failed_ms).and_then(at),
+        }
     }
 }

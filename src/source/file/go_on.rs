@@ -57,7 +57,7 @@ impl Files {
             open.tail.turn_to_other_file();
             open.last_growth = Instant::now();
             open.is_matched = true;
-            let evidence = file.evidence(Position(file.checkpoint())).unwrap_or_default();
+            let evidence = file.evidence(Position(file.checkpoint())).map_or(String::new(), |evidence| evidence.text);
             let to = new_place(&content, &path, evidence);
             return self.journal(|journal, _| journal.goes_on(id, &to, copy));
         }

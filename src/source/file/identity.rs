@@ -155,6 +155,10 @@ impl Evidence {
     fn may_have_been_read(&self, content: &Content, size: u64, read_to: &ReadTo) -> bool {
         let Some(mut prefix) = self.prefix() else { return true };
         let end = read_to.position.0;
+        if end > size && self.at == Some(0) {
+            // What is left has to be known as far as it can be: a few bytes are those of many a file.
+            return self.head.length == size.min(SAMPLE);
+        }
         if end > size || end < prefix.at() || end - prefix.at() > COMPARED_MAX {
             return true;
         }
@@ -296,6 +300,20 @@ mod tests {
         assert!(is_it(b"header\nfirst\nsecond\n"));
         assert!(!is_it(b"header\nother\nsecond\n"));
         assert!(is_it(b"header\n"), "what is left of it may be all that is left");
+    }
+
+    #[test]
+    fn what_is_left_of_a_file_is_not_known_by_a_few_bytes_of_it() {
+        let mut read = Prefix::beginning_at(0);
+        let link = read.link_before(0);
+        read.update(b"header\nfirst\n");
+        let read_to = ReadTo { position: Position(13), hash: read.to_text() };
+        let evidence = Evidence { born: None, ..Evidence::take(&content(b"head"), 0, link).unwrap() };
+        let is_it = |bytes: &[u8]| evidence.matches(&content(bytes), 0, Some(&read_to)).unwrap();
+        assert!(is_it(b"header\nfirst\nsecond\n"));
+        assert!(!is_it(b"header\nother\nsecond\n"));
+        assert!(is_it(b"head"));
+        assert!(!is_it(b"head of it"), "another content begins so, too");
     }
 
     #[test]

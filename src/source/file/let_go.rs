@@ -250,7 +250,7 @@ pub fn row_of(open: &OpenFile) -> PartitionRow {
         device: key.device,
         inode: key.inode,
         checkpoint: position,
-        evidence: file.evidence(position).unwrap_or_default(),
+        evidence: file.evidence(position).map_or(String::new(), |evidence| evidence.text),
         read_to: file.read_so_far().map(|(position, hash)| ReadTo { position, hash }),
         copy_of: None,
         gone_since: None,

@@ -270,8 +270,9 @@ impl FileSource {
         if context.drain && (open.tail.behind() == 0 || matches!(read, Read::Nothing)) {
             open.is_done = true;
         }
-        let (partition, cutting) = (open.tail.file.clone(), open.tail.cutting().clone());
-        let Some(event) = self.event(partition, &cutting, read, permit) else { return Ok(()) };
+        let (partition, cutting, told) =
+            (open.tail.file.clone(), open.tail.cutting().clone(), open.tail.batch_of(&read));
+        let Some(event) = self.event(partition, &cutting, (read, told), permit) else { return Ok(()) };
         failpoint::pass("read");
         self.files.events.push_back(event);
         Ok(())

@@ -44,7 +44,7 @@ impl Files {
             return None;
         }
         let read = row.read_to.as_ref().map_or(0, |read| read.position.0);
-        let (holds_read, is_twin_possible) = (holds_read(row, content), self.may_go_on_in_twin(row));
+        let (holds_read, is_twin_possible) = (holds_read(row, content, &self.cutting), self.may_go_on_in_twin(row));
         let origin = match (holds_read, is_twin_possible) {
             (false, false) => return None,
             (true, false) => Origin::GoesOn(row.id),

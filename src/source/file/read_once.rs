@@ -10,12 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::model::{FileSourceConfig, OnOversize};
 use crate::memory::StreamBudget;
-use crate::record::{Chunk, PartitionId, Position};
+use crate::record::{self, Chunk, PartitionId, Position};
 
 use super::CHUNK_MAX;
 use super::content::{Content, CountedFile};
@@ -75,7 +74,8 @@ pub fn for_each_chunk<E: From<io::Error>>(
             delimiter_len: tail.cutting().delimiter_len() as u32,
             last_is_bare,
             made: None,
-            arrival: Timestamp::now(),
+            arrival: record::now(),
+            failed_at: None,
             permit,
         }))?;
     }

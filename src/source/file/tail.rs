@@ -4,6 +4,7 @@
 //! line without its delimiter) is read again later; a record that is longer than a chunk is first searched for its end in a
 //! small window, so a record of any length costs no more memory than its limit.
 
+mod again;
 mod preamble;
 mod search;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use crate::batches::{Batch, Told};
 use crate::memory::blocks;
 
 use super::content::Seen;
@@ -34,6 +36,10 @@ pub struct Tail {
     is_long: bool,
     /// Where records must end, ascending, all at or behind `position`.
     cuts: VecDeque<u64>,
+    /// In which batches records were read before.
+    pub told: Told,
+    /// The one that holds what was read last.
+    told_of_last: Option<Batch>,
     /// Size at the last look.
     pub size: u64,
     /// What the last look saw.
@@ -79,7 +85,8 @@ impl Tail {
         cuts.retain(|&cut| cut >= position);
         cuts.sort_unstable();
         cuts.dedup();
-        let preamble = Preamble::of(position, &cutting);
+        // Since the last life a stale writer may have made a longer one of it.
+        let preamble = Preamble::of(position, file.is_behind_hole(), &cutting);
         let seen = file.look().ok();
         // Where this fails, so does the first look.
         let _ = seen.map(|seen| file.look_ahead(seen.size));
@@ -91,6 +98,8 @@ impl Tail {
             preamble,
             cutting,
             cuts: cuts.into(),
+            told: Told::default(),
+            told_of_last: None,
             size: position,
             grown: Instant::now(),
             seen: None,
@@ -118,11 +127,15 @@ impl Tail {
         if self.seen != Some(seen) {
             self.file.look_ahead(seen.size)?;
         }
-        self.cut_off += before.saturating_sub(seen.size);
+        self.cut_off += self.search.text_end(before).saturating_sub(seen.size);
         if seen.size > self.size {
             self.grown = Instant::now();
         } else if self.seen.is_some_and(|before| before.modified != seen.modified) {
             self.look_at_hole_again();
+            self.search.back_to_text();
+        }
+        if seen.size < self.search.searched_to {
+            self.search.back_to_text();
         }
         self.seen = Some(seen);
         self.size = seen.size;
@@ -172,7 +185,7 @@ impl Tail {
             // A long record: itself, or its beginning.
             return (self.cutting.max_record + self.cutting.delimiter_len()).min(self.behind()).max(chunk);
         }
-        self.behind().min(chunk)
+        self.behind().min(self.window(chunk))
     }
 
     /// Reads up to `chunk` bytes of records.
@@ -189,7 +202,11 @@ impl Tail {
         if self.is_searching() {
             return self.read_long(end);
         }
-        let length = self.behind().min(chunk);
+        if let Some(read) = self.read_batch(chunk)? {
+            return Ok(read);
+        }
+        let window = self.window(chunk);
+        let length = self.behind().min(window);
         let mut data = blocks::take(length as usize);
         self.fill(&mut data, self.position, length)?;
         // A record must end at the next cut; nothing behind it is looked at in this turn.
@@ -198,9 +215,10 @@ impl Tail {
             data.truncate(cut as usize);
         }
         let records_max = (data.len() / 8).max(16);
-        let Cut { ends, last_is_bare } = self.cutting.cut(&data, self.position, cut.is_some(), records_max);
+        let cut = self.cutting.cut(&data, self.position, cut.is_some(), records_max);
+        let Cut { ends, last_is_bare } = self.stop_at_border(cut);
         let Some(&whole) = ends.last() else {
-            self.is_long = self.behind() > chunk;
+            self.is_long = self.behind() > window;
             return match (data.is_empty(), self.is_long) {
                 (true, _) => Ok(Read::Nothing),
                 // It takes more memory than a chunk: that is asked for before the next turn.
@@ -212,10 +230,15 @@ impl Tail {
             };
         };
         data.truncate(whole as usize);
+        Ok(self.pass_records(data, ends, last_is_bare))
+    }
+
+    /// Whole records from the position on, which is behind them afterwards.
+    fn pass_records(&mut self, data: Vec<u8>, ends: Vec<u32>, last_is_bare: bool) -> Read {
         let start = self.position;
         self.file.passed(start, &data);
-        self.advance(start + u64::from(whole));
-        Ok(Read::Records { start, end: self.position, data, ends, last_is_bare })
+        self.advance(start + data.len() as u64);
+        Read::Records { start, end: self.position, data, ends, last_is_bare }
     }
 
     /// Whether only the end of the next record is looked for.
@@ -255,6 +278,7 @@ impl Tail {
 
     fn advance(&mut self, position: u64) {
         self.file.passed_to(position);
+        self.told_of_last = self.told.holding(self.position, position);
         self.position = position;
         self.search = Search::at(position);
         self.is_long = false;
@@ -266,6 +290,7 @@ impl Tail {
         while self.cuts.front().is_some_and(|&cut| cut <= self.position) {
             self.cuts.pop_front();
         }
+        self.told.pass(self.position);
     }
 
     /// Appends up to `length` bytes at `at`, fewer where the file ends.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use encoding_rs::Encoding;
 
-use crate::record::{NoHeader, PartitionId, Position, SourcePartition};
+use crate::record::{NoHeader, PartitionId, PlacedEvidence, Position, SourcePartition};
 
 use super::content::{Content, Seen};
 use super::identity::{Evidence, FileKey};
@@ -216,6 +216,12 @@ impl TailedFile {
         Ok(())
     }
 
+    /// Whether the last bytes before the position are NULs, and so perhaps all of them.
+    pub fn is_behind_hole(&self) -> bool {
+        let read = self.read();
+        !read.recent.is_empty() && read.says_nothing()
+    }
+
     /// These bytes stand at `at`, where nothing before them is more than NULs.
     pub fn seen_ahead(&self, at: u64, bytes: &[u8]) {
         self.read().ahead = (at, bytes[..bytes.len().min(CHECKED)].to_vec());
@@ -261,6 +267,10 @@ impl TailedFile {
 }
 
 impl Place {
+    fn as_it_is(&self) -> Option<(String, FileKey, Arc<Content>)> {
+        Some((self.path.display().to_string(), self.key, self.content.clone()?))
+    }
+
     fn note_former(&mut self, path: PathBuf) {
         if path == self.path || self.former.contains(&path) {
             return;
@@ -281,12 +291,19 @@ impl SourcePartition for TailedFile {
         self.path().display().to_string()
     }
 
-    fn evidence(&self, checkpoint: Position) -> Option<String> {
-        let content = self.content().ok()?;
+    fn evidence(&self, checkpoint: Position) -> Option<PlacedEvidence> {
+        let (place, key, content) = self.place().as_it_is()?;
         let link = self.read().prefix.as_mut().and_then(|prefix| prefix.link_before(checkpoint.0));
         // A file that was cut shorter or rewritten meanwhile has no evidence for this place; the one before stays.
         let evidence = Evidence::take(&content, checkpoint.0, link).ok()?;
-        self.is_unchanged().ok()?.then(|| evidence.with_names(self.former_names()).to_json())
+        let is_there = self.is_unchanged().ok()?;
+        let FileKey { device, inode } = key;
+        is_there.then(|| PlacedEvidence {
+            text: evidence.with_names(self.former_names()).to_json(),
+            place,
+            device,
+            inode,
+        })
     }
 
     fn read_so_far(&self) -> Option<(Position, String)> {

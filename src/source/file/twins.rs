@@ -18,6 +18,7 @@ use crate::journal::PartitionRow;
 use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::SourceError;
 
+use super::alike::is_mere_head;
 use super::content::{Content, CountedFile, Packing};
 use super::copy::Copy;
 use super::examine::{Examination, Examined, Examiner, KnownBy, Rival};
@@ -188,7 +189,9 @@ impl Files {
             error!(path = %path.display(), %error, size, unpacked, "a compressed file is broken: what lies behind the decompressed bytes cannot be read");
         }
         let Ok(content) = Content::unpacked(examined.file, examined.packing, examined.length) else { return Ok(()) };
-        self.take_up_twin(Arc::new(content), path, &examined.repeats)
+        let mut repeats = examined.repeats;
+        repeats.retain(|&(_, equal_to)| !is_mere_head(&content, equal_to, &self.cutting));
+        self.take_up_twin(Arc::new(content), path, &repeats)
     }
 
     /// A compressed file goes on for the partition that it repeats, waits beside it while that is open, or is its own.

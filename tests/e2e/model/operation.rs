@@ -78,24 +78,6 @@ impl Operation {
         Glimpse,
     ];
 
-    /// What is drawn unless somebody chooses: all but copies, compressed twins and truncation, where a sequence in some hundred
-    /// still comes out wrong. Their cases have tests of their own.
-    pub const USUAL: [Self; 13] = [
-        Append,
-        TornAppend,
-        Rotate,
-        RenameInGlob,
-        RenameOut,
-        DeleteDelivered,
-        Delete,
-        Recreate,
-        SwapLink,
-        Terminate,
-        Kill,
-        Pause,
-        Glimpse,
-    ];
-
     /// How often it is drawn, against the others.
     fn weight(self) -> u64 {
         match self {
@@ -112,12 +94,11 @@ impl Operation {
         found.unwrap_or_else(|| panic!("no operation `{name}`; there are {:?}", Self::ALL))
     }
 
-    /// From `HYDRANT_MODEL_OPERATIONS`, names with commas between or `all`; else the usual ones.
+    /// From `HYDRANT_MODEL_OPERATIONS`, names with commas between; else all.
     pub fn chosen() -> Vec<Self> {
         match std::env::var("HYDRANT_MODEL_OPERATIONS") {
-            Ok(names) if names == "all" => Self::ALL.to_vec(),
             Ok(names) => names.split(',').map(|name| Self::named(name.trim())).collect(),
-            Err(_) => Self::USUAL.to_vec(),
+            Err(_) => Self::ALL.to_vec(),
         }
     }
 }

@@ -62,9 +62,10 @@ enum Progress {
 }
 
 impl Preamble {
-    /// The preamble of a file that is read from `position` on. `None` where that is certainly behind it.
-    pub fn of(position: u64, cutting: &Cutting) -> Option<Self> {
-        let may_matter = position == 0 || cutting.header_lines > 0 || cutting.big_endian.is_some();
+    /// The preamble of a file that is read from `position` on, where all that stands before may be a hole. `None` where the
+    /// position is certainly behind it.
+    pub fn of(position: u64, is_hole: bool, cutting: &Cutting) -> Option<Self> {
+        let may_matter = position == 0 || is_hole || cutting.header_lines > 0 || cutting.big_endian.is_some();
         may_matter.then_some(Self::beginning())
     }
 

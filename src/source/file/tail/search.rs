@@ -18,6 +18,8 @@ pub struct Search {
     /// Where the line begins whose end is searched for.
     pub line: u64,
     pub searched_to: u64,
+    /// Behind it the search has met nothing but NULs: a file that got its size first may be written there yet, or cut to size.
+    text_to: u64,
 }
 
 /// The end of a record.
@@ -38,12 +40,22 @@ pub struct Window {
 
 impl Search {
     pub fn at(position: u64) -> Self {
-        Self { line: position, searched_to: position }
+        Self { line: position, searched_to: position, text_to: position }
     }
 
     /// Up to here the file has been there: one that ends before it was truncated.
     pub fn known_to(self) -> u64 {
-        self.line.max(self.searched_to)
+        self.line.max(self.text_to)
+    }
+
+    /// Where the text of a file of this size ends, as far as was searched.
+    pub fn text_end(self, size: u64) -> u64 {
+        if self.searched_to < size { size } else { self.known_to().min(size) }
+    }
+
+    /// The NULs at the end may be there no more: they are looked at again.
+    pub fn back_to_text(&mut self) {
+        self.searched_to = self.known_to();
     }
 }
 
@@ -76,7 +88,7 @@ impl Tail {
             }
             self.search = Search::at(end);
         }
-        let Search { line, searched_to } = self.search;
+        let Search { line, searched_to, .. } = self.search;
         if searched_to < bound || bound == self.position {
             return Ok(None);
         }
@@ -111,6 +123,9 @@ impl Tail {
             window.from = self.search.searched_to.saturating_sub(overlap).max(self.search.line);
             window.data.clear();
             self.fill(&mut window.data, window.from, (bound - window.from).min(WINDOW))?;
+            if let Some(last) = window.data.iter().rposition(|&byte| byte != 0) {
+                self.search.text_to = self.search.text_to.max(window.from + last as u64 + 1);
+            }
             if window.data.len() as u64 <= overlap && window.end() < bound {
                 return Ok(None); // It has become shorter: the next look sees it.
             }

@@ -1,3 +1,4 @@
+mod again;
 mod preamble;
 mod truncated;
 

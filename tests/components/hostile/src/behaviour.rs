@@ -62,6 +62,9 @@ pub enum Behaviour {
     Sleep,
     /// Becomes a JSON object of both clocks, before and after a sleep of `amount` seconds, and of random numbers.
     Clocks,
+    /// Becomes a JSON object of the record and of everything in its world that is said to follow from the batch: arrival, both
+    /// clocks, and all three kinds of random numbers.
+    Stamp,
     /// Becomes a JSON object that counts what of the world can be seen: environment, arguments, files, addresses.
     World,
     /// Becomes a JSON object with the number of calls that this instance has had.
@@ -109,6 +112,7 @@ impl Behaviour {
             Self::Print => print(amount),
             Self::Sleep => sleep(amount),
             Self::Clocks => return json(surroundings::clocks(amount)),
+            Self::Stamp => return json(surroundings::stamp(&record)),
             Self::World => return json(surroundings::world()),
             Self::Calls => return json(serde_json::json!({ "calls": calls })),
             Self::Source => return json(surroundings::source(&record)),

@@ -6,6 +6,8 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use wasip2::clocks::{monotonic_clock, wall_clock};
+use wasip2::random::{insecure, insecure_seed, random};
 
 use crate::Input;
 use crate::behaviour::sleep;
@@ -19,6 +21,21 @@ pub fn clocks(seconds: u64) -> Value {
     // Two of them: the keys of the second one count on from the first one's.
     let random = [RandomState::new().build_hasher().finish(), RandomState::new().build_hasher().finish()];
     json!({ "wall_ms": wall, "wall_later_ms": milliseconds(), "first_ns": first, "slept_ns": slept, "random": random })
+}
+
+pub fn stamp(record: &Input) -> Value {
+    let wall = wall_clock::now();
+    json!({
+        "data": String::from_utf8_lossy(&record.data),
+        "arrival_ms": record.approximate_arrival_timestamp,
+        "wall": [wall.seconds, u64::from(wall.nanoseconds)],
+        "monotonic_ns": monotonic_clock::now(),
+        "random": random::get_random_bytes(8),
+        "random_number": random::get_random_u64(),
+        "insecure": insecure::get_insecure_random_bytes(8),
+        "insecure_number": insecure::get_insecure_random_u64(),
+        "seed": insecure_seed::insecure_seed(),
+    })
 }
 
 fn milliseconds() -> Option<u64> {

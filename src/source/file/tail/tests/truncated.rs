@@ -104,3 +104,26 @@ fn a_file_truncated_between_looks_is_left_to_the_next_one() {
     assert!(!tail.look().unwrap());
     assert_eq!(tail.behind(), 6);
 }
+
+#[test]
+fn a_file_that_got_its_size_first_is_read_as_it_is_filled_and_is_the_same_when_it_is_cut_to_size() {
+    let file = file(b"one\n\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1000));
+    assert_eq!(lines(&drain(&mut tail, 1024, FileEnd::Open)), ["one"]);
+    let filled = |at, text: &[u8]| {
+        file.write_all_at(text, at).unwrap();
+        let later = std::time::SystemTime::now() + Duration::from_secs(at);
+        file.set_modified(later).unwrap(); // The clock of the file system may be coarse.
+    };
+    filled(4, b"tw");
+    assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
+    filled(6, b"o\nthree");
+    assert_eq!(lines(&drain(&mut tail, 1024, FileEnd::Open)), ["two"]);
+    file.set_len(13).unwrap();
+    assert!(tail.look().unwrap(), "only NULs are gone");
+    assert_eq!(tail.take_cut_off(), 0);
+    appended(&file, b"\n");
+    assert_eq!(lines(&drain(&mut tail, 1024, FileEnd::Open)), ["three"]);
+    file.set_len(7).unwrap();
+    assert!(!tail.look().unwrap());
+}
