@@ -7,7 +7,8 @@
 //! 2. [`processing`] makes of each record what the configuration says, a chunk at a time on the compute pool.
 //! 3. [`partition`] evaluates prefixes and makes object keys.
 //! 4. [`buffer`] (pure) collects records until a buffering hint is reached; [`positions`] says exactly which.
-//! 5. [`encode`] forms and compresses the payload while records arrive, on the compute [`pool`].
+//! 5. [`encode`] forms and compresses the payload while records arrive, on the compute [`pool`]. [`convert`] (pure) makes
+//!    Parquet of JSON, by a table's [`schema`].
 //! 6. [`delivery`] takes a sealed buffer to its [`destination`], through the journal first; [`output`] knows which there are,
 //!    [`envelope`] how failed records look.
 //! 7. [`ledger`] (pure) says where the checkpoints are, and [`journal`] makes them durable. After a crash [`recovery`] asks
@@ -21,6 +22,7 @@ pub mod account;
 pub mod buffer;
 pub mod cli;
 pub mod config;
+pub mod convert;
 pub mod daemon;
 pub mod deletion;
 pub mod delivered;
