@@ -29,7 +29,9 @@ fn failures(record: &[u8]) -> (usize, Vec<(ErrorCode, String, String)>) {
 #[test]
 fn the_objects_of_a_record_fail_alone() {
     use ErrorCode::{MalformedData, ParseError};
-    let cases: [(&[u8], usize, &[(ErrorCode, &str, &str)]); 21] = [
+    // A failure's code, what its message says, and its bytes.
+    type Expected<'a> = (ErrorCode, &'a str, &'a str);
+    let cases: [(&[u8], usize, &[Expected]); 21] = [
         (b"{\"a\":1}{\"a\":2} \r\n {\"a\":3}\n", 3, &[]),
         (b"{}", 1, &[]),
         (b"{ }\n", 1, &[]),
