@@ -8,7 +8,8 @@
 //! 3. [`partition`] evaluates prefixes and makes object keys.
 //! 4. [`buffer`] (pure) collects records until a buffering hint is reached; [`positions`] says exactly which, and [`batches`] with
 //!    which others they were processed.
-//! 5. [`encode`] forms and compresses the payload while records arrive, on the compute [`pool`].
+//! 5. [`encode`] forms and compresses the payload while records arrive, on the compute [`pool`]. [`convert`] (pure) makes
+//!    Parquet of JSON, by a table's [`schema`].
 //! 6. [`delivery`] takes a sealed buffer to its [`destination`], through the journal first; [`output`] knows which there are,
 //!    [`envelope`] how failed records look.
 //! 7. [`ledger`] (pure) says where the checkpoints are, and [`journal`] makes them durable. After a crash [`recovery`] asks
@@ -23,6 +24,7 @@ pub mod batches;
 pub mod buffer;
 pub mod cli;
 pub mod config;
+pub mod convert;
 pub mod daemon;
 pub mod deletion;
 pub mod delivered;

@@ -125,7 +125,7 @@ impl Output {
     pub fn key(&self, stream: &str, version: u64, at: Timestamp, uuid: &str) -> String {
         let mut bits = || uuid::Uuid::new_v4().as_u64_pair().0;
         let zone = &self.layout.time_zone;
-        let prefix = self.layout.prefix.evaluate(at, zone, self.error_type, &mut || random_string(&mut bits));
+        let prefix = self.layout.prefix.evaluate(at, zone, self.error_type, &[], &mut || random_string(&mut bits));
         let extension = match (&self.layout.file_extension, self.error_type) {
             (_, Some(_)) => "",
             (Some(extension), None) => extension,

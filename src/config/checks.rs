@@ -155,7 +155,7 @@ fn object(
     let DestinationConfig::Directory(directory, layout) = destination else { return None };
     let (at, zone) = (Timestamp::UNIX_EPOCH, &layout.time_zone);
     let extension = layout.file_extension.as_deref().unwrap_or(extension(compression));
-    let prefix = layout.prefix.evaluate(at, zone, error_type, &mut || "random".to_owned());
+    let prefix = layout.prefix.evaluate(at, zone, error_type, &[], &mut || "random".to_owned());
     let id = "00000000-0000-4000-8000-000000000000";
     Some(directory.path.join(object_key(&prefix, &config.name, 1, at, zone, id, extension)))
 }

@@ -236,7 +236,7 @@ proptest! {
         let Ok(template) = PrefixTemplate::parse(&text, ErrorOutput) else { return Ok(()) };
         let at = Timestamp::from_second(second).unwrap();
         let zone = TimeZoneName::parse(zone).unwrap();
-        let prefix = template.evaluate(at, &zone, Some("decompression-failed"), &mut || "AAAAAAAAAAA".to_owned());
+        let prefix = template.evaluate(at, &zone, Some("decompression-failed"), &[], &mut || "AAAAAAAAAAA".to_owned());
         prop_assert!(prefix.len() <= 512);
         prop_assert!(!prefix.starts_with('/'), "{}", prefix);
         prop_assert!(prefix.split('/').all(|component| component != "." && component != ".."), "{}", prefix);
@@ -245,10 +245,12 @@ proptest! {
 
 #[test]
 fn values_of_records_stand_where_their_expressions_stood() {
-    let text = "!{partitionKeyFromQuery:a}/x=!{partitionKeyFromLambda:a}/!{recordTime:yyyy/MM}/!{partitionKeyFromQuery:a}-";
+    let text =
+        "!{partitionKeyFromQuery:a}/x=!{partitionKeyFromLambda:a}/!{recordTime:yyyy/MM}/!{partitionKeyFromQuery:a}-";
     let template = PrefixTemplate::parse(text, Prefix).unwrap();
     let dynamic: Vec<_> = template.dynamic().collect();
-    let [(2, Dynamic::Query(query)), (31, Dynamic::Lambda(lambda)), (58, Dynamic::RecordTime(time))] = dynamic.as_slice()
+    let [(2, Dynamic::Query(query)), (31, Dynamic::Lambda(lambda)), (59, Dynamic::RecordTime(time))] =
+        dynamic.as_slice()
     else {
         panic!("{dynamic:?}")
     };

@@ -1,0 +1,400 @@
+//! What becomes of a JSON value in a column: the deserializers' coercions. Whatever the speculative decoder takes, it takes as
+//! it would be taken here.
+//!
+//! Beyond what is known of Firehose: a number that is no integer, or too large, does not fit an integer column, though `1.0`
+//! and `1e3` are integers; a decimal with more digits behind the point than its column is rounded half up, as in Hive, and
+//! one with more digits before it does not fit; text longer than its `char` or `varchar` does not fit, for cutting it would
+//! lose data silently; only `true` and `false` as text are booleans; a value that is no array becomes an array of one, an
+//! object too (OpenX); an array's elements behind a struct's last field are dropped (OpenX); binary is read from base64
+//! (Hive).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::schema::{Field, Type};
+
+use super::column::{Column, Values};
+use super::json::Value;
+use super::json_text;
+use super::number::{self, Excess, Number, NumberError};
+use super::options::Deserializer;
+use super::rules::{Rules, Unknown};
+use super::time_text;
+
+/// Why a value does not fit, and where.
+#[derive(Debug)]
+pub(super) struct Mismatch {
+    pub(super) path: String,
+    pub(super) data_type: String,
+    pub(super) kind: &'static str,
+    pub(super) reason: String,
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { path, data_type, kind, reason } = self;
+        write!(f, "Column `{path}` of type {data_type} cannot take this {kind}: {reason}")
+    }
+}
+
+/// The way from a column to a value in it, innermost step first.
+pub(super) struct Path<'p> {
+    parent: Option<&'p Path<'p>>,
+    step: Step<'p>,
+}
+
+enum Step<'p> {
+    Name(&'p str),
+    Index(usize),
+}
+
+impl<'p> Path<'p> {
+    pub(super) fn column(name: &'p str) -> Self {
+        Self { parent: None, step: Step::Name(name) }
+    }
+
+    fn name(&'p self, name: &'p str) -> Path<'p> {
+        Path { parent: Some(self), step: Step::Name(name) }
+    }
+
+    fn index(&'p self, index: usize) -> Path<'p> {
+        Path { parent: Some(self), step: Step::Index(index) }
+    }
+}
+
+impl std::fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(parent) = self.parent {
+            parent.fmt(f)?;
+        }
+        match self.step {
+            Step::Name(name) if self.parent.is_some() => write!(f, ".{name}"),
+            Step::Name(name) => f.write_str(name),
+            Step::Index(index) => write!(f, "[{index}]"),
+        }
+    }
+}
+
+/// The fields without a column that were met, with their paths.
+pub(super) type UnknownFields<'v> = Vec<(String, &'v Value<'v>)>;
+
+pub(super) struct Coercion<'r, 'v> {
+    pub(super) rules: &'r Rules,
+    pub(super) unknown: UnknownFields<'v>,
+}
+
+/// What most of a mismatch is made of; the path is added where it is known.
+struct Reason(String);
+
+impl From<&str> for Reason {
+    fn from(reason: &str) -> Self {
+        Self(reason.to_owned())
+    }
+}
+
+impl<'v> Coercion<'_, 'v> {
+    /// Appends `value`. After an error the column holds a part of it, which whoever calls takes back.
+    pub(super) fn push(
+        &mut self,
+        column: &mut Column,
+        data_type: &Type,
+        value: &'v Value<'v>,
+        path: &Path<'_>,
+    ) -> Result<(), Mismatch> {
+        if *value == Value::Null {
+            column.push_null();
+            return Ok(());
+        }
+        match data_type {
+            Type::Array(item) => self.array(column, item, value, path),
+            Type::Map(key, item) => self.map(column, data_type, (key, item), value, path),
+            Type::Struct(fields) => self.structure(column, data_type, fields, value, path),
+            primitive => {
+                let pushed = self.primitive(column, primitive, value);
+                pushed.map_err(|reason| mismatch(path, primitive, value, reason))
+            }
+        }
+    }
+
+    fn primitive(&self, column: &mut Column, data_type: &Type, value: &Value<'_>) -> Result<(), Reason> {
+        match (&mut column.values, data_type) {
+            (Values::Boolean(values), Type::Boolean) => values.push(self.boolean(value)?),
+            (Values::Int(values), Type::TinyInt) => values.push(self.integer::<i8>(value)?.into()),
+            (Values::Int(values), Type::SmallInt) => values.push(self.integer::<i16>(value)?.into()),
+            (Values::Int(values), Type::Int) => values.push(self.integer::<i32>(value)?),
+            (Values::Int(values), Type::Date) => values.push(self.date(value)?),
+            (Values::Long(values), Type::BigInt) => values.push(self.integer::<i64>(value)?),
+            (Values::Long(values), Type::Timestamp) => values.push(self.timestamp(value)?),
+            (Values::Float(values), Type::Float) => {
+                let text = self.numeric(value)?;
+                values.push(float_word(text).map_or_else(|| checked(text, number::float), |word| Ok(word as f32))?);
+            }
+            (Values::Double(values), Type::Double) => {
+                let text = self.numeric(value)?;
+                values.push(float_word(text).map_or_else(|| checked(text, number::double), Ok)?);
+            }
+            (Values::Decimal(values), &Type::Decimal { precision, scale }) => {
+                let text = self.numeric(value)?;
+                let scaled = Number::parse(text).and_then(|number| number.scaled(scale.into(), Excess::Round));
+                let scaled = scaled.map_err(|error| number_reason(text, error))?;
+                if scaled.abs() > number::decimal_max(precision) {
+                    return Err(number_reason(text, NumberError::Range));
+                }
+                values.push(scaled);
+            }
+            (Values::Text(text), Type::Binary) => {
+                let Value::String(encoded) = value else { return Err("base64 text is expected".into()) };
+                let bytes =
+                    STANDARD.decode(encoded.as_bytes()).map_err(|error| Reason(format!("no base64: {error}")))?;
+                text.push(&bytes);
+            }
+            (Values::Text(text), data_type) => {
+                let start = text.bytes.len();
+                self.text(&mut text.bytes, value)?;
+                fits(&text.bytes[start..], data_type)?;
+                text.close();
+            }
+            // Columns are made from their types.
+            _ => return Err("the column is of another type".into()),
+        }
+        column.validity.push_valid(column.len() - 1);
+        Ok(())
+    }
+
+    fn is_lenient(&self) -> bool {
+        self.rules.deserializer == Deserializer::OpenX
+    }
+
+    fn boolean(&self, value: &Value<'_>) -> Result<bool, Reason> {
+        match value {
+            Value::Bool(value) => Ok(*value),
+            Value::String(text) if self.is_lenient() && text.eq_ignore_ascii_case("true") => Ok(true),
+            Value::String(text) if self.is_lenient() && text.eq_ignore_ascii_case("false") => Ok(false),
+            _ => Err("true or false is expected".into()),
+        }
+    }
+
+    /// The text of a number, or of text that is to be one.
+    fn numeric<'a>(&self, value: &'a Value<'_>) -> Result<&'a str, Reason> {
+        match value {
+            Value::Number(text) => Ok(text),
+            Value::String(text) if self.is_lenient() => Ok(text),
+            _ => Err("a number is expected".into()),
+        }
+    }
+
+    fn integer<T: TryFrom<i64>>(&self, value: &Value<'_>) -> Result<T, Reason> {
+        let text = self.numeric(value)?;
+        let number = Number::parse(text).and_then(|number| number.integer());
+        let number = number.map_err(|error| number_reason(text, error))?;
+        T::try_from(number).map_err(|_| number_reason(text, NumberError::Range))
+    }
+
+    fn date(&self, value: &Value<'_>) -> Result<i32, Reason> {
+        let Value::String(text) = value else { return Err("text such as 2026-12-31 is expected".into()) };
+        time_text::date(text).ok_or_else(|| Reason(format!("{} is no date such as 2026-12-31", shown(text))))
+    }
+
+    fn timestamp(&self, value: &Value<'_>) -> Result<i64, Reason> {
+        let (text, read) = match value {
+            Value::String(text) => (text.as_ref(), self.rules.formats.text(text)),
+            Value::Number(text) => (*text, self.rules.formats.number(text)),
+            _ => return Err("a timestamp is text or a number".into()),
+        };
+        read.map_err(|error| match error {
+            NumberError::Range => number_reason(text, error),
+            NumberError::Text | NumberError::Fraction => Reason(format!("{} has none of the formats", shown(text))),
+        })
+    }
+
+    /// Text, or what becomes text.
+    fn text(&self, out: &mut Vec<u8>, value: &Value<'_>) -> Result<(), Reason> {
+        match value {
+            Value::Array(_) | Value::Object(_) if !self.is_lenient() => {
+                return Err("One or more fields have incorrect format: text is expected".into());
+            }
+            Value::String(text) => out.extend_from_slice(text.as_bytes()),
+            value => json_text::write(out, value, self.rules.lowers_keys()),
+        }
+        Ok(())
+    }
+
+    fn array(
+        &mut self,
+        column: &mut Column,
+        item: &Type,
+        value: &'v Value<'v>,
+        path: &Path<'_>,
+    ) -> Result<(), Mismatch> {
+        let values = match value {
+            Value::Array(values) => values.as_slice(),
+            value if self.is_lenient() => std::slice::from_ref(value),
+            value => {
+                let data_type = Type::Array(Box::new(item.clone()));
+                return Err(mismatch(path, &data_type, value, "Start of Array expected".into()));
+            }
+        };
+        if let Values::List(offsets, items) = &mut column.values {
+            for (index, value) in values.iter().enumerate() {
+                self.push(items, item, value, &path.index(index))?;
+            }
+            offsets.close(items.len());
+            column.validity.push_valid(column.len() - 1);
+        }
+        Ok(())
+    }
+
+    fn map(
+        &mut self,
+        column: &mut Column,
+        data_type: &Type,
+        (key_type, item): (&Type, &Type),
+        value: &'v Value<'v>,
+        path: &Path<'_>,
+    ) -> Result<(), Mismatch> {
+        let Value::Object(members) = value else {
+            let reason = if self.is_lenient() { "an object is expected" } else { "Start of Object expected" };
+            return Err(mismatch(path, data_type, value, reason.into()));
+        };
+        if let Values::Map(offsets, entries) = &mut column.values {
+            let (keys, items) = entries.as_mut();
+            for (key, value) in json_text::last_of_each(members, self.rules.lowers_keys()) {
+                let path = path.name(&key);
+                self.map_key(keys, key_type, &key)
+                    .map_err(|reason| mismatch(&path, key_type, &Value::String(key.as_ref().into()), reason))?;
+                self.push(items, item, value, &path)?;
+            }
+            offsets.close(keys.len());
+            column.validity.push_valid(column.len() - 1);
+        }
+        Ok(())
+    }
+
+    /// In JSON every key is text, so that numbers and booleans are read from it whatever the deserializer.
+    fn map_key(&self, column: &mut Column, data_type: &Type, key: &str) -> Result<(), Reason> {
+        let value = match data_type {
+            Type::Boolean if key.eq_ignore_ascii_case("true") => Value::Bool(true),
+            Type::Boolean if key.eq_ignore_ascii_case("false") => Value::Bool(false),
+            Type::TinyInt
+            | Type::SmallInt
+            | Type::Int
+            | Type::BigInt
+            | Type::Float
+            | Type::Double
+            | Type::Decimal { .. } => Value::Number(key),
+            _ => Value::String(key.into()),
+        };
+        self.primitive(column, data_type, &value)
+    }
+
+    fn structure(
+        &mut self,
+        column: &mut Column,
+        data_type: &Type,
+        fields: &[Field],
+        value: &'v Value<'v>,
+        path: &Path<'_>,
+    ) -> Result<(), Mismatch> {
+        let mut values: Vec<Option<&'v Value<'v>>> = vec![None; fields.len()];
+        match value {
+            Value::Object(members) => {
+                let names: Vec<_> = fields.iter().map(|field| self.rules.key(&field.name)).collect();
+                for (key, value) in members {
+                    let name = self.rules.key(key);
+                    match names.iter().position(|known| *known == name) {
+                        Some(index) => values[index] = Some(value),
+                        None => self.unknown_field(&path.name(key), value),
+                    }
+                }
+            }
+            Value::Array(items) if self.is_lenient() => {
+                values.iter_mut().zip(items).for_each(|(slot, value)| *slot = Some(value));
+            }
+            value if self.is_lenient() => {
+                return Err(mismatch(path, data_type, value, Reason(not_an_object(value))));
+            }
+            value => return Err(mismatch(path, data_type, value, "Start of Object expected".into())),
+        }
+        if let Values::Struct(len, columns) = &mut column.values {
+            for ((field, column), value) in fields.iter().zip(columns).zip(values) {
+                match value {
+                    Some(value) => self.push(column, &field.data_type, value, &path.name(&field.name))?,
+                    None => column.push_null(),
+                }
+            }
+            *len += 1;
+            column.validity.push_valid(column.len() - 1);
+        }
+        Ok(())
+    }
+
+    pub(super) fn unknown_field(&mut self, path: &Path<'_>, value: &'v Value<'v>) {
+        if self.rules.unknown == Unknown::Ignore {
+            return;
+        }
+        let path = path.to_string();
+        match self.unknown.iter_mut().find(|(known, _)| *known == path) {
+            Some((_, known)) => *known = value,
+            None => self.unknown.push((path, value)),
+        }
+    }
+}
+
+/// Java's words for numbers that JSON does not have.
+fn float_word(text: &str) -> Option<f64> {
+    match text {
+        "NaN" => Some(f64::NAN),
+        "Infinity" | "+Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
+}
+
+/// The standard library reads words such as `inf` as well, so that the form is looked at first.
+fn checked<T>(text: &str, read: impl Fn(&str) -> Result<T, NumberError>) -> Result<T, Reason> {
+    Number::parse(text).and_then(|_| read(text)).map_err(|error| number_reason(text, error))
+}
+
+fn fits(text: &[u8], data_type: &Type) -> Result<(), Reason> {
+    let (Type::Char(max) | Type::Varchar(max)) = data_type else { return Ok(()) };
+    // Every byte that continues no character begins one.
+    let length = text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
+    if length > *max as usize { Err(Reason(format!("it has {length} characters"))) } else { Ok(()) }
+}
+
+fn number_reason(text: &str, error: NumberError) -> Reason {
+    Reason(match error {
+        NumberError::Text => format!("For input string: {}", shown(text)),
+        NumberError::Fraction => format!("{} is no integer", shown(text)),
+        NumberError::Range => format!("{} is out of range", shown(text)),
+    })
+}
+
+/// The OpenX deserializer's own words.
+fn not_an_object(value: &Value<'_>) -> String {
+    let (class, text) = match value {
+        Value::Number(text) if text.contains(['.', 'e', 'E']) => ("java.lang.Double", *text),
+        Value::Number(text) => ("java.lang.Long", *text),
+        Value::String(text) => ("java.lang.String", text.as_ref()),
+        Value::Bool(true) => ("java.lang.Boolean", "true"),
+        Value::Bool(false) => ("java.lang.Boolean", "false"),
+        Value::Null | Value::Array(_) | Value::Object(_) => ("java.lang.Object", ""),
+    };
+    format!("Data is not JSONObject  but {class} with value {}", cut(text))
+}
+
+/// In quotes, and not all of it if it is long: the envelope has the record.
+fn shown(text: &str) -> String {
+    format!("\"{}\"", cut(text))
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn mismatch(path: &Path<'_>, data_type: &Type, value: &Value<'_>, Reason(reason): Reason) -> Mismatch {
+    Mismatch { path: path.to_string(), data_type: data_type.to_string(), kind: value.kind(), reason }
+}

@@ -1,0 +1,184 @@
+//! From a record's bytes to rows.
+//!
+//! Always true: each object of a record becomes one row or one failure, and a failure leaves nothing in the columns.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::schema::Column as SchemaColumn;
+
+use super::coerce::{Coercion, Mismatch, Path};
+use super::column::{Column, Columns, Values};
+use super::error::{Failure, SchemaError};
+use super::fast::{self, Speculation};
+use super::json::{JsonError, Parser, Value};
+use super::json_text;
+use super::options::InputOptions;
+use super::rules::{Rules, Unknown};
+
+/// Bytes of JSON that one set of columns takes: with it no offset is anywhere near `i32::MAX`.
+pub(super) const INPUT_MAX: usize = 512 << 20;
+
+const EMPTY: &str = "The record was empty or contained only whitespace.";
+const PRIMITIVE: &str = "The input JSON contained a primitive at the top level.";
+
+/// Reads records by one schema. It learns from each record how the next is likely to look, so that one decoder for each source
+/// of records is best; whatever it has learnt, it reads the same.
+#[derive(Debug, Clone)]
+pub struct Decoder {
+    rules: Arc<Rules>,
+    speculation: Option<Speculation>,
+}
+
+/// The columns have no room for more: write them out, or begin others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the columns hold {} MB of JSON already", INPUT_MAX >> 20)]
+pub struct Full;
+
+impl Decoder {
+    /// # Errors
+    ///
+    /// A schema that no record can be read with: Firehose's `InvalidSchema`.
+    pub fn new(columns: &[SchemaColumn], options: InputOptions) -> Result<Self, SchemaError> {
+        let rules = Rules::new(columns, options)?;
+        Ok(Self { speculation: Some(Speculation::new(&rules)), rules: Arc::new(rules) })
+    }
+
+    /// Empty columns for this schema. Any number of them may be filled by turns.
+    pub fn columns(&self) -> Columns {
+        Columns::new(&self.rules.columns)
+    }
+
+    /// Reads the record `data[record]`, with its delimiter or without, appends its objects to `columns` (made by
+    /// [`Decoder::columns`] of a decoder of the same schema) and what fails to `failures`, in the record's order. Returns the
+    /// rows that were added. A record without an object is a failure.
+    ///
+    /// Bytes behind the record mean nothing, but it is read a little faster if there are some: hand over the whole chunk.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`], and nothing has been read.
+    pub fn decode(
+        &mut self,
+        data: &[u8],
+        record: Range<usize>,
+        columns: &mut Columns,
+        failures: &mut Vec<Failure>,
+    ) -> Result<usize, Full> {
+        let end = record.end.min(data.len());
+        let length = end.saturating_sub(record.start);
+        if columns.input_bytes + length > INPUT_MAX {
+            if columns.input_bytes > 0 {
+                return Err(Full);
+            }
+            failures.push(Failure::mismatch("The record is too long.", record));
+            return Ok(0);
+        }
+        columns.input_bytes += length;
+        let (rows, failed) = (columns.rows, failures.len());
+        let mut at = fast::skip_blanks(data, record.start, end);
+        while at < end {
+            let fast = self.speculation.as_mut();
+            let after = match fast.and_then(|fast| fast.object(&self.rules, data, at, end, columns)) {
+                Some(after) => {
+                    columns.rows += 1;
+                    after
+                }
+                None => self.read_slowly(&data[..end], at, columns, failures),
+            };
+            at = fast::skip_blanks(data, after, end);
+        }
+        if columns.rows == rows && failures.len() == failed {
+            failures.push(Failure::shape(EMPTY, record));
+        }
+        Ok(columns.rows - rows)
+    }
+
+    /// Every object goes the slow way: for tests that compare the two.
+    #[cfg(test)]
+    pub(super) fn without_speculation(mut self) -> Self {
+        self.speculation = None;
+        self
+    }
+
+    /// One object by the full rules, from `start` on; returns where it ends.
+    #[cold]
+    fn read_slowly(&self, data: &[u8], start: usize, columns: &mut Columns, failures: &mut Vec<Failure>) -> usize {
+        columns.cut();
+        let mut parser = Parser::new(data, start);
+        let failure = match parser.value(0) {
+            Ok(Value::Object(members)) => {
+                match self.row(&members, columns) {
+                    Ok(()) => columns.rows += 1,
+                    Err(reason) => {
+                        columns.cut();
+                        failures.push(Failure::mismatch(reason, start..parser.at));
+                    }
+                }
+                return parser.at;
+            }
+            // Text that begins with a number is no number.
+            Ok(_) if fast::skip_blanks(data, parser.at, data.len()) < data.len() => {
+                Failure::parse("an object is expected", start..data.len())
+            }
+            Ok(Value::Array(_)) => Failure::mismatch("An array stands at the top level.", start..data.len()),
+            Ok(_) => Failure::shape(PRIMITIVE, start..data.len()),
+            Err(JsonError { at, reason }) => {
+                Failure::parse(format!("At byte {}: {reason}", at - start), start..data.len())
+            }
+        };
+        failures.push(failure);
+        data.len()
+    }
+
+    fn row<'v>(
+        &self,
+        members: &'v [(std::borrow::Cow<'v, str>, Value<'v>)],
+        columns: &mut Columns,
+    ) -> Result<(), String> {
+        let mut values: Vec<Option<&Value<'_>>> = vec![None; self.rules.columns.len()];
+        let mut coercion = Coercion { rules: &self.rules, unknown: Vec::new() };
+        for (key, value) in members {
+            match self.rules.column(key) {
+                Some(index) => values[index] = Some(value),
+                None => coercion.unknown_field(&Path::column(key), value),
+            }
+        }
+        for ((known, column), value) in self.rules.columns.iter().zip(&mut columns.columns).zip(values) {
+            let path = Path::column(&known.name);
+            match value {
+                None | Some(Value::Null) if known.is_required => {
+                    return Err(format!("Column `{}` of type {} must have a value", known.name, known.data_type));
+                }
+                Some(value) => {
+                    let pushed = coercion.push(column, &known.data_type, value, &path);
+                    pushed.map_err(|mismatch: Mismatch| mismatch.to_string())?;
+                }
+                None => column.push_null(),
+            }
+        }
+        match (self.rules.unknown, coercion.unknown.first()) {
+            (Unknown::Ignore, _) | (_, None) => Ok(()),
+            (Unknown::Fail, Some((path, _))) => Err(format!("No column takes the field `{path}`")),
+            (Unknown::Rescue(index), Some(_)) => match columns.columns.get_mut(index) {
+                Some(column) => rescue(column, &coercion.unknown),
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+/// Puts unknown fields in place of the null that the column has got.
+fn rescue(column: &mut Column, unknown: &[(String, &Value<'_>)]) -> Result<(), String> {
+    let row = column.len() - 1;
+    column.truncate(row);
+    if let Values::Text(text) = &mut column.values {
+        json_text::write_members(&mut text.bytes, unknown, false);
+        if i32::try_from(text.bytes.len()).is_err() {
+            return Err(String::from("The unknown fields are too long"));
+        }
+        text.close();
+        column.validity.push_valid(row);
+    }
+    Ok(())
+}

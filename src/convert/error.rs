@@ -1,0 +1,70 @@
+//! What can be wrong: with a schema, once, and with a record, alone.
+
+use std::ops::Range;
+
+/// Firehose's `lastErrorCode`, without its `DataFormatConversion.`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// Not JSON.
+    ParseError,
+    /// JSON that does not fit the schema.
+    MalformedData,
+}
+
+impl ErrorCode {
+    /// As it stands in the envelope.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ParseError => "DataFormatConversion.ParseError",
+            Self::MalformedData => "DataFormatConversion.MalformedData",
+        }
+    }
+}
+
+/// Why an object of a record is no row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub code: ErrorCode,
+    /// `lastErrorMessage`; begins as Firehose's do.
+    pub message: String,
+    /// The failed object in the bytes that were decoded. Behind a syntax error nobody can tell where an object begins, so that
+    /// it goes on to the record's end then.
+    pub bytes: Range<usize>,
+}
+
+impl Failure {
+    pub(super) fn parse(reason: impl std::fmt::Display, bytes: Range<usize>) -> Self {
+        Self { code: ErrorCode::ParseError, message: format!("Encountered malformed JSON. {reason}"), bytes }
+    }
+
+    pub(super) fn mismatch(reason: impl std::fmt::Display, bytes: Range<usize>) -> Self {
+        let message = format!("Data does not match the schema. {reason}");
+        Self { code: ErrorCode::MalformedData, message, bytes }
+    }
+
+    pub(super) fn shape(message: &str, bytes: Range<usize>) -> Self {
+        Self { code: ErrorCode::MalformedData, message: message.to_owned(), bytes }
+    }
+}
+
+/// Why no record can be read with a schema: Firehose's `DataFormatConversion.InvalidSchema`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaError {
+    #[error("a schema without columns holds nothing")]
+    NoColumns,
+    #[error("more than {max} columns")]
+    TooManyColumns { max: usize },
+    #[error(
+        "column `{column}` has a type that is not supported by org.openx.data.JsonSerDe: binary; \
+         `deserializer: hive` reads it from base64"
+    )]
+    Binary { column: String },
+    #[error("column `{column}` has a dot in its name, which `deserializer: hive` refuses")]
+    Dot { column: String },
+    #[error("the columns `{first}` and `{second}` are read from the same key `{key}`")]
+    SameKey { first: String, second: String, key: String },
+    #[error("`column_to_json_key` names a column `{column}` that the schema does not have")]
+    NoSuchColumn { column: String },
+    #[error("the column `{column}` for unknown fields is not in the schema, or is not of type string, or is required")]
+    Rescue { column: String },
+}

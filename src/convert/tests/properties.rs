@@ -1,0 +1,133 @@
+//! Whatever comes in: speculation and the slow path make the same of it, and it is what the model says.
+//!
+//! `PROPTEST_CASES=100000 cargo test --lib convert::tests::properties` is the long run.
+
+use proptest::prelude::*;
+
+use super::generate::{columns, records};
+use super::*;
+
+/// Floating point beyond JSON is text here.
+fn shown(columns: &Columns) -> Vec<Json> {
+    (0..columns.rows()).map(|index| row(columns, &generate::columns(), index)).collect()
+}
+
+/// How many objects a record has, if it has nothing else.
+fn objects(record: &[u8]) -> Option<usize> {
+    let values = serde_json::Deserializer::from_slice(record).into_iter::<serde_json::Map<String, Json>>();
+    values.collect::<Result<Vec<_>, _>>().ok().map(|objects| objects.len())
+}
+
+fn options() -> impl Strategy<Value = InputOptions> {
+    let formats = prop::collection::vec(
+        prop_oneof![
+            Just(TimestampFormat::Iso8601),
+            Just(TimestampFormat::Sql),
+            Just(TimestampFormat::EpochMillis),
+            Just(TimestampFormat::EpochSeconds),
+            Just(TimestampFormat::Pattern("yyyy-MM-dd'T'HH:mm:ss.SSS'Z'".parse().unwrap())),
+        ],
+        0..3,
+    );
+    let unknown = prop_oneof![
+        3 => Just(OnUnknownField::Ignore),
+        1 => Just(OnUnknownField::ErrorOutput),
+        1 => Just(OnUnknownField::Rescue(String::from("s"))),
+    ];
+    (any::<bool>(), any::<bool>(), formats, unknown).prop_map(
+        |(is_hive, case_insensitive, formats, on_unknown_field)| InputOptions {
+            deserializer: if is_hive { Deserializer::Hive } else { Deserializer::OpenX },
+            case_insensitive,
+            timestamp_formats: formats,
+            on_unknown_field,
+            ..InputOptions::default()
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn speculation_changes_nothing(records in records(), options in options(), required in 0..20usize) {
+        let mut schema = columns();
+        if let Some(column) = schema.get_mut(required).filter(|column| column.name != "s") {
+            column.is_required = true;
+        }
+        let decoder = Decoder::new(&schema, options).unwrap();
+        let records: Vec<_> = records.iter().map(Vec::as_slice).collect();
+        let (fast, fast_failures) = decode(&mut decoder.clone(), &records);
+        let (slow, slow_failures) = decode(&mut decoder.without_speculation(), &records);
+        prop_assert_eq!(fast_failures, slow_failures);
+        prop_assert_eq!(shown(&fast), shown(&slow));
+    }
+
+    #[test]
+    fn rows_are_the_models(records in records()) {
+        let schema = columns();
+        let mut decoder = Decoder::new(&schema, InputOptions::default()).unwrap();
+        for record in &records {
+            let (columns, failures) = decode(&mut decoder, &[record]);
+            let rows = shown(&columns);
+            let text = String::from_utf8_lossy(record);
+            match serde_json::from_slice::<Json>(record) {
+                Ok(Json::Object(_)) => match model::row(&text, &schema) {
+                    Some(expected) => prop_assert_eq!((rows, failures), (vec![expected], vec![]), "{}", text),
+                    None => {
+                        prop_assert_eq!((rows.len(), failures.len()), (0, 1), "{}", text);
+                        prop_assert_eq!(failures[0].code, ErrorCode::MalformedData, "{}", text);
+                    }
+                },
+                Ok(_) => prop_assert_eq!((rows.len(), failures.len()), (0, 1), "{}", text),
+                // Its numbers have to fit a double.
+                Err(error) if error.to_string().contains("number out of range") => {}
+                // More than one value, all of them good.
+                Err(_) if objects(record).is_some_and(|objects| objects > 1) => {}
+                Err(_) => prop_assert!(!failures.is_empty(), "{}", text),
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_are_taken_back_leave_nothing(records in records(), keep in any::<prop::sample::Index>()) {
+        let decoder = Decoder::new(&columns(), InputOptions::default()).unwrap();
+        let records: Vec<_> = records.iter().map(Vec::as_slice).collect();
+        let (all, _) = decode(&mut decoder.clone(), &records);
+        let keep = keep.index(all.rows() + 1);
+        let mut again = all.clone();
+        again.truncate(keep);
+        prop_assert_eq!(shown(&again), &shown(&all)[..keep]);
+        // And what is appended then stands as if nothing had been there.
+        let mut decoder = decoder.clone();
+        let (mut failures, data) = (Vec::new(), records.concat());
+        let mut start = 0;
+        for record in &records {
+            decoder.decode(&data, start..start + record.len(), &mut again, &mut failures).unwrap();
+            start += record.len();
+        }
+        prop_assert_eq!(&shown(&again)[keep..], shown(&all));
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(records in prop::collection::vec(any::<Vec<u8>>(), 1..4), behind: Vec<u8>) {
+        let mut decoder = Decoder::new(&columns(), InputOptions::default()).unwrap();
+        for record in records {
+            let (mut columns, mut failures) = (decoder.columns(), Vec::new());
+            let data = [record.as_slice(), &behind].concat();
+            let rows = decoder.decode(&data, 0..record.len(), &mut columns, &mut failures).unwrap();
+            prop_assert_eq!(rows, columns.rows());
+            prop_assert!(rows + failures.len() > 0);
+        }
+    }
+
+    #[test]
+    fn numbers_are_rounded_as_the_standard_library_does(whole in any::<u32>(), behind in "[0-9]{1,10}", is_negative: bool) {
+        let sign = if is_negative { "-" } else { "" };
+        let text = format!("{sign}{whole}.{behind}");
+        let schema = schema(&[("x", "double"), ("f", "float")]);
+        let mut decoder = Decoder::new(&schema, InputOptions::default()).unwrap();
+        let record = format!("{{\"x\":{text},\"f\":{text}}}          ");
+        let (columns, _) = decode(&mut decoder, &[record.as_bytes()]);
+        let expected = (Values::Double(vec![text.parse().unwrap()]), Values::Float(vec![text.parse().unwrap()]));
+        prop_assert_eq!(&columns.columns[0].values, &expected.0);
+        prop_assert_eq!(&columns.columns[1].values, &expected.1);
+    }
+}
