@@ -18,6 +18,7 @@ use crate::encode::codec::Codec;
 use crate::encode::lane::Forming;
 use crate::journal::Kind;
 use crate::partition::{object_key, random_string};
+use crate::processing::ErrorType;
 use place::Places;
 
 /// The name of the output for records that succeed.
@@ -97,6 +98,13 @@ impl Outputs {
             None => None,
         };
         Ok(Self { destination, processing_failed, backup })
+    }
+
+    /// The output for records that fail in this way.
+    pub fn failed(&self, error_type: ErrorType) -> &Arc<Output> {
+        match error_type {
+            ErrorType::Processing => &self.processing_failed,
+        }
     }
 
     /// Into how many buffers a record goes.

@@ -10,7 +10,7 @@ mod held;
 mod model;
 mod owners;
 
-pub use held::{Claim, Decision, Held, HeldParts, MadeBy, Outcome, Owner};
+pub use held::{Claim, Decision, Held, HeldPart, MadeBy, Outcome, Owner};
 pub use owners::{Owners, Part};
 
 use std::collections::HashMap;
@@ -27,6 +27,9 @@ use crate::output::{DESTINATION, Locator, Outputs, Place, Room};
 use crate::positions::RecordSet;
 use crate::record::{PartitionId, Position, PositionRange};
 use crate::status::StreamStatus;
+
+/// Fingerprints of processing begin with it whose parts of records may go to more than two outputs.
+pub const MORE_OUTPUTS: &str = "more-outputs:";
 
 /// A request that a killed process had sent may still be on its way: so long an object is not known not to exist.
 const IN_FLIGHT: Duration = Duration::from_secs(3);
@@ -81,7 +84,7 @@ impl Makers {
             self.0.push(fingerprint.to_owned());
             self.0.len() - 1
         });
-        MadeBy(index as u32)
+        MadeBy { number: index as u32, has_two_outputs: !fingerprint.starts_with(MORE_OUTPUTS) }
     }
 }
 
@@ -234,16 +237,17 @@ impl Recovered {
     fn of(processing: &str) -> Self {
         let mut recovered = Self::default();
         let now = recovered.makers.number(processing);
-        debug_assert_eq!(now, MadeBy::NOW);
+        debug_assert!(now.is_now());
         recovered
     }
 
     fn note(&mut self, row: &DeliveryRow, owner: Owner) {
         let made_by = self.makers.number(&row.intent.processing);
+        let partly = || Part::Partly(made_by, row.intent.route().into());
         let (whole, partly) = match (row.intent.kind, row.intent.output == DESTINATION) {
             (Kind::Copy, _) => (Part::Copied, Part::Copied),
-            (Kind::Fate, true) => (Part::Delivered, Part::PartlyDelivered(made_by)),
-            (Kind::Fate, false) => (Part::Failed, Part::PartlyFailed(made_by)),
+            (Kind::Fate, true) => (Part::Delivered, partly()),
+            (Kind::Fate, false) => (Part::Failed, partly()),
         };
         let (in_whole, in_part) = row.intent.set.split(&row.intent.partial);
         self.owners.add(whole, &in_whole, owner);

@@ -118,6 +118,8 @@ pub struct Intent {
     pub kind: Kind,
     /// `destination`, `backup`, or an error output type such as `processing-failed`.
     pub output: String,
+    /// Values of the prefix's dynamic expressions, escaped; empty without partitioning.
+    pub partition: Vec<String>,
     /// Where the object goes, as JSON: enough to ask for it after the configuration has changed.
     pub destination: String,
     /// How the payload is formed, as JSON: enough to form it again.
@@ -139,11 +141,32 @@ pub struct Intent {
 }
 
 impl Intent {
+    /// The output with its partition: what goes to one of them is in one buffer at a time. As it stands in the journal.
+    pub fn route(&self) -> String {
+        route(&self.output, &self.partition)
+    }
+
     /// From where `partition` has to be read, at its checkpoint or behind it, so that the same is made of its records again.
     pub fn needed(&self, partition: PartitionId, checkpoint: Position) -> Option<PositionRange> {
         let first = *self.set.ranges(partition).first()?;
         let start = self.batches.needed_for(partition, first).start;
         Some(PositionRange { start: start.max(checkpoint.min(first.start)), ..first })
+    }
+}
+
+/// `destination`, or with values `destination ["acme","2026/11/21"]`.
+pub fn route(output: &str, partition: &[String]) -> String {
+    match partition {
+        [] => output.to_owned(),
+        values => format!("{output} {}", serde_json::Value::from(values)),
+    }
+}
+
+/// The output and the values of a [`route`].
+fn output_of(route: String) -> (String, Vec<String>) {
+    match route.split_once(' ') {
+        Some((output, values)) => (output.to_owned(), serde_json::from_str(values).unwrap_or_default()),
+        None => (route, Vec::new()),
     }
 }
 
@@ -271,13 +294,15 @@ impl Journal {
         let rows = statement.query_map([stream], |row| {
             let id = row.get::<_, i64>(0)?;
             let (set, partial, batches) = sets.remove(&id).unwrap_or_default();
+            let (output, partition) = output_of(row.get(4)?);
             Ok(DeliveryRow {
                 id: DeliveryRowId(id),
                 settled: row.get(1)?,
                 intent: Intent {
                     uuid: row.get(2)?,
                     kind: if row.get::<_, String>(3)? == "copy" { Kind::Copy } else { Kind::Fate },
-                    output: row.get(4)?,
+                    output,
+                    partition,
                     destination: row.get(5)?,
                     format: row.get(6)?,
                     key: row.get(7)?,
@@ -322,7 +347,7 @@ impl Journal {
                     stream,
                     intent.uuid,
                     kind,
-                    intent.output,
+                    intent.route(),
                     intent.destination,
                     intent.format,
                     intent.key,

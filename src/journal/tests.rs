@@ -42,6 +42,7 @@ pub(super) fn intent(uuid: &str, set: RecordSet) -> Intent {
         records: 3,
         set,
         partial: RecordSet::default(),
+        partition: Vec::new(),
         batches: Batches::default(),
     }
 }

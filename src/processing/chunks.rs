@@ -14,8 +14,8 @@ use crate::record::{self, Chunk};
 use super::sequence::{Passed, Slice};
 use super::wasm::{BATCH_RECORDS_MAX, FirstFailure, Handling, Pace, Stop, Transform};
 use super::{
-    ConfigError, Ec2Metadata, ErrorCode, FailedPart, FailedRecord, Failure, OUTPUT_BYTES_MAX, Origin, Pipeline,
-    Processed, ProcessorConfig, Records, Scratch, Sequence, StepConfig, Surroundings, ec2,
+    ConfigError, Ec2Metadata, ErrorCode, ErrorType, FailedPart, FailedRecord, Failure, OUTPUT_BYTES_MAX, Origin,
+    Pipeline, Processed, ProcessorConfig, Records, Scratch, Sequence, StepConfig, Surroundings, ec2,
 };
 
 /// Once so much has been made of a chunk, the rest of it waits for its own turn.
@@ -341,5 +341,5 @@ fn failed_record(
         let raw = if is_whole && records == 1 { chunk.record(index) } else { &data };
         lines.extend_from_slice(&envelope::processing_failed(raw, &failure, &place, chunk.arrival, at));
     }
-    FailedRecord { index, lines: Bytes::from(lines), records }
+    FailedRecord { index, error_type: ErrorType::Processing, lines: Bytes::from(lines), records }
 }

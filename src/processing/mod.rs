@@ -98,6 +98,21 @@ pub enum ErrorCode {
     TransformRefused,
 }
 
+/// The error output to which a failure belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorType {
+    Processing,
+}
+
+impl ErrorType {
+    /// As Firehose calls it in prefixes: `!{firehose:error-output-type}`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Processing => crate::output::PROCESSING_FAILED,
+        }
+    }
+}
+
 impl Failure {
     /// A processor's.
     pub fn new(message: impl Into<String>) -> Self {

@@ -16,7 +16,7 @@ use crate::record::Chunk;
 use crate::source::SourceEvent;
 
 use super::wasm::Pace;
-use super::{Next, Processing, Progress, Work, patient};
+use super::{ErrorType, Next, Processing, Progress, Work, patient};
 
 /// What arrives at the buffers.
 pub enum Arrival {
@@ -30,15 +30,16 @@ pub struct Processed {
     pub source: Chunk,
     /// What leaves, for each record of `source`; nothing for those that failed or were dropped.
     pub chunk: Chunk,
-    /// Ascending by index.
+    /// Ascending by index, and within it by error output.
     pub failed: Vec<FailedRecord>,
 }
 
-/// What of one source record has failed.
+/// What of one source record has failed, and goes to one error output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedRecord {
     /// In its chunk.
     pub index: usize,
+    pub error_type: ErrorType,
     /// Lines of the error output; more than one if the record had become several.
     pub lines: Bytes,
     pub records: u64,

@@ -8,7 +8,10 @@
 //! parts speaks for what the same processing makes of them: under another one the parts are others, and only where both
 //! outputs of that earlier processing are settled is it known that nothing is missing.
 
+use std::sync::Arc;
+
 use crate::journal::DeliveryRowId;
+use crate::output::{DESTINATION, PROCESSING_FAILED};
 
 /// Who holds a record that the journal knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,11 +24,17 @@ pub enum Owner {
 
 /// The processing by which parts were made, as a number of this life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MadeBy(pub u32);
+pub struct MadeBy {
+    pub number: u32,
+    /// Its parts go to the destination and to the error output of processing, and nowhere else.
+    pub has_two_outputs: bool,
+}
 
 impl MadeBy {
-    /// That of this life.
-    pub const NOW: Self = Self(0);
+    /// Whether it is that of this life.
+    pub fn is_now(self) -> bool {
+        self.number == 0
+    }
 }
 
 /// All that holds the records of a run.
@@ -33,28 +42,29 @@ impl MadeBy {
 pub struct Held {
     /// By deliveries to the destination that hold these records whole.
     pub delivered: Option<Owner>,
-    /// By deliveries of the error output that hold these records whole.
+    /// By deliveries of an error output that hold these records whole.
     pub failed: Option<Owner>,
-    /// By deliveries that hold a part of each, for each processing that made such parts.
-    pub parts: Vec<HeldParts>,
+    /// By deliveries that hold a part of each.
+    pub parts: Vec<HeldPart>,
 }
 
-/// The two outputs to which the parts of a record went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeldParts {
+/// What of a record went to one output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldPart {
     pub made_by: MadeBy,
-    pub delivered: Option<Owner>,
-    pub failed: Option<Owner>,
+    /// As [`crate::journal::Intent::route`] has it.
+    pub output: Arc<str>,
+    pub owner: Owner,
 }
 
 /// What processing makes of a record now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// All of it passes, or it is dropped.
+    /// All of it passes to one output, or it is dropped.
     Passes,
-    /// All of it fails.
+    /// All of it fails, in one way.
     Fails,
-    /// It became several, of which some pass and some fail.
+    /// It became several that go to different outputs.
     Splits,
 }
 
@@ -69,12 +79,11 @@ pub enum Claim {
     PendingFailure(DeliveryRowId),
 }
 
-impl From<Option<Owner>> for Claim {
-    fn from(owner: Option<Owner>) -> Self {
+impl From<Owner> for Claim {
+    fn from(owner: Owner) -> Self {
         match owner {
-            None => Self::Nobody,
-            Some(Owner::Settled) => Self::Settled,
-            Some(Owner::Pending(row)) => Self::Pending(row),
+            Owner::Settled => Self::Settled,
+            Owner::Pending(row) => Self::Pending(row),
         }
     }
 }
@@ -82,53 +91,85 @@ impl From<Option<Owner>> for Claim {
 /// What is done with the records of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    pub passing: Claim,
-    pub failing: Claim,
+    rule: Rule,
     /// Pending deliveries that are formed without these records.
     pub left_out_of: Vec<DeliveryRowId>,
 }
 
-impl Held {
-    pub fn decide(&self, outcome: Outcome) -> Decision {
-        let (passing, failing) = self.claims(outcome);
-        let goes_on = |row: &DeliveryRowId| {
-            let kept = [Claim::Pending(*row), Claim::PendingFailure(*row)];
-            kept.contains(&passing) || kept.contains(&failing)
-        };
-        let left_out_of = self.pending().filter(|row| !goes_on(row)).collect();
-        Decision { passing, failing, left_out_of }
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Rule {
+    /// The same for whatever is made of them.
+    All(Claim),
+    /// They failed as a whole before, in that delivery.
+    Failed(DeliveryRowId),
+    /// Each output asks on its own.
+    ByOutput(Vec<(Arc<str>, Owner)>),
+}
+
+impl Decision {
+    /// Where what goes to `output` belongs; `is_error` says whether it is an error output.
+    pub fn claim(&self, output: &str, is_error: bool) -> Claim {
+        match &self.rule {
+            Rule::All(claim) => *claim,
+            Rule::Failed(row) if is_error => Claim::Pending(*row),
+            Rule::Failed(row) => Claim::PendingFailure(*row),
+            Rule::ByOutput(parts) => {
+                let part = parts.iter().find(|(known, _)| **known == *output);
+                part.map_or(Claim::Nobody, |(_, owner)| Claim::from(*owner))
+            }
+        }
     }
 
-    fn claims(&self, outcome: Outcome) -> (Claim, Claim) {
+    fn keeps(&self, row: DeliveryRowId) -> bool {
+        match &self.rule {
+            Rule::All(claim) => *claim == Claim::Pending(row),
+            Rule::Failed(failed) => *failed == row,
+            Rule::ByOutput(parts) => parts.iter().any(|(_, owner)| *owner == Owner::Pending(row)),
+        }
+    }
+}
+
+impl Held {
+    pub fn decide(&self, outcome: Outcome) -> Decision {
+        let mut decision = Decision { rule: self.rule(outcome), left_out_of: Vec::new() };
+        decision.left_out_of = self.pending().filter(|row| !decision.keeps(*row)).collect();
+        decision
+    }
+
+    fn rule(&self, outcome: Outcome) -> Rule {
         if self.has_had_its_fate() {
-            return (Claim::Settled, Claim::Settled);
+            return Rule::All(Claim::Settled);
         }
         match (outcome, self.delivered, self.failed) {
-            (Outcome::Passes, Some(Owner::Pending(row)), _) => (Claim::Pending(row), Claim::Nobody),
+            (Outcome::Passes, Some(Owner::Pending(row)), _) => Rule::All(Claim::Pending(row)),
             // An envelope has no place among the destination's records: such a delivery goes on without the record.
-            (Outcome::Fails, _, Some(Owner::Pending(row))) => (Claim::Nobody, Claim::Pending(row)),
-            (Outcome::Passes | Outcome::Splits, _, Some(Owner::Pending(row))) => {
-                (Claim::PendingFailure(row), Claim::Pending(row))
-            }
-            (Outcome::Splits, _, _) => self.parts_of_now(),
-            (Outcome::Passes | Outcome::Fails, _, _) => (Claim::Nobody, Claim::Nobody),
+            (_, _, Some(Owner::Pending(row))) => Rule::Failed(row),
+            (Outcome::Splits, _, _) => Rule::ByOutput(self.parts_of_now()),
+            (Outcome::Passes | Outcome::Fails, _, _) => Rule::All(Claim::Nobody),
         }
     }
 
     fn has_had_its_fate(&self) -> bool {
         let settled = Some(Owner::Settled);
-        let is_complete = |parts: &HeldParts| parts.delivered == settled && parts.failed == settled;
+        let is_settled = |made_by, output: &str| {
+            let part = self.parts.iter().find(|part| part.made_by == made_by && *part.output == *output);
+            part.is_some_and(|part| part.owner == Owner::Settled)
+        };
+        let is_complete = |part: &HeldPart| {
+            let made_by = part.made_by;
+            made_by.has_two_outputs && is_settled(made_by, DESTINATION) && is_settled(made_by, PROCESSING_FAILED)
+        };
         self.delivered == settled || self.failed == settled || self.parts.iter().any(is_complete)
     }
 
     /// The same processing makes the same parts, and each output speaks for its own.
-    fn parts_of_now(&self) -> (Claim, Claim) {
-        let parts = self.parts.iter().find(|parts| parts.made_by == MadeBy::NOW);
-        parts.map_or((Claim::Nobody, Claim::Nobody), |parts| (parts.delivered.into(), parts.failed.into()))
+    fn parts_of_now(&self) -> Vec<(Arc<str>, Owner)> {
+        let parts = self.parts.iter().filter(|part| part.made_by.is_now());
+        parts.map(|part| (part.output.clone(), part.owner)).collect()
     }
 
     fn pending(&self) -> impl Iterator<Item = DeliveryRowId> {
-        let parts = self.parts.iter().flat_map(|parts| [parts.delivered, parts.failed]);
+        let parts = self.parts.iter().map(|part| Some(part.owner));
         [self.delivered, self.failed].into_iter().chain(parts).filter_map(|owner| match owner {
             Some(Owner::Pending(row)) => Some(row),
             Some(Owner::Settled) | None => None,

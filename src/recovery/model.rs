@@ -38,10 +38,11 @@ const ALL_RULES: Rules = Rules {
     holds_batches: true,
 };
 
+/// An output: a partition of the destination, or one of the error outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum To {
-    Destination,
-    Errors,
+    Destination(u64),
+    Errors(u64),
 }
 
 /// (file, record, part)
@@ -77,6 +78,9 @@ struct World {
     files: Vec<Vec<u64>>,
     /// How many ways of processing the configurations have.
     ways: u64,
+    /// How many partitions the destination has, and how many error outputs there are.
+    destinations: u64,
+    errors: u64,
     may_ask: bool,
     objects: BTreeMap<String, Vec<Formed>>,
     /// The bytes of each part of each delivery, as the processing that it was journalled with forms it.
@@ -105,6 +109,8 @@ impl World {
             checkpoints: vec![0; files.len()],
             files,
             ways: 1 + rng.below(3),
+            destinations: 1 + rng.below(3),
+            errors: 1 + rng.below(2),
             may_ask: rng.below(2) == 0,
             objects: BTreeMap::new(),
             formed: BTreeMap::new(),
@@ -218,7 +224,9 @@ impl<'w> Process<'w> {
         world.version += u64::from(configuration != world.configuration);
         world.configuration = configuration;
         let way = configuration % world.ways;
-        let processing = format!("way {}", if world.rules.tells_processing_apart { way } else { 0 });
+        let has_two_outputs = world.destinations == 1 && world.errors == 1;
+        let outputs = if has_two_outputs { "" } else { MORE_OUTPUTS };
+        let processing = format!("{outputs}way {}", if world.rules.tells_processing_apart { way } else { 0 });
         let mut process = Self {
             way,
             processing,
@@ -289,7 +297,7 @@ impl<'w> Process<'w> {
         let batch = told.holding(start, end).map_or(new, |told| Batch { range: new.range, ..told });
         for record in start..end {
             self.route(file, record, batch);
-            for to in [To::Destination, To::Errors] {
+            for to in self.open.keys().copied().collect::<Vec<_>>() {
                 if self.world.rng.below(8) == 0 {
                     self.seal(to)?;
                 }
@@ -304,37 +312,41 @@ impl<'w> Process<'w> {
 
     fn route(&mut self, file: usize, record: u64, batch: Batch) {
         let range = PositionRange::new(record, record + 1);
-        let parts = (0..self.world.files[file][record as usize]).map(|part| (file, record, part));
-        let passes = |&(_, _, part): &Content| self.world.dice(self.way, file, record, part, 2) == 0;
-        let (passing, failing): (Vec<_>, Vec<_>) = parts.partition(passes);
         let is_dropped = self.world.dice(self.way, file, record, u64::MAX, 12) == 0;
-        let (passing, failing) = if is_dropped { (Vec::new(), Vec::new()) } else { (passing, failing) };
         if is_dropped {
             self.world.dropped.insert((file, record));
         }
-        let outcome = match (passing.is_empty(), failing.is_empty()) {
-            (_, true) => Outcome::Passes,
-            (true, false) => Outcome::Fails,
-            (false, false) => Outcome::Splits,
+        let parts = if is_dropped { 0 } else { self.world.files[file][record as usize] };
+        let mut by_output = BTreeMap::<To, Vec<Formed>>::new();
+        for part in 0..parts {
+            let to = match self.world.dice(self.way, file, record, part, 2) {
+                0 => To::Destination(self.world.dice(self.way, file, record, part + 100, self.world.destinations)),
+                _ => To::Errors(self.world.dice(self.way, file, record, part + 100, self.world.errors)),
+            };
+            by_output.entry(to).or_default().push(((file, record, part), batch));
+        }
+        let outcome = match (by_output.len(), by_output.first_key_value()) {
+            (1, Some((To::Errors(_), _))) => Outcome::Fails,
+            (0 | 1, _) => Outcome::Passes,
+            _ => Outcome::Splits,
         };
         let (held, _) = self.owners.held(id(file), range.start);
         let decision = held.decide(outcome);
-        for row in decision.left_out_of {
+        for row in &decision.left_out_of {
             self.reforming.get_mut(&row.0).expect("it is pending").left_out.add(id(file), range);
         }
-        let is_partial = outcome == Outcome::Splits;
-        let formed = |contents: Vec<Content>| contents.into_iter().map(|content| (content, batch)).collect();
-        self.hand(decision.passing, To::Destination, (file, range, is_partial, batch), formed(passing));
-        self.hand(decision.failing, To::Errors, (file, range, is_partial, batch), formed(failing));
+        for (to, contents) in by_output {
+            let claim = decision.claim(&name(to), matches!(to, To::Errors(_)));
+            self.hand(claim, to, (file, range, outcome == Outcome::Splits, batch), contents);
+        }
     }
 
     fn hand(&mut self, claim: Claim, to: To, what: (usize, PositionRange, bool, Batch), contents: Vec<Formed>) {
         let (file, range, is_partial, batch) = what;
-        let (row, into) = match claim {
-            _ if contents.is_empty() => return,
+        let (row, is_error) = match claim {
             Claim::Settled => return,
-            Claim::Pending(row) => (row, to),
-            Claim::PendingFailure(row) => (row, To::Errors),
+            Claim::Pending(row) => (row, matches!(to, To::Errors(_))),
+            Claim::PendingFailure(row) => (row, true),
             Claim::Nobody => {
                 let holders = &mut self.holders;
                 let open = self.open.entry(to).or_insert_with(|| {
@@ -353,7 +365,8 @@ impl<'w> Process<'w> {
                 return;
             }
         };
-        assert_eq!(self.world.journal[&row.0].intent.output, name(into), "every output holds its own kind of records");
+        let of = &self.world.journal[&row.0].intent.output;
+        assert_eq!(of != DESTINATION, is_error, "every output holds its own kind of records");
         self.reforming.get_mut(&row.0).expect("it is pending").payload.extend(contents);
     }
 
@@ -395,7 +408,8 @@ impl<'w> Process<'w> {
         let intent = Intent {
             uuid: key.clone(),
             kind: Kind::Fate,
-            output: name(to).to_owned(),
+            output: name(to).split(' ').next().unwrap_or_default().to_owned(),
+            partition: if let To::Destination(number @ 1..) = to { vec![number.to_string()] } else { Vec::new() },
             destination: String::new(),
             format: String::new(),
             key: key.clone(),
@@ -469,10 +483,12 @@ impl<'w> Process<'w> {
     }
 }
 
-fn name(to: To) -> &'static str {
+fn name(to: To) -> String {
     match to {
-        To::Destination => DESTINATION,
-        To::Errors => crate::output::PROCESSING_FAILED,
+        To::Destination(0) => DESTINATION.to_owned(),
+        To::Destination(number) => format!("{DESTINATION} [\"{number}\"]"),
+        To::Errors(0) => crate::output::PROCESSING_FAILED.to_owned(),
+        To::Errors(number) => format!("failed-{number}"),
     }
 }
 

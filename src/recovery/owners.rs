@@ -3,22 +3,22 @@
 //! Pure. Always true: every position has the owners that the journal's deliveries gave it, and none before it was forgotten.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::positions::RecordSet;
 use crate::record::{PartitionId, Position};
 
-use super::held::{Held, HeldParts, MadeBy, Owner};
+use super::held::{Held, HeldPart, MadeBy, Owner};
 
-/// What of a record a delivery holds. A record that processing made several of may have gone to both the destination and
-/// the error output, and each asks on its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What of a record a delivery holds. A record that processing made several of may have gone to several outputs, and each asks on
+/// its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     Delivered,
     Failed,
     Copied,
-    /// Of a record that became several, those that passed; the others went elsewhere.
-    PartlyDelivered(MadeBy),
-    PartlyFailed(MadeBy),
+    /// Of a record that became several, what went to this output; the others went elsewhere.
+    Partly(MadeBy, Arc<str>),
 }
 
 /// By the first position of a range: its end and its owner. Ranges do not overlap.
@@ -34,30 +34,31 @@ impl Owners {
     /// What one delivery holds: `part` of the records in `set`. No other delivery holds the same part of any of them.
     pub fn add(&mut self, part: Part, set: &RecordSet, owner: Owner) {
         for (partition, ranges) in set.iter() {
-            let known = self.by_partition.entry(partition).or_default().entry(part).or_default();
+            let known = self.by_partition.entry(partition).or_default().entry(part.clone()).or_default();
             known.extend(ranges.iter().map(|range| (range.start.0, (range.end.0, owner))));
         }
     }
 
     /// The owner of one part of the record at `position`, and the position up to which that holds.
-    pub fn at(&self, part: Part, partition: PartitionId, position: Position) -> (Option<Owner>, Position) {
-        let known = self.by_partition.get(&partition).and_then(|parts| parts.get(&part));
+    pub fn at(&self, part: &Part, partition: PartitionId, position: Position) -> (Option<Owner>, Position) {
+        let known = self.by_partition.get(&partition).and_then(|parts| parts.get(part));
         known.map_or((None, Position(u64::MAX)), |known| owner_at(known, position))
     }
 
     /// All who hold the record at `position`, and the position up to which that holds.
     pub fn held(&self, partition: PartitionId, position: Position) -> (Held, Position) {
         let (mut held, mut until) = (Held::default(), Position(u64::MAX));
-        for (&part, known) in self.by_partition.get(&partition).into_iter().flatten() {
+        for (part, known) in self.by_partition.get(&partition).into_iter().flatten() {
             let (owner, part_until) = owner_at(known, position);
             until = until.min(part_until);
             match part {
                 Part::Delivered => held.delivered = owner,
                 Part::Failed => held.failed = owner,
                 Part::Copied => {}
-                Part::PartlyDelivered(made_by) if owner.is_some() => parts_of(&mut held, made_by).delivered = owner,
-                Part::PartlyFailed(made_by) if owner.is_some() => parts_of(&mut held, made_by).failed = owner,
-                Part::PartlyDelivered(_) | Part::PartlyFailed(_) => {}
+                Part::Partly(made_by, output) => {
+                    let part = |owner| HeldPart { made_by: *made_by, output: output.clone(), owner };
+                    held.parts.extend(owner.map(part));
+                }
             }
         }
         (held, until)
@@ -115,14 +116,6 @@ fn owner_at(known: &Ranges, position: Position) -> (Option<Owner>, Position) {
     (None, next)
 }
 
-fn parts_of(held: &mut Held, made_by: MadeBy) -> &mut HeldParts {
-    let index = held.parts.iter().position(|parts| parts.made_by == made_by).unwrap_or_else(|| {
-        held.parts.push(HeldParts { made_by, delivered: None, failed: None });
-        held.parts.len() - 1
-    });
-    &mut held.parts[index]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,14 +148,14 @@ mod tests {
             naive[truncate as usize..].fill(None);
             let mut position = forget;
             while position < 150 {
-                let (owner, until) = owners.at(Part::Delivered, file, Position(position));
+                let (owner, until) = owners.at(&Part::Delivered, file, Position(position));
                 prop_assert!(until.0 > position);
                 for p in position..until.0.min(150) {
                     prop_assert_eq!(owner, naive[p as usize], "at {}", p);
                 }
                 position = until.0;
             }
-            prop_assert_eq!(owners.at(Part::Copied, file, Position(0)).0, None);
+            prop_assert_eq!(owners.at(&Part::Copied, file, Position(0)).0, None);
         }
     }
 }

@@ -13,8 +13,8 @@ use crate::envelope;
 use crate::journal::{DeliveryRowId, Kind};
 use crate::ledger::HolderId;
 use crate::memory::Permit;
-use crate::output::Output;
-use crate::processing::FailedRecord;
+use crate::output::{DESTINATION, Output, PROCESSING_FAILED};
+use crate::processing::{ErrorType, FailedRecord};
 use crate::record::{self, Chunk, OversizeRecord, PartitionId, PositionRange};
 use crate::recovery::{Claim, Held, Outcome, Owner, Part};
 
@@ -23,6 +23,7 @@ use super::{Stream, StreamError};
 
 /// Lines for the error output, made of one source record.
 struct Failed {
+    error_type: ErrorType,
     partition: PartitionId,
     range: PositionRange,
     lines: Bytes,
@@ -60,20 +61,22 @@ impl Stream {
 
     /// Hands each record of a chunk to whoever holds it, and those that nobody holds to their buffer. `failed` are the
     /// records that processing has refused, ascending.
-    pub(super) async fn route(&mut self, chunk: &Chunk, failed: &[FailedRecord]) {
+    pub(super) async fn route(&mut self, chunk: &Chunk, mut failed: &[FailedRecord]) {
         self.count_read(chunk, failed);
-        let mut failed = failed.iter().peekable();
         let mut from = 0;
         while from < chunk.records() {
             let (held, until) = self.owners.held(chunk.partition.id(), chunk.position(from));
             let run_end = from + chunk.records_until(from, until);
-            let next_failed = failed.peek().map_or(usize::MAX, |failed| failed.index);
+            let next_failed = failed.first().map_or(usize::MAX, |failed| failed.index);
             let to = run_end.min(next_failed);
             if to > from {
                 self.route_passed(&held, chunk, from, to).await;
                 from = to;
-            } else if let Some(failed) = failed.next() {
-                self.route_failed(&held, chunk, failed).await;
+            } else {
+                let of_this = failed.iter().take_while(|failed| failed.index == from).count();
+                let (these, others) = failed.split_at(of_this);
+                self.route_failed(&held, chunk, from, these).await;
+                failed = others;
                 from += 1;
             }
         }
@@ -84,7 +87,7 @@ impl Stream {
         self.copy.read += chunk.records() as u64;
         let mut from = 0;
         while from < chunk.records() {
-            let (owner, until) = self.owners.at(Part::Copied, chunk.partition.id(), chunk.position(from));
+            let (owner, until) = self.owners.at(&Part::Copied, chunk.partition.id(), chunk.position(from));
             let to = from + chunk.records_until(from, until);
             match (owner, self.outputs.backup.clone()) {
                 (None, Some(backup)) => self.buffer(&backup, false, chunk, from, to).await,
@@ -106,7 +109,8 @@ impl Stream {
         let (held, _) = self.owners.held(partition, range.start);
         let decision = held.decide(Outcome::Fails);
         self.leave_out(&decision.left_out_of, partition, range);
-        if decision.failing == Claim::Settled {
+        let claim = decision.claim(PROCESSING_FAILED, true);
+        if claim == Claim::Settled {
             self.fate.skipped += 1;
             return;
         }
@@ -116,9 +120,19 @@ impl Stream {
         let (arrival, permit) = (record.arrival, record.permit.clone());
         let line = self.pool.spawn(move || envelope::record_too_large(&record, failed_at));
         let lines = crate::pool::join(line).await;
-        let failed =
-            Failed { partition, range, lines, records: 1, is_cut: true, is_partial: false, batch, arrival, permit };
-        self.fail(decision.failing, failed).await;
+        let failed = Failed {
+            error_type: ErrorType::Processing,
+            partition,
+            range,
+            lines,
+            records: 1,
+            is_cut: true,
+            is_partial: false,
+            batch,
+            arrival,
+            permit,
+        };
+        self.fail(claim, failed).await;
     }
 
     /// What was read, and what processing has added and taken away.
@@ -128,7 +142,10 @@ impl Stream {
         let Some(made) = &chunk.made else { return };
         let leaving = chunk.made(0, chunk.records()) + failed.iter().map(|failed| failed.records).sum::<u64>();
         let without = made.iter().filter(|&&made| made == 0).count();
-        let failed_whole = failed.iter().filter(|failed| made[failed.index] == 0).count();
+        let mut failed_whole: Vec<_> =
+            failed.iter().map(|failed| failed.index).filter(|&index| made[index] == 0).collect();
+        failed_whole.dedup();
+        let failed_whole = failed_whole.len();
         let dropped = (without - failed_whole) as u64;
         self.fate.dropped += dropped;
         self.fate.created += leaving + dropped - read;
@@ -138,31 +155,35 @@ impl Stream {
     async fn route_passed(&mut self, held: &Held, chunk: &Chunk, from: usize, to: usize) {
         let decision = held.decide(Outcome::Passes);
         self.leave_out(&decision.left_out_of, chunk.partition.id(), chunk.range(from, to));
-        self.pass(decision.passing, false, chunk, from, to).await;
+        self.pass(decision.claim(DESTINATION, false), false, chunk, from, to).await;
     }
 
-    /// A record that processing has refused, or of several that it became some.
-    async fn route_failed(&mut self, held: &Held, chunk: &Chunk, failed: &FailedRecord) {
-        let (index, after) = (failed.index, failed.index + 1);
-        let is_partial = chunk.made(index, after) > 0;
+    /// A record that has failed, or some of what it became; at least one failure.
+    async fn route_failed(&mut self, held: &Held, chunk: &Chunk, index: usize, failed: &[FailedRecord]) {
+        let after = index + 1;
+        let passes = chunk.made(index, after) > 0;
+        let is_partial = passes || failed.len() > 1;
         let decision = held.decide(if is_partial { Outcome::Splits } else { Outcome::Fails });
         let (partition, range) = (chunk.partition.id(), chunk.range(index, after));
         self.leave_out(&decision.left_out_of, partition, range);
-        if is_partial {
-            self.pass(decision.passing, true, chunk, index, after).await;
+        if passes {
+            self.pass(decision.claim(DESTINATION, false), true, chunk, index, after).await;
         }
-        let failed = Failed {
-            partition,
-            range,
-            lines: failed.lines.clone(),
-            records: failed.records,
-            is_cut: chunk.is_cut(after),
-            is_partial,
-            batch: self.keeps_batches.then(|| Batch::of(chunk)),
-            arrival: chunk.arrival,
-            permit: chunk.permit.clone(),
-        };
-        self.fail(decision.failing, failed).await;
+        for failed in failed {
+            let of_error_output = Failed {
+                error_type: failed.error_type,
+                partition,
+                range,
+                lines: failed.lines.clone(),
+                records: failed.records,
+                is_cut: chunk.is_cut(after),
+                is_partial,
+                batch: self.keeps_batches.then(|| Batch::of(chunk)),
+                arrival: chunk.arrival,
+                permit: chunk.permit.clone(),
+            };
+            self.fail(decision.claim(failed.error_type.name(), true), of_error_output).await;
+        }
     }
 
     /// Puts what passes to its owner, or into the destination's buffer when it is new. `is_partial`: some of what was made of
@@ -191,9 +212,10 @@ impl Stream {
     }
 
     async fn buffer_failed(&mut self, failed: Failed) {
-        let Failed { partition, range, lines, records, is_cut, is_partial, batch, arrival, permit } = failed;
+        let Failed { error_type, partition, range, lines, records, is_cut, is_partial, batch, arrival, permit } =
+            failed;
         let bytes = lines.len() as u64;
-        let output = self.outputs.processing_failed.clone();
+        let output = self.outputs.failed(error_type).clone();
         let now_ms = self.now_ms();
         if self.open.get(output.name).is_some_and(|open| open.buffer.room(0, &[bytes as u32]) == 0) {
             self.seal(output.name);

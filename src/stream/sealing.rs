@@ -74,6 +74,7 @@ impl Stream {
             uuid: open.uuid,
             kind: output.kind,
             output: output.name.to_owned(),
+            partition: Vec::new(),
             destination: serde_json::to_string(&output.place.locator).unwrap_or_default(),
             format: serde_json::to_string(output.format()).unwrap_or_default(),
             version: self.row.version,
