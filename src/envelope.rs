@@ -8,7 +8,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::processing::{ErrorCode, Failure};
+use crate::convert;
+use crate::processing::{ErrorCode, ErrorType, Failure};
 use crate::record::{Chunk, OversizeRecord};
 
 /// Code for a record that is longer than `max_record_kb`.
@@ -19,6 +20,9 @@ pub const PROCESSING_FAILED: &str = "Hydrant.ProcessingFailed";
 pub const FUNCTION_ERROR: &str = "Lambda.FunctionError";
 /// Firehose's code for a record that the function itself calls failed.
 pub const PROCESSING_FAILED_STATUS: &str = "Lambda.ProcessingFailedStatus";
+
+/// Firehose's code for a record that dynamic partitioning cannot place.
+pub const METADATA_EXTRACTION_FAILED: &str = "DynamicPartitioning.MetadataExtractionFailed";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,11 +65,41 @@ pub fn code_name(code: ErrorCode) -> &'static str {
         ErrorCode::ProcessingFailed => PROCESSING_FAILED,
         ErrorCode::TransformFailed => FUNCTION_ERROR,
         ErrorCode::TransformRefused => PROCESSING_FAILED_STATUS,
+        ErrorCode::NoPartition => METADATA_EXTRACTION_FAILED,
+        ErrorCode::NotJson => convert::ErrorCode::ParseError.name(),
+        ErrorCode::NotInSchema => convert::ErrorCode::MalformedData.name(),
+    }
+}
+
+/// What Firehose writes of a record that it could not convert, its fields in their order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConversionFailed<'a> {
+    attempts_made: u32,
+    arrival_timestamp: i64,
+    last_error_code: &'a str,
+    last_error_message: String,
+    attempt_ending_timestamp: i64,
+    raw_data: String,
+}
+
+/// The line for a record that has failed, in the shape that Firehose has for failures of its kind.
+pub fn failed(raw: &[u8], failure: &Failure, place: &str, arrival: Timestamp, now: Timestamp) -> Bytes {
+    match failure.code.error_type() {
+        ErrorType::Processing | ErrorType::Metadata => processing_failed(raw, failure, place, arrival, now),
+        ErrorType::Conversion => line(&ConversionFailed {
+            attempts_made: failure.attempts,
+            arrival_timestamp: arrival.as_millisecond(),
+            last_error_code: code_name(failure.code),
+            last_error_message: format!("{}; {place}", failure.message),
+            attempt_ending_timestamp: now.as_millisecond(),
+            raw_data: STANDARD.encode(raw),
+        }),
     }
 }
 
 /// The line for a record that has failed in processing.
-pub fn processing_failed(raw: &[u8], failure: &Failure, place: &str, arrival: Timestamp, now: Timestamp) -> Bytes {
+fn processing_failed(raw: &[u8], failure: &Failure, place: &str, arrival: Timestamp, now: Timestamp) -> Bytes {
     let envelope = ProcessingFailed {
         raw_data: STANDARD.encode(raw),
         error_code: code_name(failure.code),
@@ -98,11 +132,15 @@ pub fn place(chunk: &Chunk, index: usize) -> String {
 
 impl ProcessingFailed<'_> {
     fn line(&self) -> Bytes {
-        // Strings and numbers always serialize.
-        let mut line = serde_json::to_vec(self).unwrap_or_default();
-        line.push(b'\n');
-        Bytes::from(line)
+        line(self)
     }
+}
+
+fn line(envelope: &impl Serialize) -> Bytes {
+    // Strings and numbers always serialize.
+    let mut line = serde_json::to_vec(envelope).unwrap_or_default();
+    line.push(b'\n');
+    Bytes::from(line)
 }
 
 #[cfg(test)]

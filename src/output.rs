@@ -25,6 +25,10 @@ use place::Places;
 pub const DESTINATION: &str = "destination";
 /// Error output type of records that could not be processed.
 pub const PROCESSING_FAILED: &str = "processing-failed";
+/// Error output type of records that belong to no partition.
+pub const METADATA_FAILED: &str = "metadata-extraction-failed";
+/// Error output type of records that could not be converted.
+pub const CONVERSION_FAILED: &str = "format-conversion-failed";
 
 /// Where records of one kind go, and in which form.
 pub struct Output {
@@ -50,6 +54,8 @@ pub struct Format {
 pub struct Outputs {
     pub destination: Arc<Output>,
     pub processing_failed: Arc<Output>,
+    pub metadata_failed: Arc<Output>,
+    pub conversion_failed: Arc<Output>,
     pub backup: Option<Arc<Output>>,
 }
 
@@ -78,17 +84,20 @@ impl Outputs {
         let place = places.open(to).await?;
         let destination = output(DESTINATION, Kind::Fate, place, to, &config.buffering, config.compression);
         let error = &config.error_output;
-        let processing_failed = Arc::new(Output {
-            name: PROCESSING_FAILED,
-            kind: Kind::Fate,
-            place: places.open(&error.destination).await?,
-            hints: Hints { size: error.buffering.size, interval_ms: error.buffering.interval.as_millis() as u64 },
-            layout: error.destination.layout().clone(),
-            // Firehose's error objects are plain and carry no extension.
-            format: Format { compression: Compression::None, output_delimiter: b"\n".to_vec() },
-            is_same_delimiter: false,
-            error_type: Some(PROCESSING_FAILED),
-        });
+        let error_place = places.open(&error.destination).await?;
+        let failed = |error_type: ErrorType| {
+            Arc::new(Output {
+                name: error_type.name(),
+                kind: Kind::Fate,
+                place: error_place.clone(),
+                hints: Hints { size: error.buffering.size, interval_ms: error.buffering.interval.as_millis() as u64 },
+                layout: error.destination.layout().clone(),
+                // Firehose's error objects are plain and carry no extension.
+                format: Format { compression: Compression::None, output_delimiter: b"\n".to_vec() },
+                is_same_delimiter: false,
+                error_type: Some(error_type.name()),
+            })
+        };
         let backup = match config.backup.as_ref().filter(|backup| backup.mode == BackupMode::All) {
             Some(backup) => {
                 let to = &backup.destination;
@@ -97,14 +106,29 @@ impl Outputs {
             }
             None => None,
         };
-        Ok(Self { destination, processing_failed, backup })
+        Ok(Self {
+            destination,
+            processing_failed: failed(ErrorType::Processing),
+            metadata_failed: failed(ErrorType::Metadata),
+            conversion_failed: failed(ErrorType::Conversion),
+            backup,
+        })
     }
 
     /// The output for records that fail in this way.
     pub fn failed(&self, error_type: ErrorType) -> &Arc<Output> {
         match error_type {
             ErrorType::Processing => &self.processing_failed,
+            ErrorType::Metadata => &self.metadata_failed,
+            ErrorType::Conversion => &self.conversion_failed,
         }
+    }
+
+    /// Every output that there is.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Output>> {
+        [&self.destination, &self.processing_failed, &self.metadata_failed, &self.conversion_failed]
+            .into_iter()
+            .chain(&self.backup)
     }
 
     /// Into how many buffers a record goes.
@@ -114,8 +138,7 @@ impl Outputs {
 
     /// The place that a journalled delivery names: one of ours, or one that the configuration no longer knows.
     pub async fn place(&self, locator: &Locator, room: Room<'_>) -> Result<Place, AttemptError> {
-        let ours = [Some(&self.destination), Some(&self.processing_failed), self.backup.as_ref()];
-        let ours: Vec<&Place> = ours.into_iter().flatten().map(|output| &output.place).collect();
+        let ours: Vec<&Place> = self.all().map(|output| &output.place).collect();
         match ours.iter().find(|place| place.locator == *locator) {
             Some(&place) => Ok(place.clone()),
             None => Place::open_retired(locator, &ours, room).await,
@@ -129,11 +152,11 @@ impl Output {
         self.format.forming(&self.place, self.is_same_delimiter, uuid, at)
     }
 
-    /// The key of a delivery, fixed when it is journalled.
-    pub fn key(&self, stream: &str, version: u64, at: Timestamp, uuid: &str) -> String {
+    /// The key of a delivery, fixed when it is journalled. `values` are those of its partition.
+    pub fn key(&self, stream: &str, version: u64, at: Timestamp, uuid: &str, values: &[String]) -> String {
         let mut bits = || uuid::Uuid::new_v4().as_u64_pair().0;
         let zone = &self.layout.time_zone;
-        let prefix = self.layout.prefix.evaluate(at, zone, self.error_type, &[], &mut || random_string(&mut bits));
+        let prefix = self.layout.prefix.evaluate(at, zone, self.error_type, values, &mut || random_string(&mut bits));
         let extension = match (&self.layout.file_extension, self.error_type) {
             (_, Some(_)) => "",
             (Some(extension), None) => extension,

@@ -4,16 +4,21 @@
 //! a key and cannot leave its bucket or folder; whatever breaks a rule is found when the configuration is read, with its
 //! place in the text. Nothing in here reads a clock or makes randomness: instant and random text come in as arguments.
 
+mod escape;
 mod java_time;
 mod key;
+mod partitioner;
 mod prefix;
 mod query;
+mod record_time;
 mod time_zone;
 mod zone_names;
 
 pub use key::{check_file_extension, object_key, random_string};
-pub use prefix::{ERROR_OUTPUT_TYPES, PrefixKind, PrefixTemplate};
+pub use partitioner::{COMPONENT_BYTES_MAX, Partition, PartitionError, Partitioner};
+pub use prefix::{Dynamic, ERROR_OUTPUT_TYPES, PrefixKind, PrefixTemplate};
 pub use query::{Query, QueryError, ValueError};
+pub use record_time::{RecordTime, RecordTimeError};
 pub use time_zone::TimeZoneName;
 
 /// A prefix, time zone or file extension that breaks a rule.

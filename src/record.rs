@@ -4,10 +4,14 @@
 //! unbroken range of positions of one source partition. Nothing in this module knows what a source or a destination is.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+
+use crate::convert::Columns;
+use crate::partition::Partition;
 
 /// A place in a source partition, ordered as the source is read: for a file, a byte offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -109,12 +113,41 @@ pub struct Chunk {
     /// What processing has left: `data` holds for each record of the source so many records, none or several too, and
     /// their bytes as they leave, delimiters included.
     pub made: Option<Arc<Vec<u32>>>,
+    /// To which partition of the destination each record belongs, where it has such.
+    pub partitions: Option<Arc<Partitions>>,
+    /// What record format conversion has made of the records, in place of `data`, which is empty then; `ends` still counts the
+    /// bytes that the rows were made of.
+    pub rows: Option<Arc<Rows>>,
     /// When the records were read: Firehose's approximate arrival time, in whole milliseconds as the journal keeps it.
     pub arrival: Timestamp,
     /// When something of it had failed in processing, now or in an earlier life; in whole milliseconds, too.
     pub failed_at: Option<Timestamp>,
     /// Memory that this chunk holds; given back when the last clone is dropped.
     pub permit: Arc<crate::memory::Permit>,
+}
+
+/// Partitions of a chunk's records.
+#[derive(Debug, Default)]
+pub struct Partitions {
+    pub all: Vec<Partition>,
+    /// For each record of the source which of them; meaningless for one that left nothing.
+    pub of: Vec<u32>,
+}
+
+/// Rows of a chunk's records.
+#[derive(Debug)]
+pub struct Rows {
+    pub columns: Columns,
+    /// For each record of the source the rows up to its end.
+    pub ends: Vec<u32>,
+}
+
+impl Rows {
+    /// The rows of the records `from..to`.
+    pub fn range(&self, from: usize, to: usize) -> Range<usize> {
+        let end = |index: usize| if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        end(from)..end(to)
+    }
 }
 
 impl Chunk {
@@ -143,6 +176,14 @@ impl Chunk {
             Some(made) => made[from..to].iter().map(|&made| u64::from(made)).sum(),
             None => (to - from) as u64,
         }
+    }
+
+    /// The partition of the records from `from` on, and up to which record before `to` they all belong to it.
+    pub fn partition_of(&self, from: usize, to: usize) -> (Option<&Partition>, usize) {
+        let Some(partitions) = &self.partitions else { return (None, to) };
+        let of = partitions.of[from];
+        let others = (from..to).find(|&index| partitions.of[index] != of && self.made(index, index + 1) > 0);
+        (partitions.all.get(of as usize), others.unwrap_or(to))
     }
 
     /// The position at which the source's record `index` begins.

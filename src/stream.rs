@@ -47,7 +47,7 @@ use crate::status::StreamStatus;
 use accounts::InFlight;
 use backlog::{Backlog, DELIVERIES_MAX};
 use reforming::Reforming;
-use sealing::OpenBuffer;
+use sealing::{OpenBuffer, Route};
 
 /// Deliveries of one stream that may be under way at the same time.
 const IN_FLIGHT_MAX: usize = 8;
@@ -75,8 +75,8 @@ struct Stream {
     /// Read to their end for good; marked in the journal when they are settled.
     gone: HashSet<PartitionId>,
     owners: Owners,
-    /// At most one for each output.
-    open: BTreeMap<&'static str, OpenBuffer>,
+    /// At most one for each partition of an output.
+    open: BTreeMap<Route, OpenBuffer>,
     reforming: BTreeMap<DeliveryRowId, Reforming>,
     settled: Vec<(DeliveryRowId, RecordSet)>,
     /// The checkpoints that are in the journal, as far as this life has stored them.
@@ -226,7 +226,7 @@ impl Stream {
                 self.partitions.insert(partition.id(), partition);
             }
             SourceEvent::Chunk(chunk) => {
-                self.take_processed(Processed { source: chunk.clone(), chunk, failed: Vec::new() }).await?;
+                self.take_processed(Processed { source: chunk.clone(), chunk, apart: Vec::new() }).await?;
             }
             SourceEvent::Oversize(record) => {
                 let (partition, range) = (record.partition.id(), record.range);
@@ -252,8 +252,8 @@ impl Stream {
 
     async fn take_processed(&mut self, processed: Processed) -> Result<(), StreamError> {
         failpoint::panic_in(&self.name);
-        let Processed { source, chunk, failed } = processed;
-        self.route(&chunk, &failed).await;
+        let Processed { source, chunk, apart } = processed;
+        self.route(&chunk, &apart).await;
         if self.makes_copies {
             self.route_copies(&source).await;
         }
@@ -270,11 +270,8 @@ impl Stream {
 
     /// The output of that name; one that this configuration does not have is taken for the destination.
     fn output(&self, name: &str) -> &Arc<Output> {
-        match (name, &self.outputs.backup) {
-            (crate::output::PROCESSING_FAILED, _) => &self.outputs.processing_failed,
-            ("backup", Some(backup)) => backup,
-            _ => &self.outputs.destination,
-        }
+        let outputs = &self.outputs;
+        outputs.all().find(|output| output.name == name).unwrap_or(&outputs.destination)
     }
 
     fn now_ms(&self) -> u64 {

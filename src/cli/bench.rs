@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use std::sync::Arc;
 
+use crate::processing::Shape;
 use crate::processing::{Processing, StepConfig};
 use crate::record::Chunk;
 use crate::source::file::Piece;
@@ -69,7 +70,8 @@ fn measure(trial: &Trial<'_>, chunks: &[Chunk], step: StepConfig) -> Result<Meas
     let name = step.processor.name();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let encoding = trial.source().encoding;
-    let processing = runtime.block_on(Processing::open(&trial.stream.name, vec![(encoding, vec![step])], &[]))?;
+    let processing =
+        runtime.block_on(Processing::open(&trial.stream.name, vec![(encoding, vec![step])], &[], Shape::default()))?;
     let mut outputs = Vec::new();
     for chunk in chunks {
         let fates = match &processing {

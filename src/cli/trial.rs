@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::model::{Config, DeliveryStreamConfig, FileSourceConfig, SourceConfig};
 use crate::memory::{MemoryBudget, Permit, StreamBudget};
+use crate::processing::Shape;
 use crate::processing::{ConfigError, Down, Fate, Processing};
 use crate::record::Chunk;
 use crate::source::file::{Piece, for_each_chunk};
@@ -59,7 +60,8 @@ impl<'a> Trial<'a> {
         })?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let steps = Self::source_of(stream).encodings().into_iter().map(|encoding| (encoding, stream.steps(encoding)));
-        let processing = runtime.block_on(Processing::open(name, steps.collect(), &stream.output_delimiter))?;
+        let processing =
+            runtime.block_on(Processing::open(name, steps.collect(), &stream.output_delimiter, Shape::default()))?;
         Ok(Self { stream, processing, budget: MemoryBudget::new(MEMORY).join() })
     }
 

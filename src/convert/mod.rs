@@ -32,6 +32,7 @@ pub use file_schema::FileSchema;
 pub use joda::{Pattern, PatternError};
 pub use options::{Deserializer, InputOptions, OnUnknownField, TimestampFormat};
 pub use parquet_options::{Compression, Dictionary, ParquetOptions, TimestampType, WriterVersion};
+pub use timestamp::TimestampFormats;
 pub use writer::{ParquetWriter, WriteError, Written};
 
 #[cfg(test)]

@@ -9,15 +9,22 @@ use super::time_text;
 /// Numbers below it are seconds, from it on milliseconds, in Firehose's OpenX deserializer.
 const SECONDS_END: i128 = 1_000_000_000_000;
 
+/// The forms in which a time may stand.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct TimestampFormats {
+pub struct TimestampFormats {
     /// Empty for the deserializer's own.
     formats: Vec<TimestampFormat>,
     deserializer: Deserializer,
 }
 
 impl TimestampFormats {
-    pub(super) fn new(formats: Vec<TimestampFormat>, deserializer: Deserializer) -> Self {
+    /// The time that a text or the text of a number stands for, in microseconds since 1970.
+    pub fn micros(&self, text: &str) -> Option<i64> {
+        self.text(text).ok()
+    }
+
+    /// Tried in order; none for the deserializer's own.
+    pub fn new(formats: Vec<TimestampFormat>, deserializer: Deserializer) -> Self {
         Self { formats, deserializer }
     }
 

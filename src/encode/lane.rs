@@ -21,6 +21,7 @@ use tracing::error;
 
 use crate::memory::{Permit, guarded};
 use crate::pool::{ComputePool, join};
+use crate::processing::Content;
 use crate::record::Chunk;
 
 use super::codec::{BLOCK, Codec, EncodeError, EncodedBlock, Totals};
@@ -107,7 +108,8 @@ impl Lane {
 
     /// Adds so many records that are complete as they stand, delimiters included, and were made from bytes that `permit`
     /// covers. The same holds as for [`Lane::push`].
-    pub async fn push_ready(&mut self, bytes: Bytes, made: u64, covered_by: &Arc<Permit>) {
+    pub async fn push_ready(&mut self, content: Content, made: u64, covered_by: &Arc<Permit>) {
+        let Content::Bytes(bytes) = content else { return };
         self.held.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if let Some(Piece::Ready { parts, records, permit }) = &mut self.waiting
             && Arc::ptr_eq(permit, covered_by)
@@ -454,6 +456,8 @@ mod tests {
             last_is_bare: is_bare,
             source_ends: None,
             made: None,
+            partitions: None,
+            rows: None,
             arrival: Timestamp::UNIX_EPOCH,
             failed_at: None,
             permit,

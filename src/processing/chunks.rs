@@ -1,5 +1,6 @@
 //! A chunk through the processors of its stream.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +10,15 @@ use jiff::Timestamp;
 
 use crate::envelope;
 use crate::memory::{StreamBudget, blocks, guarded};
-use crate::record::{self, Chunk};
+use crate::partition::{Partition, Partitioner};
+use crate::record::{self, Chunk, Partitions, Rows};
 
+use super::conversion::{Conversion, Converted};
 use super::sequence::{Passed, Slice};
 use super::wasm::{BATCH_RECORDS_MAX, FirstFailure, Handling, Pace, Stop, Transform};
 use super::{
-    ConfigError, Ec2Metadata, ErrorCode, ErrorType, FailedPart, FailedRecord, Failure, OUTPUT_BYTES_MAX, Origin,
-    Pipeline, Processed, ProcessorConfig, Records, Scratch, Sequence, StepConfig, Surroundings, ec2,
+    Apart, ConfigError, Content, Ec2Metadata, ErrorCode, ErrorType, FailedPart, Failure, Goal, OUTPUT_BYTES_MAX,
+    Origin, Pipeline, Processed, ProcessorConfig, Records, Scratch, Sequence, StepConfig, Surroundings, ec2,
 };
 
 /// Once so much has been made of a chunk, the rest of it waits for its own turn.
@@ -29,7 +32,28 @@ pub struct Processing {
     /// For files of each encoding; the first where a file does not say which.
     sequences: Vec<(&'static Encoding, Sequence)>,
     output_delimiter: Arc<[u8]>,
+    shape: Shape,
 }
+
+/// What is done with records after all steps.
+#[derive(Default)]
+pub struct Shape {
+    pub partitioner: Option<Partitioner>,
+    pub conversion: Option<Conversion>,
+}
+
+impl Shape {
+    /// Whether records stay as they are.
+    pub fn is_nothing(&self) -> bool {
+        self.partitioner.is_none() && self.conversion.is_none()
+    }
+}
+
+/// Bytes that have failed, and why.
+type Failures = Vec<(Vec<u8>, Failure)>;
+
+/// Names and values that transforms have set for a record.
+type SetKeys<'k> = &'k [(String, String)];
 
 /// What has been made of a chunk so far.
 #[derive(Default)]
@@ -38,9 +62,13 @@ struct Made {
     /// For each source record.
     ends: Vec<u32>,
     records: Vec<u32>,
-    failed: Vec<FailedRecord>,
-    /// Bytes of all lines in `failed`.
-    failed_bytes: usize,
+    /// Where each made record ends, if rows are to be made of them.
+    record_ends: Vec<u32>,
+    partitions: Partitions,
+    known_partitions: HashMap<Partition, u32>,
+    apart: Vec<Apart>,
+    /// Bytes of all that is apart.
+    apart_bytes: usize,
     /// One time for all of them, so that an earlier life's can be said again.
     failed_at: Option<Timestamp>,
 }
@@ -97,29 +125,45 @@ impl Made {
 
     /// Whether all of the chunk is done, or as much as may be held.
     fn is_enough(&self, chunk: &Chunk) -> bool {
-        self.ends.len() == chunk.records() || self.data.len() + self.failed_bytes >= MADE_MAX
+        self.ends.len() == chunk.records() || self.data.len() + self.apart_bytes >= MADE_MAX
     }
 
     /// `is_whole`: nothing of record `index` goes on.
-    fn fail(&mut self, chunk: &Chunk, index: usize, is_whole: bool, failures: &mut Vec<(Vec<u8>, Failure)>) {
-        if !failures.is_empty() {
-            let at = *self.failed_at.get_or_insert_with(|| chunk.failed_at.unwrap_or_else(record::now));
-            let failed = failed_record(chunk, index, at, is_whole, failures);
-            self.failed_bytes += failed.lines.len();
-            self.failed.push(failed);
+    fn fail(&mut self, chunk: &Chunk, index: usize, is_whole: bool, failures: &mut Failures) {
+        if failures.is_empty() {
+            return;
         }
+        let at = *self.failed_at.get_or_insert_with(|| chunk.failed_at.unwrap_or_else(record::now));
+        for failed in failed_record(chunk, index, at, is_whole, failures) {
+            self.put_apart(failed);
+        }
+    }
+
+    fn put_apart(&mut self, apart: Apart) {
+        self.apart_bytes += apart.content.len() as usize;
+        self.apart.push(apart);
+    }
+
+    /// The number of a partition in this chunk.
+    fn partition(&mut self, partition: Partition) -> u32 {
+        let next = self.partitions.all.len() as u32;
+        *self.known_partitions.entry(partition).or_insert_with_key(|partition| {
+            self.partitions.all.push(partition.clone());
+            next
+        })
     }
 }
 
 impl Processing {
-    /// The processors of `steps`, for each encoding that files may have; `None` where there are none and records stay as
-    /// they are. `output_delimiter` is put after each record that does not end with it already.
+    /// The processors of `steps`, for each encoding that files may have, and what comes after them; `None` where there is nothing
+    /// and records stay as they are. `output_delimiter` is put after each record that does not end with it already.
     pub async fn open(
         stream: &str,
         steps: Vec<(&'static Encoding, Vec<StepConfig>)>,
         output_delimiter: &[u8],
+        shape: Shape,
     ) -> Result<Option<Self>, ConfigError> {
-        if steps.iter().all(|(_, steps)| steps.is_empty()) {
+        if steps.iter().all(|(_, steps)| steps.is_empty()) && shape.is_nothing() {
             return Ok(None);
         }
         let needs_ec2 =
@@ -133,14 +177,14 @@ impl Processing {
             Ok((encoding, Sequence::new(stream, steps, &surroundings).map_err(|(_, error)| error)?))
         };
         let sequences = steps.into_iter().map(sequence).collect::<Result<_, _>>()?;
-        Ok(Some(Self { sequences, output_delimiter: output_delimiter.into() }))
+        Ok(Some(Self { sequences, output_delimiter: output_delimiter.into(), shape }))
     }
 
     /// Goes on with `work`, until the chunk or as much of it as may be held is done, or until it has to wait. Burns CPU.
     pub fn run(&self, work: Work, pace: Pace, budget: &StreamBudget) -> Progress {
         let Some((encoding, sequence)) = self.sequence(work.chunk.partition.encoding()) else {
             let chunk = work.chunk;
-            return Progress::Done(Box::new((Processed { source: chunk.clone(), chunk, failed: Vec::new() }, None)));
+            return Progress::Done(Box::new((Processed { source: chunk.clone(), chunk, apart: Vec::new() }, None)));
         };
         let name = work.chunk.partition.name();
         let header = work.chunk.partition.header();
@@ -178,8 +222,8 @@ impl Processing {
                 records.clear();
                 fail_as_a_whole(chunk.record(index), &mut failures);
             }
-            self.take(made, records.iter(), records.len());
-            made.fail(chunk, index, records.is_empty(), &mut failures);
+            let passed = self.take(made, index, records.iter().map(|record| (record, [].as_slice())), &mut failures);
+            made.fail(chunk, index, passed == 0, &mut failures);
         }
         work
     }
@@ -230,7 +274,8 @@ impl Processing {
         let (mut next, mut failures) = (0, Vec::new());
         for index in slice.from..slice.to {
             let of_this = passing.sources[next..].iter().take_while(|&&source| source as usize == index).count();
-            let records = (next..next + of_this).filter_map(|at| passing.records.get(at));
+            let keys = |at: usize| passing.keys[at].as_ref().map_or([].as_slice(), |keys| keys.as_slice());
+            let records = (next..next + of_this).filter_map(|at| Some((passing.records.get(at)?, keys(at))));
             next += of_this;
             while let Some(part) = failed.next_if(|part| part.source as usize == index) {
                 failures.push((part.data, part.failure));
@@ -238,11 +283,11 @@ impl Processing {
             let is_split = of_this > 0 || failures.len() > 1;
             if failures.len() > FAILED_PARTS_MAX || (is_split && has_died(&failures)) {
                 fail_as_a_whole(slice.chunk.record(index), &mut failures);
-                self.take(made, std::iter::empty(), 0);
+                self.take(made, index, std::iter::empty(), &mut failures);
                 made.fail(slice.chunk, index, true, &mut failures);
             } else {
-                self.take(made, records, of_this);
-                made.fail(slice.chunk, index, of_this == 0, &mut failures);
+                let passed = self.take(made, index, records, &mut failures);
+                made.fail(slice.chunk, index, passed == 0, &mut failures);
             }
         }
     }
@@ -252,20 +297,64 @@ impl Processing {
         own.or(self.sequences.first())
     }
 
-    fn take<'r>(&self, made: &mut Made, records: impl Iterator<Item = &'r [u8]>, count: usize) {
-        for record in records {
-            made.data.extend_from_slice(record);
-            if !record.ends_with(&self.output_delimiter) {
-                made.data.extend_from_slice(&self.output_delimiter);
+    /// Takes what was made of source record `index`, each with the keys that were set for it; what belongs nowhere is added to
+    /// `failures`. Returns how many of them leave, with the chunk or apart.
+    fn take<'r>(
+        &self,
+        made: &mut Made,
+        index: usize,
+        records: impl Iterator<Item = (&'r [u8], SetKeys<'r>)>,
+        failures: &mut Failures,
+    ) -> usize {
+        let (mut partition, mut count, mut apart) = (None, 0, BTreeMap::<Partition, (Vec<u8>, u64)>::new());
+        for (record, keys) in records {
+            if let Some(partitioner) = &self.shape.partitioner {
+                match partitioner.partition(record, keys) {
+                    Ok(found) if partition.as_ref().is_some_and(|first| *first != found) => {
+                        let (bytes, records) = apart.entry(found).or_default();
+                        self.push(record, bytes);
+                        *records += 1;
+                        continue;
+                    }
+                    Ok(found) => partition = Some(found),
+                    Err(error) => {
+                        failures.push((record.to_vec(), Failure::of_partitioning(&error)));
+                        continue;
+                    }
+                }
+            }
+            self.push(record, &mut made.data);
+            count += 1;
+            if self.shape.conversion.is_some() {
+                made.record_ends.push(made.data.len() as u32);
             }
         }
         made.ends.push(made.data.len() as u32);
-        made.records.push(count as u32);
+        made.records.push(count);
+        if self.shape.partitioner.is_some() {
+            let number = partition.map_or(0, |partition| made.partition(partition));
+            made.partitions.of.push(number);
+        }
+        let leaving = count as usize + apart.len();
+        for (partition, (bytes, records)) in apart {
+            let content = Content::Bytes(Bytes::from(bytes));
+            made.put_apart(Apart { index, goal: Goal::Partition(partition), content, records });
+        }
+        leaving
     }
 
-    fn processed(&self, source: Chunk, made: Made, budget: &StreamBudget) -> Processed {
-        let data = fitting(made.data);
-        let kept = (data.capacity() + made.failed_bytes + 8 * made.ends.len()) as u64;
+    fn push(&self, record: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(record);
+        if !record.ends_with(&self.output_delimiter) {
+            out.extend_from_slice(&self.output_delimiter);
+        }
+    }
+
+    fn processed(&self, source: Chunk, mut made: Made, budget: &StreamBudget) -> Processed {
+        let rows = self.shape.conversion.as_ref().map(|conversion| convert(conversion, &source, &mut made));
+        let data = if rows.is_some() { Vec::new() } else { fitting(std::mem::take(&mut made.data)) };
+        let rows_bytes = rows.as_ref().map_or(0, |rows| rows.columns.memory() + 4 * rows.ends.len());
+        let kept = (data.capacity() + rows_bytes + made.apart_bytes + 8 * made.ends.len()) as u64;
         // Half of what was granted for the chunk is for what is made of it; what that does not cover is taken all the same.
         let granted = source.permit.split(kept.min(source.permit.bytes() / 2));
         granted.absorb(budget.overdraw(kept - granted.bytes()));
@@ -277,10 +366,65 @@ impl Processing {
             ends: Arc::new(made.ends),
             source_ends: Some(Arc::new((0..source.records()).map(ends).collect())),
             made: Some(Arc::new(made.records)),
+            partitions: self.shape.partitioner.is_some().then(|| Arc::new(made.partitions)),
+            rows: rows.map(Arc::new),
             permit,
             ..source.clone()
         };
-        Processed { source, chunk, failed: made.failed }
+        made.apart.sort_by(|one, other| (one.index, &one.goal).cmp(&(other.index, &other.goal)));
+        Processed { source, chunk, apart: made.apart }
+    }
+}
+
+/// Makes rows of what was made of a chunk. What fails in that is put apart; `made` says then how many rows there are.
+fn convert(conversion: &Conversion, source: &Chunk, made: &mut Made) -> Rows {
+    let (mut from, mut base) = (0, 0);
+    let mut pieces = Vec::with_capacity(made.records.len());
+    for &count in &made.records {
+        let ends = &made.record_ends[from..from + count as usize];
+        pieces.push((base, ends));
+        (from, base) = (from + ends.len(), ends.last().map_or(base, |&end| end as usize));
+    }
+    let ranges = |(base, ends): &(usize, &[u32])| {
+        let starts = std::iter::once(*base).chain(ends.iter().map(|&end| end as usize)).collect::<Vec<_>>();
+        let ends = ends.iter().map(|&end| end as usize).collect::<Vec<_>>();
+        starts.into_iter().zip(ends).map(|(start, end)| start..end)
+    };
+    let Converted { columns, ends, failures } = conversion.convert(&made.data, pieces.iter().map(ranges));
+    let mut before = 0;
+    for (records, &end) in made.records.iter_mut().zip(&ends) {
+        *records = end - before;
+        before = end;
+    }
+    let data = std::mem::take(&mut made.data);
+    let mut of_one = Vec::new();
+    for chunk in failures.chunk_by(|one, other| one.0 == other.0) {
+        let index = chunk[0].0;
+        of_one.extend(chunk.iter().map(|(_, range, failure)| (data[range.clone()].to_vec(), failure.clone())));
+        made.fail(source, index, false, &mut of_one);
+    }
+    blocks::give_back(data);
+    convert_apart(conversion, source, made);
+    Rows { columns, ends }
+}
+
+/// The same with what leaves to other partitions.
+fn convert_apart(conversion: &Conversion, source: &Chunk, made: &mut Made) {
+    for mut apart in std::mem::take(&mut made.apart) {
+        if let (Goal::Partition(_), Content::Bytes(bytes)) = (&apart.goal, &apart.content) {
+            let all = std::iter::once(std::iter::once(0..bytes.len()));
+            let Converted { columns, failures, .. } = conversion.convert(bytes, all);
+            let failed =
+                |(_, range, failure): (usize, std::ops::Range<usize>, Failure)| (bytes[range].to_vec(), failure);
+            let mut failures: Failures = failures.into_iter().map(failed).collect();
+            made.fail(source, apart.index, false, &mut failures);
+            apart.records = columns.rows() as u64;
+            apart.content = Content::Rows(Arc::new(columns), bytes.len() as u64);
+            if apart.records == 0 {
+                continue;
+            }
+        }
+        made.apart.push(apart);
     }
 }
 
@@ -325,21 +469,25 @@ pub(super) fn too_large(slice: Slice<'_>) -> Passed {
     Passed { failed: vec![FailedPart { source: slice.from as u32, data, failure }], ..Passed::default() }
 }
 
-/// The lines for what of one record has failed. `is_whole`: nothing of it goes on.
-fn failed_record(
-    chunk: &Chunk,
-    index: usize,
-    at: Timestamp,
-    is_whole: bool,
-    failures: &mut Vec<(Vec<u8>, Failure)>,
-) -> FailedRecord {
+/// The lines for what of one record has failed, by error output. `is_whole`: nothing of it goes on.
+fn failed_record(chunk: &Chunk, index: usize, at: Timestamp, is_whole: bool, failures: &mut Failures) -> Vec<Apart> {
     let place = envelope::place(chunk, index);
-    let records = failures.len() as u64;
-    let mut lines = Vec::new();
+    let is_one = is_whole && failures.len() == 1;
+    let mut by_type = BTreeMap::<ErrorType, (Vec<u8>, u64)>::new();
     for (data, failure) in failures.drain(..) {
-        // What failed as one is kept as it was read, so that it can be sent through again.
-        let raw = if is_whole && records == 1 { chunk.record(index) } else { &data };
-        lines.extend_from_slice(&envelope::processing_failed(raw, &failure, &place, chunk.arrival, at));
+        let error_type = failure.code.error_type();
+        // What failed as one is kept as it was read, so that it can be sent through again; but Firehose keeps what has come to
+        // its conversion.
+        let raw = if is_one && error_type != ErrorType::Conversion { chunk.record(index) } else { &data };
+        let (lines, records) = by_type.entry(error_type).or_default();
+        lines.extend_from_slice(&envelope::failed(raw, &failure, &place, chunk.arrival, at));
+        *records += 1;
     }
-    FailedRecord { index, error_type: ErrorType::Processing, lines: Bytes::from(lines), records }
+    let apart = |(error_type, (lines, records))| Apart {
+        index,
+        goal: Goal::Failed(error_type),
+        content: Content::Bytes(Bytes::from(lines)),
+        records,
+    };
+    by_type.into_iter().map(apart).collect()
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::partition::PartitionError;
 use crate::record::NoHeader;
 
 mod add_brackets;
@@ -20,6 +21,7 @@ mod append_delimiter;
 mod chunks;
 mod cloudwatch_logs;
 mod config;
+mod conversion;
 mod csv_to_json;
 mod decompress;
 mod ec2;
@@ -45,9 +47,10 @@ pub use add_metadata::{
     AddMetadataConfig, Ec2Field, Ec2Metadata, MetadataField, MetadataValue, OnExisting, Surroundings,
 };
 pub use append_delimiter::AppendDelimiterConfig;
-pub use chunks::{Next, Processing, Progress, Work};
+pub use chunks::{Next, Processing, Progress, Shape, Work};
 pub use cloudwatch_logs::CloudwatchLogsConfig;
 pub use config::{ConfigError, OnError, ProcessorConfig, StepConfig};
+pub use conversion::Conversion;
 pub use csv_to_json::{Columns, CsvToJsonConfig, ExtraColumns};
 pub use decompress::{DecompressConfig, RecordCompression};
 pub use json::{Flatten, JsonConfig};
@@ -57,7 +60,7 @@ pub use pipeline::{OUTPUT_BYTES_MAX, Pipeline, Scratch};
 pub use records::{Mark, Records};
 pub use sequence::Sequence;
 pub use single_line::SingleLineConfig;
-pub use stage::{Arrival, FailedRecord, Processed, Stage};
+pub use stage::{Apart, Arrival, Content, Goal, Processed, Stage};
 pub use transcode::TranscodeConfig;
 pub use try_out::{Down, Fate};
 
@@ -96,12 +99,33 @@ pub enum ErrorCode {
     TransformFailed,
     /// A component has said `processing-failed`.
     TransformRefused,
+    /// No partition can be found for it.
+    NoPartition,
+    /// Record format conversion cannot read it as JSON.
+    NotJson,
+    /// It does not fit the schema.
+    NotInSchema,
+}
+
+impl ErrorCode {
+    /// Where what fails so goes.
+    pub fn error_type(self) -> ErrorType {
+        match self {
+            Self::ProcessingFailed | Self::TransformFailed | Self::TransformRefused => ErrorType::Processing,
+            Self::NoPartition => ErrorType::Metadata,
+            Self::NotJson | Self::NotInSchema => ErrorType::Conversion,
+        }
+    }
 }
 
 /// The error output to which a failure belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorType {
     Processing,
+    /// Of dynamic partitioning.
+    Metadata,
+    /// Of record format conversion.
+    Conversion,
 }
 
 impl ErrorType {
@@ -109,6 +133,8 @@ impl ErrorType {
     pub fn name(self) -> &'static str {
         match self {
             Self::Processing => crate::output::PROCESSING_FAILED,
+            Self::Metadata => crate::output::METADATA_FAILED,
+            Self::Conversion => crate::output::CONVERSION_FAILED,
         }
     }
 }
@@ -117,6 +143,11 @@ impl Failure {
     /// A processor's.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: ErrorCode::ProcessingFailed, attempts: 1, arn: None }
+    }
+
+    /// Of a record that belongs to no partition.
+    pub fn of_partitioning(error: &PartitionError) -> Self {
+        Self { code: ErrorCode::NoPartition, ..Self::new(error.to_string()) }
     }
 
     /// A component's.

@@ -140,7 +140,8 @@ fn add_processors(
     next_step: usize,
     surroundings: &Surroundings<'_>,
 ) -> Result<(), (usize, ConfigError)> {
-    if processors.is_empty() {
+    // Records must pass through something: without any step through processors of which there are none.
+    if processors.is_empty() && !(parts.is_empty() && next_step == 0) {
         return Ok(());
     }
     let first = next_step - processors.len();

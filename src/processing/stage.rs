@@ -10,7 +10,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::convert::Columns;
 use crate::memory::StreamBudget;
+use crate::partition::Partition;
 use crate::pool::ComputePool;
 use crate::record::Chunk;
 use crate::source::SourceEvent;
@@ -30,19 +32,50 @@ pub struct Processed {
     pub source: Chunk,
     /// What leaves, for each record of `source`; nothing for those that failed or were dropped.
     pub chunk: Chunk,
-    /// Ascending by index, and within it by error output.
-    pub failed: Vec<FailedRecord>,
+    /// Ascending by index, and within it by goal.
+    pub apart: Vec<Apart>,
 }
 
-/// What of one source record has failed, and goes to one error output.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailedRecord {
+/// What of one source record does not leave with its chunk.
+#[derive(Debug, Clone)]
+pub struct Apart {
     /// In its chunk.
     pub index: usize,
-    pub error_type: ErrorType,
-    /// Lines of the error output; more than one if the record had become several.
-    pub lines: Bytes,
+    pub goal: Goal,
+    pub content: Content,
+    /// Lines of the error output, or records or rows of the destination.
     pub records: u64,
+}
+
+/// Where something leaves apart from its chunk.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Goal {
+    /// Another partition of the destination than that of the record's first part.
+    Partition(Partition),
+    /// It has failed.
+    Failed(ErrorType),
+}
+
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// As they leave, delimiters included.
+    Bytes(Bytes),
+    /// Made of so many bytes of JSON.
+    Rows(Arc<Columns>, u64),
+}
+
+impl Content {
+    /// Bytes as the buffering hints count them.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Rows(_, bytes) => *bytes,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// The receiving end of a source's events.

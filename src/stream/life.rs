@@ -16,7 +16,7 @@ use crate::ledger::OutOfOrder;
 use crate::memory::MemoryBudget;
 use crate::output::{Outputs, Room};
 use crate::pool::ComputePool;
-use crate::processing::{self, Processing, Stage};
+use crate::processing::{self, Processing, Shape, Stage};
 use crate::recovery::{Asking, RecoveryError, recover};
 use crate::source::file::FileSource;
 use crate::source::{SourceContext, SourceError};
@@ -90,7 +90,8 @@ pub async fn run(
 
     let SourceConfig::File(file) = &config.source;
     let steps = file.encodings().into_iter().map(|encoding| (encoding, config.steps(encoding))).collect();
-    let processing = Processing::open(&config.name, steps, &config.output_delimiter).await?.map(Arc::new);
+    let processing =
+        Processing::open(&config.name, steps, &config.output_delimiter, Shape::default()).await?.map(Arc::new);
     let (events, receiver) = mpsc::channel(CHANNEL);
     let context = SourceContext {
         stream_name: config.name.clone(),

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use tracing::trace;
 
@@ -10,27 +9,28 @@ use crate::batches::Batch;
 use crate::buffer::{Buffer, RANGE_BYTES};
 use crate::encode::lane::Lane;
 use crate::envelope;
-use crate::journal::{DeliveryRowId, Kind};
+use crate::journal::{self, DeliveryRowId, Kind};
 use crate::ledger::HolderId;
 use crate::memory::Permit;
 use crate::output::{DESTINATION, Output, PROCESSING_FAILED};
-use crate::processing::{ErrorType, FailedRecord};
+use crate::partition::Partition;
+use crate::processing::{Apart, Content, ErrorType, Goal};
 use crate::record::{self, Chunk, OversizeRecord, PartitionId, PositionRange};
 use crate::recovery::{Claim, Held, Outcome, Owner, Part};
 
-use super::sealing::OpenBuffer;
+use super::sealing::{OpenBuffer, Route};
 use super::{Stream, StreamError};
 
-/// Lines for the error output, made of one source record.
-struct Failed {
-    error_type: ErrorType,
+/// What of one source record leaves apart from its chunk.
+struct Whole {
+    goal: Goal,
     partition: PartitionId,
     range: PositionRange,
-    lines: Bytes,
+    content: Content,
     records: u64,
     /// Nothing in the source may say that the record ends there.
     is_cut: bool,
-    /// Something of the record has passed.
+    /// Something of the record goes elsewhere.
     is_partial: bool,
     /// Where it has to be known with which others the record was processed, and when it arrived.
     batch: Option<Batch>,
@@ -59,24 +59,24 @@ impl Stream {
         }
     }
 
-    /// Hands each record of a chunk to whoever holds it, and those that nobody holds to their buffer. `failed` are the
-    /// records that processing has refused, ascending.
-    pub(super) async fn route(&mut self, chunk: &Chunk, mut failed: &[FailedRecord]) {
-        self.count_read(chunk, failed);
+    /// Hands each record of a chunk to whoever holds it, and those that nobody holds to their buffer. `apart` is what does not
+    /// leave with the chunk, ascending.
+    pub(super) async fn route(&mut self, chunk: &Chunk, mut apart: &[Apart]) {
+        self.count_read(chunk, apart);
         let mut from = 0;
         while from < chunk.records() {
             let (held, until) = self.owners.held(chunk.partition.id(), chunk.position(from));
             let run_end = from + chunk.records_until(from, until);
-            let next_failed = failed.first().map_or(usize::MAX, |failed| failed.index);
-            let to = run_end.min(next_failed);
+            let next_apart = apart.first().map_or(usize::MAX, |apart| apart.index);
+            let to = run_end.min(next_apart);
             if to > from {
                 self.route_passed(&held, chunk, from, to).await;
                 from = to;
             } else {
-                let of_this = failed.iter().take_while(|failed| failed.index == from).count();
-                let (these, others) = failed.split_at(of_this);
-                self.route_failed(&held, chunk, from, these).await;
-                failed = others;
+                let of_this = apart.iter().take_while(|apart| apart.index == from).count();
+                let (these, others) = apart.split_at(of_this);
+                self.route_apart(&held, chunk, from, these).await;
+                apart = others;
                 from += 1;
             }
         }
@@ -120,11 +120,11 @@ impl Stream {
         let (arrival, permit) = (record.arrival, record.permit.clone());
         let line = self.pool.spawn(move || envelope::record_too_large(&record, failed_at));
         let lines = crate::pool::join(line).await;
-        let failed = Failed {
-            error_type: ErrorType::Processing,
+        let whole = Whole {
+            goal: Goal::Failed(ErrorType::Processing),
             partition,
             range,
-            lines,
+            content: Content::Bytes(lines),
             records: 1,
             is_cut: true,
             is_partial: false,
@@ -132,21 +132,19 @@ impl Stream {
             arrival,
             permit,
         };
-        self.fail(claim, failed).await;
+        self.hand(claim, whole).await;
     }
 
     /// What was read, and what processing has added and taken away.
-    fn count_read(&mut self, chunk: &Chunk, failed: &[FailedRecord]) {
+    fn count_read(&mut self, chunk: &Chunk, apart: &[Apart]) {
         let read = chunk.records() as u64;
         self.fate.read += read;
         let Some(made) = &chunk.made else { return };
-        let leaving = chunk.made(0, chunk.records()) + failed.iter().map(|failed| failed.records).sum::<u64>();
+        let leaving = chunk.made(0, chunk.records()) + apart.iter().map(|apart| apart.records).sum::<u64>();
         let without = made.iter().filter(|&&made| made == 0).count();
-        let mut failed_whole: Vec<_> =
-            failed.iter().map(|failed| failed.index).filter(|&index| made[index] == 0).collect();
-        failed_whole.dedup();
-        let failed_whole = failed_whole.len();
-        let dropped = (without - failed_whole) as u64;
+        let mut only_apart: Vec<_> = apart.iter().map(|apart| apart.index).filter(|&index| made[index] == 0).collect();
+        only_apart.dedup();
+        let dropped = (without - only_apart.len()) as u64;
         self.fate.dropped += dropped;
         self.fate.created += leaving + dropped - read;
     }
@@ -158,31 +156,46 @@ impl Stream {
         self.pass(decision.claim(DESTINATION, false), false, chunk, from, to).await;
     }
 
-    /// A record that has failed, or some of what it became; at least one failure.
-    async fn route_failed(&mut self, held: &Held, chunk: &Chunk, index: usize, failed: &[FailedRecord]) {
+    /// A record of which something leaves apart from the chunk, or all of it; at least one such part.
+    async fn route_apart(&mut self, held: &Held, chunk: &Chunk, index: usize, apart: &[Apart]) {
         let after = index + 1;
         let passes = chunk.made(index, after) > 0;
-        let is_partial = passes || failed.len() > 1;
-        let decision = held.decide(if is_partial { Outcome::Splits } else { Outcome::Fails });
+        let is_partial = passes || apart.len() > 1;
+        let outcome = match apart {
+            _ if is_partial => Outcome::Splits,
+            [Apart { goal: Goal::Failed(_), .. }] => Outcome::Fails,
+            _ => Outcome::Passes,
+        };
+        let decision = held.decide(outcome);
         let (partition, range) = (chunk.partition.id(), chunk.range(index, after));
         self.leave_out(&decision.left_out_of, partition, range);
         if passes {
-            self.pass(decision.claim(DESTINATION, false), true, chunk, index, after).await;
+            let to = chunk.partition_of(index, after).0;
+            let claim = decision.claim(&journal::route(DESTINATION, to.map_or(&[], Partition::values)), false);
+            self.pass(claim, is_partial, chunk, index, after).await;
         }
-        for failed in failed {
-            let of_error_output = Failed {
-                error_type: failed.error_type,
+        for apart in apart {
+            let claim = match &apart.goal {
+                Goal::Failed(error_type) => decision.claim(error_type.name(), true),
+                Goal::Partition(to) => decision.claim(&journal::route(DESTINATION, to.values()), false),
+            };
+            if let (Goal::Partition(_), Claim::PendingFailure(row)) = (&apart.goal, claim) {
+                self.reform_one_as_failed(row, chunk, index, apart.records).await;
+                continue;
+            }
+            let whole = Whole {
+                goal: apart.goal.clone(),
                 partition,
                 range,
-                lines: failed.lines.clone(),
-                records: failed.records,
+                content: apart.content.clone(),
+                records: apart.records,
                 is_cut: chunk.is_cut(after),
                 is_partial,
                 batch: self.keeps_batches.then(|| Batch::of(chunk)),
                 arrival: chunk.arrival,
                 permit: chunk.permit.clone(),
             };
-            self.fail(decision.claim(failed.error_type.name(), true), of_error_output).await;
+            self.hand(claim, whole).await;
         }
     }
 
@@ -200,27 +213,30 @@ impl Stream {
         }
     }
 
-    /// Puts lines for the error output to their owner, or into its buffer when they are new.
-    async fn fail(&mut self, claim: Claim, failed: Failed) {
+    /// Puts what leaves apart to its owner, or into the buffer of its output when it is new.
+    async fn hand(&mut self, claim: Claim, whole: Whole) {
         match claim {
-            Claim::Settled => self.fate.skipped += failed.records,
+            Claim::Settled => self.fate.skipped += whole.records,
             Claim::Pending(row) | Claim::PendingFailure(row) => {
-                self.reform_ready(row, failed.lines, failed.records, &failed.permit).await;
+                self.reform_ready(row, whole.content, whole.records, &whole.permit).await;
             }
-            Claim::Nobody => self.buffer_failed(failed).await,
+            Claim::Nobody => self.buffer_whole(whole).await,
         }
     }
 
-    async fn buffer_failed(&mut self, failed: Failed) {
-        let Failed { error_type, partition, range, lines, records, is_cut, is_partial, batch, arrival, permit } =
-            failed;
-        let bytes = lines.len() as u64;
-        let output = self.outputs.failed(error_type).clone();
+    async fn buffer_whole(&mut self, whole: Whole) {
+        let Whole { goal, partition, range, content, records, is_cut, is_partial, batch, arrival, permit } = whole;
+        let bytes = content.len();
+        let (output, to) = match goal {
+            Goal::Failed(error_type) => (self.outputs.failed(error_type).clone(), None),
+            Goal::Partition(to) => (self.outputs.destination.clone(), Some(to)),
+        };
+        let route = Route { output: output.name, partition: to };
         let now_ms = self.now_ms();
-        if self.open.get(output.name).is_some_and(|open| open.buffer.room(0, &[bytes as u32]) == 0) {
-            self.seal(output.name);
+        if self.open.get(&route).is_some_and(|open| open.buffer.room(0, &[bytes as u32]) == 0) {
+            self.seal(&route);
         }
-        let open = self.open_buffer(&output, arrival);
+        let open = self.open_buffer(&route, &output, arrival);
         open.buffer.push(now_ms, partition, range, records, bytes);
         if is_cut {
             open.buffer.cut(partition);
@@ -229,11 +245,11 @@ impl Stream {
             open.buffer.partial(partition, range);
         }
         let needed = open.buffer.processed_in(partition, range, batch);
-        open.lane.push_ready(lines, records, &permit).await;
+        open.lane.push_ready(content, records, &permit).await;
         let (holder, is_full) = (open.holder, open.buffer.is_full());
         self.ledger.hold(holder, partition, needed);
         if is_full {
-            self.seal(output.name);
+            self.seal(&route);
         }
     }
 
@@ -246,10 +262,10 @@ impl Stream {
     }
 
     /// The same with lines that are complete.
-    async fn reform_ready(&mut self, row: DeliveryRowId, lines: Bytes, records: u64, permit: &Arc<Permit>) {
+    async fn reform_ready(&mut self, row: DeliveryRowId, content: Content, records: u64, permit: &Arc<Permit>) {
         if let Some(reforming) = self.reforming.get_mut(&row) {
             reforming.records += records;
-            reforming.lane.push_ready(lines, records, permit).await;
+            reforming.lane.push_ready(content, records, permit).await;
         }
     }
 
@@ -258,10 +274,14 @@ impl Stream {
         for index in from..to {
             let records = chunk.made(index, index + 1);
             if records > 0 {
-                let line = envelope::failed_before(chunk, index, Timestamp::now());
-                self.reform_ready(row, line, records, &chunk.permit).await;
+                self.reform_one_as_failed(row, chunk, index, records).await;
             }
         }
+    }
+
+    async fn reform_one_as_failed(&mut self, row: DeliveryRowId, chunk: &Chunk, index: usize, records: u64) {
+        let line = envelope::failed_before(chunk, index, Timestamp::now());
+        self.reform_ready(row, Content::Bytes(line), records, &chunk.permit).await;
     }
 
     /// Puts new records into the open buffer of their output, sealing it whenever it is full.
@@ -274,8 +294,11 @@ impl Stream {
                 continue;
             }
             let now_ms = self.now_ms();
-            let open = self.open_buffer(output, chunk.arrival);
-            let fit = open.buffer.room(chunk.record_start(from), &chunk.ends[from..to]);
+            let (partition, run_end) = chunk.partition_of(from, to);
+            let partition = partition.filter(|_| output.kind == Kind::Fate).cloned();
+            let route = Route { output: output.name, partition };
+            let open = self.open_buffer(&route, output, chunk.arrival);
+            let fit = open.buffer.room(chunk.record_start(from), &chunk.ends[from..run_end]);
             if fit > 0 {
                 let until = from + fit;
                 let range = chunk.range(from, until);
@@ -297,14 +320,14 @@ impl Stream {
                     continue;
                 }
             }
-            self.seal(output.name);
+            self.seal(&route);
         }
     }
 
-    fn open_buffer(&mut self, output: &Arc<Output>, arrival: Timestamp) -> &mut OpenBuffer {
+    fn open_buffer(&mut self, route: &Route, output: &Arc<Output>, arrival: Timestamp) -> &mut OpenBuffer {
         let next_holder = &mut self.next_holder;
         let (pool, budget) = (&self.pool, &self.budget);
-        self.open.entry(output.name).or_insert_with(|| {
+        self.open.entry(route.clone()).or_insert_with(|| {
             let holder = HolderId(*next_holder);
             *next_holder += 1;
             let uuid = uuid::Uuid::new_v4().to_string();

@@ -17,9 +17,20 @@ use crate::journal::{Intent, Kind};
 use crate::ledger::HolderId;
 use crate::memory::Permit;
 use crate::output::{DESTINATION, Output};
+use crate::partition::Partition;
 use crate::record::Position;
 
 use super::Stream;
+
+/// What goes into one buffer at a time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Route {
+    /// Name of the output.
+    pub(super) output: &'static str,
+    /// Of the destination, where it has such.
+    pub(super) partition: Option<Partition>,
+}
+
 
 /// The buffer that collects records of one output at this moment.
 pub(super) struct OpenBuffer {
@@ -49,9 +60,10 @@ impl Stream {
             return;
         }
         let oldest = self.ledger.oldest_holder();
-        let Some((&name, _)) = self.open.iter().find(|(_, open)| Some(open.holder) == oldest) else { return };
-        info!(stream = %self.name, output = name, waiting = self.backlog.deliveries(), "a buffer holds many deliveries back: sealed early");
-        self.seal(name);
+        let Some((route, _)) = self.open.iter().find(|(_, open)| Some(open.holder) == oldest) else { return };
+        let route = route.clone();
+        info!(stream = %self.name, output = route.output, waiting = self.backlog.deliveries(), "a buffer holds many deliveries back: sealed early");
+        self.seal(&route);
     }
 
     /// Says what sealing would set free: nothing while no more deliveries may be under way.
@@ -61,20 +73,21 @@ impl Stream {
     }
 
     /// Seals the open buffer of an output: from here on it is a delivery.
-    pub(super) fn seal(&mut self, name: &'static str) {
-        let Some(mut open) = self.open.remove(name) else { return };
+    pub(super) fn seal(&mut self, route: &Route) {
+        let Some(mut open) = self.open.remove(route) else { return };
         let Some(sealed) = open.buffer.seal() else { return };
         let output = &open.output;
         // By the journal's account: a hole that was skipped moves the ledger's checkpoint alone.
         let is_unread = |id| self.stored.get(&id).is_none_or(|&stored| stored == Position(0));
         let handle = |id| Some((self.partitions.get(&id)?.clone(), is_unread(id)));
         let partitions = sealed.set.iter().filter_map(|(id, _)| handle(id)).collect();
+        let values = route.partition.as_ref().map_or(&[][..], Partition::values);
         let intent = Intent {
-            key: output.key(&self.name, self.row.version, open.arrival, &open.uuid),
+            key: output.key(&self.name, self.row.version, open.arrival, &open.uuid, values),
             uuid: open.uuid,
             kind: output.kind,
             output: output.name.to_owned(),
-            partition: Vec::new(),
+            partition: values.to_vec(),
             destination: serde_json::to_string(&output.place.locator).unwrap_or_default(),
             format: serde_json::to_string(output.format()).unwrap_or_default(),
             version: self.row.version,
@@ -99,24 +112,25 @@ impl Stream {
     }
 
     pub(super) fn seal_all(&mut self) {
-        for name in self.open.keys().copied().collect::<Vec<_>>() {
-            self.seal(name);
+        for route in self.open.keys().cloned().collect::<Vec<_>>() {
+            self.seal(&route);
         }
     }
 
     pub(super) fn seal_due(&mut self) {
         let now_ms = self.now_ms();
         let due = |open: &OpenBuffer| open.buffer.due_ms().is_some_and(|due| due <= now_ms);
-        for name in self.open.iter().filter(|(_, open)| due(open)).map(|(&name, _)| name).collect::<Vec<_>>() {
-            self.seal(name);
+        for route in self.open.iter().filter(|(_, open)| due(open)).map(|(route, _)| route.clone()).collect::<Vec<_>>()
+        {
+            self.seal(&route);
         }
     }
 
     /// Memory is short: the largest buffer is sealed early.
     pub(super) fn relieve(&mut self) {
-        let largest = self.open.iter().max_by_key(|(_, open)| open.held()).map(|(&name, _)| name);
-        if let Some(name) = largest {
-            self.seal(name);
+        let largest = self.open.iter().max_by_key(|(_, open)| open.held()).map(|(route, _)| route.clone());
+        if let Some(route) = largest {
+            self.seal(&route);
         }
     }
 

@@ -94,6 +94,8 @@ impl FileSource {
             delimiter_len: cutting.delimiter_len() as u32,
             last_is_bare,
             made: None,
+            partitions: None,
+            rows: None,
             arrival: times.arrival,
             failed_at: times.failed_at,
             permit,

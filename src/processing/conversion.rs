@@ -1,0 +1,81 @@
+//! Record format conversion in the data path: what a chunk's records leave behind as rows.
+//!
+//! Always true: each object of a record becomes one row or one failure, in the record's order.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use crate::convert::{self, Columns, Decoder, InputOptions, SchemaError};
+use crate::schema::Column;
+
+use super::{ErrorCode, Failure};
+
+/// Decoders that have learnt how records look are kept, as many as there may be chunks at a time.
+const DECODERS_MAX: usize = 16;
+
+/// Converts by one schema.
+pub struct Conversion {
+    fresh: Decoder,
+    learned: Mutex<Vec<Decoder>>,
+}
+
+/// What has become of some records.
+pub struct Converted {
+    pub columns: Columns,
+    /// For each record the rows up to its end.
+    pub ends: Vec<u32>,
+    /// Ascending by record: its number, the object's bytes, and why it is no row.
+    pub failures: Vec<(usize, Range<usize>, Failure)>,
+}
+
+impl Conversion {
+    pub fn new(columns: &[Column], options: InputOptions) -> Result<Self, SchemaError> {
+        Ok(Self { fresh: Decoder::new(columns, options)?, learned: Mutex::default() })
+    }
+
+    /// No rows yet.
+    pub fn columns(&self) -> Columns {
+        self.fresh.columns()
+    }
+
+    /// Converts for each record the pieces of `data` in which it stands, one made record each. Burns CPU.
+    pub fn convert<P: Iterator<Item = Range<usize>>>(
+        &self,
+        data: &[u8],
+        records: impl Iterator<Item = P>,
+    ) -> Converted {
+        let mut decoder = self.learned().pop().unwrap_or_else(|| self.fresh.clone());
+        let mut converted = Converted { columns: decoder.columns(), ends: Vec::new(), failures: Vec::new() };
+        let mut failed = Vec::new();
+        for (index, pieces) in records.enumerate() {
+            for piece in pieces {
+                if let Err(full) = decoder.decode(data, piece.clone(), &mut converted.columns, &mut failed) {
+                    // A chunk is far smaller than what columns take.
+                    converted.failures.push((index, piece, Failure::new(full.to_string())));
+                }
+                let failure = |failure: convert::Failure| (index, failure.bytes.clone(), failure.into());
+                converted.failures.extend(failed.drain(..).map(failure));
+            }
+            converted.ends.push(converted.columns.rows() as u32);
+        }
+        let mut learned = self.learned();
+        if learned.len() < DECODERS_MAX {
+            learned.push(decoder);
+        }
+        converted
+    }
+
+    fn learned(&self) -> std::sync::MutexGuard<'_, Vec<Decoder>> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<convert::Failure> for Failure {
+    fn from(failure: convert::Failure) -> Self {
+        let code = match failure.code {
+            convert::ErrorCode::ParseError => ErrorCode::NotJson,
+            convert::ErrorCode::MalformedData => ErrorCode::NotInSchema,
+        };
+        Self { message: failure.message, code, attempts: 1, arn: None }
+    }
+}
