@@ -1,5 +1,7 @@
 //! Components through the real binary: whatever one does, every record has a fate, and nobody else notices.
 
+#[cfg(debug_assertions)]
+mod equal;
 mod examples;
 mod hostile;
 mod refused;

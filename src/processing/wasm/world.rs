@@ -279,3 +279,27 @@ impl insecure_seed::Host for Random {
         Ok((self.next(), self.next()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_numbers_follow_from_all_of_the_seed() {
+        let seed = Seed { arrival_ms: 1, partition: 1, position: 1, step: 1, index: 1 };
+        let others = [
+            Seed { arrival_ms: 2, ..seed },
+            Seed { partition: 2, ..seed },
+            Seed { position: 2, ..seed },
+            Seed { step: 2, ..seed },
+            Seed { index: 2, ..seed },
+        ];
+        let numbers = |seed: Seed| {
+            let mut random = Random { key: seed.key(), drawn: 0 };
+            [random.next(), random.next()]
+        };
+        assert_eq!(numbers(seed), numbers(seed));
+        let all: std::collections::BTreeSet<_> = others.iter().chain([&seed]).copied().flat_map(numbers).collect();
+        assert_eq!(all.len(), 2 * (1 + others.len()));
+    }
+}
