@@ -41,7 +41,7 @@ fn kills_lose_and_double_nothing_in_a_directory() {
     let seed = seed("crash into a directory");
     let scratch = Scratch::new();
     let destination = directory(&scratch.out());
-    Harness { scratch: &scratch, bucket: &scratch.out(), destination, seed, kills: kills(60) }.run();
+    Harness::new(&scratch, &scratch.out(), destination, seed, kills(60)).run();
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn kills_lose_and_double_nothing_in_s3() {
     let scratch = Scratch::new();
     let s3 = S3Server::start(&scratch.path("s3"));
     let destination = s3_destination(&s3.endpoint(), BUCKET);
-    Harness { scratch: &scratch, bucket: &s3.bucket(), destination, seed, kills: kills(40) }.run();
+    Harness::new(&scratch, &s3.bucket(), destination, seed, kills(40)).run();
 }
 
 #[test]
@@ -62,22 +62,38 @@ fn kills_between_faults_lose_and_double_nothing_in_s3() {
     let proxy = FaultProxy::start(s3.address(), seed, &faults);
     let mut destination = s3_destination(&proxy.endpoint(), BUCKET);
     destination["s3"]["request_timeout_seconds"] = 1.into();
-    let harness = Harness { scratch: &scratch, bucket: &s3.bucket(), destination, seed, kills: kills(20) };
-    harness.run_then(|| proxy.heal());
+    Harness::new(&scratch, &s3.bucket(), destination, seed, kills(20)).run_then(|| proxy.heal());
     for fault in Fault::FLEETING {
         println!("{fault:?} met {} times", proxy.met(fault));
     }
+}
+
+/// What is read again is read in the batches of earlier lives, and checkpoints wait for whole ones.
+#[test]
+fn kills_lose_and_double_nothing_with_a_transform_in_the_path() {
+    let seed = seed("crash with a transform");
+    let scratch = Scratch::new();
+    let component = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/components/hostile.wasm");
+    // It passes every record on as it is.
+    let processing = serde_json::json!([{ "wasm": { "component": component } }]);
+    let bucket = scratch.out();
+    Harness { processing, ..Harness::new(&scratch, &bucket, directory(&bucket), seed, kills(30)) }.run();
 }
 
 struct Harness<'a> {
     scratch: &'a Scratch,
     bucket: &'a Path,
     destination: Value,
+    processing: Value,
     seed: u64,
     kills: u64,
 }
 
-impl Harness<'_> {
+impl<'a> Harness<'a> {
+    fn new(scratch: &'a Scratch, bucket: &'a Path, destination: Value, seed: u64, kills: u64) -> Self {
+        Self { scratch, bucket, destination, processing: serde_json::json!([]), seed, kills }
+    }
+
     fn run(self) {
         self.run_then(|| ());
     }
@@ -106,6 +122,7 @@ impl Harness<'_> {
         let logs = self.scratch.logs();
         let mut stream = stream("crash", &logs.join("app*.log*"), self.destination.clone());
         stream["source"]["file"]["paths"] = serde_json::json!([logs.join("app*.log*"), logs.join("out.log")]);
+        stream["processing"] = self.processing.clone();
         stream["compression"] = if rng.one_in(2) { "gzip" } else { "none" }.into();
         config(self.scratch, [stream])
     }
