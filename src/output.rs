@@ -173,6 +173,7 @@ impl Output {
 impl Format {
     pub fn forming(&self, place: &Place, is_same_delimiter: bool, uuid: &str, at: Timestamp) -> Forming {
         Forming {
+            table: None,
             codec: Codec::new(self.compression),
             output_delimiter: self.output_delimiter.as_slice().into(),
             is_same_delimiter,

@@ -150,6 +150,29 @@ impl Rows {
     }
 }
 
+/// What leaves apart from a chunk.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// As they leave, delimiters included.
+    Bytes(Bytes),
+    /// Made of so many bytes of JSON.
+    Rows(Arc<Columns>, u64),
+}
+
+impl Content {
+    /// Bytes as the buffering hints count them.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Rows(_, bytes) => *bytes,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 impl Chunk {
     pub fn records(&self) -> usize {
         self.ends.len()

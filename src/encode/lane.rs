@@ -19,24 +19,29 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::error;
 
+use crate::convert::Columns;
 use crate::memory::{Permit, guarded};
 use crate::pool::{ComputePool, join};
-use crate::processing::Content;
 use crate::record::Chunk;
+use crate::record::Content;
 
+use super::appender::Appender;
 use super::codec::{BLOCK, Codec, EncodeError, EncodedBlock, Totals};
-use super::payload::{Payload, PayloadWriter};
+use super::payload::Payload;
+use super::table::{self, Table};
 
 /// Pieces that may wait for the lane.
 const WAITING: usize = 4;
 /// A block of very many very small pieces is encoded before it is full.
 const PIECES_MAX: usize = 4096;
-/// After an error of the file system or a compressing library, until it is tried again.
+/// After an error of a compressing library, until it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// How a payload is formed.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Forming {
+    /// Where it is a file of rows; the codec means nothing then.
+    pub table: Option<Table>,
     pub codec: Codec,
     /// Put after each record that does not end with it already.
     pub output_delimiter: Arc<[u8]>,
@@ -51,11 +56,15 @@ pub struct Forming {
 }
 
 /// Some of the records of one chunk, or what was made of them: a part of a payload.
-enum Piece {
+pub(super) enum Piece {
     /// Runs `from..to` of a chunk's records, ascending; at least one.
     Records { chunk: Chunk, runs: Vec<(usize, usize)> },
     /// So many records that are complete as they stand, delimiters included; at least one part.
     Ready { parts: Vec<Bytes>, records: u64, permit: Arc<Permit> },
+    /// Rows that were made of so many bytes of JSON.
+    Rows { columns: Arc<Columns>, bytes: u64, permit: Arc<Permit> },
+    /// Memory is short: the rows that are there leave it.
+    CloseGroup,
 }
 
 /// A finished payload and what it holds, counted where it was written.
@@ -86,8 +95,11 @@ impl Lane {
     pub fn open(forming: Forming, pool: ComputePool) -> Self {
         let (pieces, receiver) = mpsc::channel(WAITING);
         let held = Arc::new(AtomicU64::new(0));
-        let worker = Worker::new(forming, pool, held.clone());
-        Self { pieces, waiting: None, held, worker: Running(tokio::spawn(worker.run(receiver))) }
+        let worker = match forming.table.clone() {
+            Some(table) => tokio::spawn(table::Worker::new(&forming, table, pool, held.clone()).run(receiver)),
+            None => tokio::spawn(Worker::new(forming, pool, held.clone()).run(receiver)),
+        };
+        Self { pieces, waiting: None, held, worker: Running(worker) }
     }
 
     /// Adds the records `from..to` of a chunk. They may wait here until [`Lane::hand_over`]; waits while the lane is busy.
@@ -109,8 +121,15 @@ impl Lane {
     /// Adds so many records that are complete as they stand, delimiters included, and were made from bytes that `permit`
     /// covers. The same holds as for [`Lane::push`].
     pub async fn push_ready(&mut self, content: Content, made: u64, covered_by: &Arc<Permit>) {
-        let Content::Bytes(bytes) = content else { return };
-        self.held.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.held.fetch_add(content.len(), Ordering::Relaxed);
+        let bytes = match content {
+            Content::Bytes(bytes) => bytes,
+            Content::Rows(columns, bytes) => {
+                self.hand_over().await;
+                self.waiting = Some(Piece::Rows { columns, bytes, permit: covered_by.clone() });
+                return;
+            }
+        };
         if let Some(Piece::Ready { parts, records, permit }) = &mut self.waiting
             && Arc::ptr_eq(permit, covered_by)
         {
@@ -120,6 +139,12 @@ impl Lane {
         }
         self.hand_over().await;
         self.waiting = Some(Piece::Ready { parts: vec![bytes], records: made, permit: covered_by.clone() });
+    }
+
+    /// Lets rows that are held in memory leave it, if the lane is not busy.
+    pub fn close_group(&self) {
+        // A lane that is busy is asked again.
+        let _ = self.pieces.try_send(Piece::CloseGroup);
     }
 
     /// Hands over what has gathered; whoever has pushed the last of a chunk calls it. Waits while the lane is busy.
@@ -146,24 +171,46 @@ impl Lane {
 }
 
 impl Piece {
-    fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         match self {
             Self::Records { chunk, runs } => runs.iter().map(|&(from, to)| chunk.len(from, to)).sum(),
             Self::Ready { parts, .. } => parts.iter().map(|part| part.len() as u64).sum(),
+            Self::Rows { bytes, .. } => *bytes,
+            Self::CloseGroup => 0,
         }
     }
 
-    fn records(&self) -> u64 {
+    pub(super) fn records(&self) -> u64 {
         match self {
             Self::Records { chunk, runs } => runs.iter().map(|&(from, to)| chunk.made(from, to)).sum(),
             Self::Ready { records, .. } => *records,
+            Self::Rows { columns, .. } => columns.rows() as u64,
+            Self::CloseGroup => 0,
         }
     }
 
-    fn permit(&self) -> &Arc<Permit> {
+    /// Appends the rows, of a piece that has such. A lane is never given more than columns take: see [`table`].
+    pub(super) fn append_to(&self, columns: &mut Columns) {
         match self {
-            Self::Records { chunk, .. } => &chunk.permit,
-            Self::Ready { permit, .. } => permit,
+            Self::Records { chunk, runs } => {
+                for &(from, to) in runs {
+                    if let Some(rows) = &chunk.rows {
+                        let _ = columns.append(&rows.columns, rows.range(from, to), chunk.len(from, to) as usize);
+                    }
+                }
+            }
+            Self::Rows { columns: rows, bytes, .. } => {
+                let _ = columns.append(rows, 0..rows.rows(), *bytes as usize);
+            }
+            Self::Ready { .. } | Self::CloseGroup => {}
+        }
+    }
+
+    fn permit(&self) -> Option<&Arc<Permit>> {
+        match self {
+            Self::Records { chunk, .. } => Some(&chunk.permit),
+            Self::Ready { permit, .. } | Self::Rows { permit, .. } => Some(permit),
+            Self::CloseGroup => None,
         }
     }
 
@@ -178,6 +225,7 @@ impl Piece {
                 let is_as_it_leaves = leaves_as_it_is(chunk, to, forming);
                 (is_together && is_as_it_leaves).then(|| chunk.bytes(from, to))
             }
+            Self::Rows { .. } | Self::CloseGroup => Some(Bytes::new()),
         }
     }
 
@@ -186,6 +234,7 @@ impl Piece {
         match self {
             Self::Ready { parts, .. } => parts.iter().for_each(|part| out.extend_from_slice(part)),
             Self::Records { chunk, runs } => runs.iter().for_each(|&(from, to)| form(chunk, from, to, forming, out)),
+            Self::Rows { .. } | Self::CloseGroup => {}
         }
     }
 }
@@ -215,7 +264,7 @@ struct Worker {
     forming: Arc<Forming>,
     pool: ComputePool,
     held: Arc<AtomicU64>,
-    writer: PayloadWriter,
+    payload: Appender,
     totals: Totals,
     records: u64,
     gathered: Vec<Piece>,
@@ -232,13 +281,13 @@ struct Encoded {
 enum Blocks {
     /// Parts that leave as they are.
     Plain(Vec<Bytes>),
-    Encoded(EncodedBlock, Permit),
+    Encoded(EncodedBlock, Option<Permit>),
 }
 
 impl Worker {
     fn new(forming: Forming, pool: ComputePool, held: Arc<AtomicU64>) -> Self {
         Self {
-            writer: PayloadWriter::new(&forming.folder, &forming.entry_name, forming.memory_max),
+            payload: Appender::new(&forming),
             forming: Arc::new(forming),
             pool,
             held,
@@ -252,7 +301,7 @@ impl Worker {
 
     async fn run(mut self, mut pieces: mpsc::Receiver<Piece>) -> Formed {
         let header = self.forming.codec.header(&self.forming.entry_name, self.forming.at);
-        self.append(Bytes::from(header)).await;
+        self.payload.append(Bytes::from(header)).await;
         let side_by_side = self.pool.cores();
         loop {
             tokio::select! {
@@ -278,8 +327,8 @@ impl Worker {
             self.write(encoded).await;
         }
         let trailer = self.forming.codec.trailer(&self.forming.entry_name, self.forming.at, &self.totals);
-        self.append(Bytes::from(trailer)).await;
-        Formed { payload: self.writer.finish(), records: self.records }
+        self.payload.append(Bytes::from(trailer)).await;
+        Formed { payload: self.payload.finish(), records: self.records }
     }
 
     fn gather(&mut self, piece: Piece) {
@@ -330,43 +379,25 @@ impl Worker {
             Blocks::Plain(parts) => parts,
             Blocks::Encoded(block, permit) => {
                 self.totals.add(&block);
-                vec![guarded(block.bytes, Arc::new(permit))]
+                vec![covered(block.bytes, permit)]
             }
         };
         let input: u64 = encoded.pieces.iter().map(Piece::len).sum();
         self.records += encoded.pieces.iter().map(Piece::records).sum::<u64>();
         drop(encoded.pieces);
-        let before = self.writer.memory();
+        let before = self.payload.memory();
         for part in parts {
-            self.append(part).await;
+            self.payload.append(part).await;
         }
-        let grown = self.writer.memory().wrapping_sub(before);
+        let grown = self.payload.memory().wrapping_sub(before);
         self.held.fetch_add(grown.wrapping_sub(input), Ordering::Relaxed);
     }
+}
 
-    /// Appends to the payload, and waits as long as the disk does not take it.
-    async fn append(&mut self, bytes: Bytes) {
-        if bytes.is_empty() || self.writer.append_in_memory(&bytes) {
-            return;
-        }
-        loop {
-            let nothing = PayloadWriter::new(&self.forming.folder, "", 0);
-            let (mut writer, block) = (std::mem::replace(&mut self.writer, nothing), bytes.clone());
-            let written = tokio::task::spawn_blocking(move || {
-                let result = writer.append(&block);
-                (writer, result)
-            });
-            let (writer, result) = join(written).await;
-            self.writer = writer;
-            match result {
-                Ok(()) => return,
-                Err(error) => {
-                    let folder = self.forming.folder.display();
-                    error!(%error, %folder, retry_in = ?RETRY, "a payload cannot be written; the stream waits");
-                    tokio::time::sleep(RETRY).await;
-                }
-            }
-        }
+fn covered(bytes: Vec<u8>, permit: Option<Permit>) -> Bytes {
+    match permit {
+        Some(permit) => guarded(bytes, Arc::new(permit)),
+        None => Bytes::from(bytes),
     }
 }
 
@@ -388,7 +419,7 @@ fn encode_pieces(pieces: &[Piece], forming: &Forming) -> Result<Blocks, EncodeEr
     };
     if forming.codec.is_identity() {
         let permit = permit_for(formed.len() as u64, pieces);
-        return Ok(Blocks::Plain(vec![guarded(formed, Arc::new(permit))]));
+        return Ok(Blocks::Plain(vec![covered(formed, permit)]));
     }
     let block = forming.codec.encode(input)?;
     let permit = permit_for(block.bytes.len() as u64, pieces);
@@ -396,18 +427,19 @@ fn encode_pieces(pieces: &[Piece], forming: &Forming) -> Result<Blocks, EncodeEr
 }
 
 /// As much of the permits of `pieces`, of which there is at least one, as the `bytes` take that were made from them.
-fn permit_for(bytes: u64, pieces: &[Piece]) -> Permit {
-    let permit = pieces[0].permit().split(bytes);
+fn permit_for(bytes: u64, pieces: &[Piece]) -> Option<Permit> {
+    let mut permits = pieces.iter().filter_map(Piece::permit);
+    let permit = permits.next()?.split(bytes);
     let mut missing = bytes - permit.bytes();
-    for piece in &pieces[1..] {
+    for more in permits {
         if missing == 0 {
             break;
         }
-        let more = piece.permit().split(missing);
+        let more = more.split(missing);
         missing -= more.bytes();
         permit.absorb(more);
     }
-    permit
+    Some(permit)
 }
 
 #[cfg(test)]
@@ -478,6 +510,7 @@ mod tests {
         let chunk = chunk(&vec![b"record".to_vec(); 1000], false, &budget);
         let folder = tempfile::tempdir().unwrap();
         let forming = Forming {
+            table: None,
             codec: Codec::new(Compression::None),
             output_delimiter: b";".as_slice().into(),
             is_same_delimiter: true,
@@ -490,7 +523,7 @@ mod tests {
         let mut failed = Lane::open(forming, ComputePool::new());
         for index in (0..1000).step_by(2) {
             good.push(&chunk, index, index + 1).await;
-            failed.push_ready(Bytes::from_static(b"line\n"), 1, &chunk.permit).await;
+            failed.push_ready(Content::Bytes(Bytes::from_static(b"line\n")), 1, &chunk.permit).await;
         }
         for (lane, length) in [(&mut good, 7), (&mut failed, 5)] {
             assert_eq!((lane.pieces.capacity(), lane.held()), (WAITING, 500 * length), "nothing is handed over yet");
@@ -521,6 +554,7 @@ mod tests {
             let (mut expected, mut records) = (Vec::new(), 0);
             let compression = if compressed { Compression::Gzip { level: 1 } } else { Compression::None };
             let forming = Forming {
+                table: None,
                 codec: Codec::new(compression),
                 output_delimiter: delimiter.as_bytes().into(),
                 is_same_delimiter: delimiter == ";",
@@ -549,7 +583,7 @@ mod tests {
                         if index % 2 == 1 {
                             expected.extend_from_slice(b"ready");
                             records += 2;
-                            lane.push_ready(Bytes::from_static(b"ready"), 2, &chunk.permit).await;
+                            lane.push_ready(Content::Bytes(Bytes::from_static(b"ready")), 2, &chunk.permit).await;
                         }
                     }
                     if !is_bare {

@@ -1,10 +1,12 @@
 //! From records to the content of an object: delimiters, compression, payloads.
 
+mod appender;
 pub mod codec;
 mod gzip;
 mod hadoop_snappy;
 pub mod lane;
 pub mod payload;
 mod snappy;
+pub mod table;
 mod zip;
 mod zstd;

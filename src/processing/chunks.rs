@@ -11,14 +11,14 @@ use jiff::Timestamp;
 use crate::envelope;
 use crate::memory::{StreamBudget, blocks, guarded};
 use crate::partition::{Partition, Partitioner};
-use crate::record::{self, Chunk, Partitions, Rows};
+use crate::record::{self, Chunk, Content, Partitions, Rows};
 
 use super::conversion::{Conversion, Converted};
 use super::sequence::{Passed, Slice};
 use super::wasm::{BATCH_RECORDS_MAX, FirstFailure, Handling, Pace, Stop, Transform};
 use super::{
-    Apart, ConfigError, Content, Ec2Metadata, ErrorCode, ErrorType, FailedPart, Failure, Goal, OUTPUT_BYTES_MAX,
-    Origin, Pipeline, Processed, ProcessorConfig, Records, Scratch, Sequence, StepConfig, Surroundings, ec2,
+    Apart, ConfigError, Ec2Metadata, ErrorCode, ErrorType, FailedPart, Failure, Goal, OUTPUT_BYTES_MAX, Origin,
+    Pipeline, Processed, ProcessorConfig, Records, Scratch, Sequence, StepConfig, Surroundings, ec2,
 };
 
 /// Once so much has been made of a chunk, the rest of it waits for its own turn.

@@ -60,7 +60,7 @@ pub use pipeline::{OUTPUT_BYTES_MAX, Pipeline, Scratch};
 pub use records::{Mark, Records};
 pub use sequence::Sequence;
 pub use single_line::SingleLineConfig;
-pub use stage::{Apart, Arrival, Content, Goal, Processed, Stage};
+pub use stage::{Apart, Arrival, Goal, Processed, Stage};
 pub use transcode::TranscodeConfig;
 pub use try_out::{Down, Fate};
 

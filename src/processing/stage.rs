@@ -6,15 +6,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::convert::Columns;
 use crate::memory::StreamBudget;
 use crate::partition::Partition;
 use crate::pool::ComputePool;
-use crate::record::Chunk;
+use crate::record::{Chunk, Content};
 use crate::source::SourceEvent;
 
 use super::wasm::Pace;
@@ -54,28 +52,6 @@ pub enum Goal {
     Partition(Partition),
     /// It has failed.
     Failed(ErrorType),
-}
-
-#[derive(Debug, Clone)]
-pub enum Content {
-    /// As they leave, delimiters included.
-    Bytes(Bytes),
-    /// Made of so many bytes of JSON.
-    Rows(Arc<Columns>, u64),
-}
-
-impl Content {
-    /// Bytes as the buffering hints count them.
-    pub fn len(&self) -> u64 {
-        match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Rows(_, bytes) => *bytes,
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 /// The receiving end of a source's events.

@@ -14,8 +14,8 @@ use crate::ledger::HolderId;
 use crate::memory::Permit;
 use crate::output::{DESTINATION, Output, PROCESSING_FAILED};
 use crate::partition::Partition;
-use crate::processing::{Apart, Content, ErrorType, Goal};
-use crate::record::{self, Chunk, OversizeRecord, PartitionId, PositionRange};
+use crate::processing::{Apart, ErrorType, Goal};
+use crate::record::{self, Chunk, Content, OversizeRecord, PartitionId, PositionRange};
 use crate::recovery::{Claim, Held, Outcome, Owner, Part};
 
 use super::sealing::{OpenBuffer, Route};

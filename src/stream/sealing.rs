@@ -31,7 +31,6 @@ pub(super) struct Route {
     pub(super) partition: Option<Partition>,
 }
 
-
 /// The buffer that collects records of one output at this moment.
 pub(super) struct OpenBuffer {
     pub(super) holder: HolderId,
