@@ -47,7 +47,7 @@ use crate::status::StreamStatus;
 use accounts::InFlight;
 use backlog::{Backlog, DELIVERIES_MAX};
 use reforming::Reforming;
-use sealing::{OpenBuffer, Route};
+use sealing::{OpenBuffer, Partitioning, Route};
 
 /// Deliveries of one stream that may be under way at the same time.
 const IN_FLIGHT_MAX: usize = 8;
@@ -75,6 +75,8 @@ struct Stream {
     /// Read to their end for good; marked in the journal when they are settled.
     gone: HashSet<PartitionId>,
     owners: Owners,
+    /// With dynamic partitioning.
+    partitioning: Option<Partitioning>,
     /// At most one for each partition of an output.
     open: BTreeMap<Route, OpenBuffer>,
     reforming: BTreeMap<DeliveryRowId, Reforming>,
@@ -90,6 +92,8 @@ struct Stream {
     shipping_now: JoinSet<Result<Option<Shipped>, JournalError>>,
     in_flight: InFlight,
     next_holder: u64,
+    /// How often something was put into a buffer.
+    pushes: u64,
     epoch: Instant,
     fate: Account,
     copy: Account,
@@ -140,6 +144,7 @@ impl Stream {
             partitions: HashMap::new(),
             gone: HashSet::new(),
             owners: Owners::default(),
+            partitioning: None,
             open: BTreeMap::new(),
             reforming: BTreeMap::new(),
             settled: Vec::new(),
@@ -149,6 +154,7 @@ impl Stream {
             shipping_now: JoinSet::new(),
             in_flight: InFlight::default(),
             next_holder: 0,
+            pushes: 0,
             epoch: Instant::now(),
             fate: Account::default(),
             copy: Account::default(),

@@ -63,6 +63,11 @@ impl Partition {
         &self.0
     }
 
+    /// Whether it belongs to a time that is over, or has not begun: `times` are those of now.
+    pub fn is_of_another_time(&self, times: &[Option<String>]) -> bool {
+        self.0.iter().zip(times).any(|(value, time)| time.as_ref().is_some_and(|time| time != value))
+    }
+
     /// As it was journalled.
     pub fn from_values(values: Vec<String>) -> Self {
         Self(values.into())
@@ -117,6 +122,15 @@ impl Partitioner {
         }
         self.check_length(&values)?;
         Ok(Partition(values.into()))
+    }
+
+    /// The values that a record of `now` would have, where they tell a time.
+    pub fn times(&self, now: Timestamp) -> Vec<Option<String>> {
+        let time = |value_of: &ValueOf| match value_of {
+            ValueOf::Time(_, pattern) => Some(pattern.print(now, &self.zone)),
+            ValueOf::Query(..) | ValueOf::Lambda(_) => None,
+        };
+        self.values.iter().map(time).collect()
     }
 
     fn check_length(&self, values: &[String]) -> Result<(), PartitionError> {

@@ -38,6 +38,13 @@ const REFUSED: [&str; 14] = [
     "input_line_number",
 ];
 
+/// What jq has and jaq does not.
+const ADDED: &str = "
+def leaf_paths: paths(scalars);
+def IN(s): any(s == .; .);
+def IN(src; s): any(src == s; .);
+";
+
 /// A compiled program.
 pub struct Query {
     text: String,
@@ -126,7 +133,13 @@ fn text_of(value: &Val) -> Result<String, ValueError> {
         Val::Null => return Err(ValueError::Empty),
         Val::Arr(_) => return Err(ValueError::NotScalar("an array")),
         Val::Obj(_) => return Err(ValueError::NotScalar("an object")),
-        Val::Bool(_) | Val::Num(_) => value.to_string(),
+        Val::Bool(_) => value.to_string(),
+        Val::Num(_) => match value.to_string() {
+            // As jq has it, which knows no such number.
+            nan if nan == "NaN" => return Err(ValueError::Empty),
+            // A whole number is written as one, however it came about.
+            number => number.strip_suffix(".0").map_or_else(|| number.clone(), str::to_owned),
+        },
         Val::TStr(bytes) | Val::BStr(bytes) => std::str::from_utf8(bytes).map_err(|_| ValueError::NotUtf8)?.to_owned(),
     };
     if text.is_empty() { Err(ValueError::Empty) } else { Ok(text) }
@@ -153,7 +166,9 @@ fn depth(json: &[u8]) -> usize {
 
 fn compile(text: &str) -> Result<Filter<Data>, QueryError> {
     let is_allowed = |name: &str| !REFUSED.contains(&name);
-    let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).filter(|def| is_allowed(def.name));
+    let added = load::parse(ADDED, |parser| parser.defs()).unwrap_or_default();
+    let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(added);
+    let defs = defs.filter(|def| is_allowed(def.name));
     let functions = jaq_core::funs::<Data>().chain(jaq_std::funs()).chain(jaq_json::funs());
     let functions = functions.filter(|(name, _, _)| is_allowed(name));
     let arena = Arena::default();

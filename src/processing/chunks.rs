@@ -38,7 +38,7 @@ pub struct Processing {
 /// What is done with records after all steps.
 #[derive(Default)]
 pub struct Shape {
-    pub partitioner: Option<Partitioner>,
+    pub partitioner: Option<Arc<Partitioner>>,
     pub conversion: Option<Conversion>,
 }
 

@@ -325,15 +325,19 @@ impl Stream {
     }
 
     fn open_buffer(&mut self, route: &Route, output: &Arc<Output>, arrival: Timestamp) -> &mut OpenBuffer {
-        let next_holder = &mut self.next_holder;
+        self.make_room_for(route);
+        self.pushes += 1;
+        let (next_holder, pushes) = (&mut self.next_holder, self.pushes);
         let (pool, budget) = (&self.pool, &self.budget);
-        self.open.entry(route.clone()).or_insert_with(|| {
+        let open = self.open.entry(route.clone()).or_insert_with(|| {
             let holder = HolderId(*next_holder);
             *next_holder += 1;
             let uuid = uuid::Uuid::new_v4().to_string();
             let lane = Lane::open(output.forming(&uuid, arrival), pool.clone());
             let (buffer, ranges) = (Buffer::new(output.hints), budget.overdraw(0));
-            OpenBuffer { holder, uuid, buffer, lane, ranges, arrival, output: output.clone() }
-        })
+            OpenBuffer { holder, uuid, buffer, lane, ranges, arrival, output: output.clone(), used: pushes }
+        });
+        open.used = pushes;
+        open
     }
 }

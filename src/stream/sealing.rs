@@ -17,7 +17,7 @@ use crate::journal::{Intent, Kind};
 use crate::ledger::HolderId;
 use crate::memory::Permit;
 use crate::output::{DESTINATION, Output};
-use crate::partition::Partition;
+use crate::partition::{Partition, Partitioner};
 use crate::record::Position;
 
 use super::Stream;
@@ -31,6 +31,15 @@ pub(super) struct Route {
     pub(super) partition: Option<Partition>,
 }
 
+/// What dynamic partitioning says about buffers.
+pub(super) struct Partitioning {
+    pub(super) partitioner: Arc<Partitioner>,
+    /// Partitions that may have an open buffer at a time.
+    pub(super) active_max: usize,
+    /// How much longer a buffer waits whose records belong to another time than now.
+    pub(super) grace: Duration,
+}
+
 /// The buffer that collects records of one output at this moment.
 pub(super) struct OpenBuffer {
     pub(super) holder: HolderId,
@@ -42,9 +51,24 @@ pub(super) struct OpenBuffer {
     /// Arrival of the oldest record.
     pub(super) arrival: Timestamp,
     pub(super) output: Arc<Output>,
+    /// When it was last pushed to, in pushes of this life.
+    pub(super) used: u64,
+}
+
+/// How much longer some buffers wait: those whose partitions are not of these times.
+#[derive(Default)]
+struct Grace {
+    times: Vec<Option<String>>,
+    millis: u64,
 }
 
 impl OpenBuffer {
+    /// When it has to be sealed for its age.
+    fn due_ms(&self, route: &Route, grace: &Grace) -> Option<u64> {
+        let is_late = route.partition.as_ref().is_some_and(|partition| partition.is_of_another_time(&grace.times));
+        Some(self.buffer.due_ms()? + if is_late { grace.millis } else { 0 })
+    }
+
     /// Bytes of memory that sealing would set free sooner or later.
     fn held(&self) -> u64 {
         self.lane.held() + self.ranges.bytes()
@@ -117,12 +141,35 @@ impl Stream {
     }
 
     pub(super) fn seal_due(&mut self) {
-        let now_ms = self.now_ms();
-        let due = |open: &OpenBuffer| open.buffer.due_ms().is_some_and(|due| due <= now_ms);
-        for route in self.open.iter().filter(|(_, open)| due(open)).map(|(route, _)| route.clone()).collect::<Vec<_>>()
-        {
+        let (now_ms, grace) = (self.now_ms(), self.grace());
+        let due = |(route, open): &(&Route, &OpenBuffer)| open.due_ms(route, &grace).is_some_and(|due| due <= now_ms);
+        for route in self.open.iter().filter(due).map(|(route, _)| route.clone()).collect::<Vec<_>>() {
             self.seal(&route);
         }
+    }
+
+    /// One more partition needs a buffer: if as many have one as may, the one that was used least recently is sealed early.
+    pub(super) fn make_room_for(&mut self, route: &Route) {
+        let Some(partitioning) = &self.partitioning else { return };
+        if route.partition.is_none() || self.open.contains_key(route) {
+            return;
+        }
+        let partitions = || self.open.iter().filter(|(route, _)| route.partition.is_some());
+        if partitions().count() < partitioning.active_max {
+            return;
+        }
+        let oldest = partitions().min_by_key(|(_, open)| open.used).map(|(route, _)| route.clone());
+        if let Some(oldest) = oldest {
+            self.seal(&oldest);
+        }
+    }
+
+    fn grace(&self) -> Grace {
+        let partitioning = self.partitioning.as_ref().filter(|partitioning| !partitioning.grace.is_zero());
+        partitioning.map_or_else(Grace::default, |partitioning| Grace {
+            times: partitioning.partitioner.times(Timestamp::now()),
+            millis: partitioning.grace.as_millis() as u64,
+        })
     }
 
     /// Memory is short: the largest buffer is sealed early.
@@ -134,7 +181,8 @@ impl Stream {
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let due = self.open.values().filter_map(|open| open.buffer.due_ms()).min()?;
+        let grace = self.grace();
+        let due = self.open.iter().filter_map(|(route, open)| open.due_ms(route, &grace)).min()?;
         Some(self.epoch + Duration::from_millis(due))
     }
 }
