@@ -75,7 +75,7 @@ impl std::fmt::Display for Path<'_> {
     }
 }
 
-/// The fields without a column that were met, with their paths.
+/// The fields without a column that were met, with their paths; of equal paths the last counts.
 pub(super) type UnknownFields<'v> = Vec<(String, &'v Value<'v>)>;
 
 pub(super) struct Coercion<'r, 'v> {
@@ -329,13 +329,11 @@ impl<'v> Coercion<'_, 'v> {
     }
 
     pub(super) fn unknown_field(&mut self, path: &Path<'_>, value: &'v Value<'v>) {
-        if self.rules.unknown == Unknown::Ignore {
-            return;
-        }
-        let path = path.to_string();
-        match self.unknown.iter_mut().find(|(known, _)| *known == path) {
-            Some((_, known)) => *known = value,
-            None => self.unknown.push((path, value)),
+        match self.rules.unknown {
+            Unknown::Ignore => {}
+            // One is enough to fail for.
+            Unknown::Fail if !self.unknown.is_empty() => {}
+            Unknown::Fail | Unknown::Rescue(_) => self.unknown.push((path.to_string(), value)),
         }
     }
 }

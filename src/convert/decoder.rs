@@ -173,7 +173,8 @@ fn rescue(column: &mut Column, unknown: &[(String, &Value<'_>)]) -> Result<(), S
     let row = column.len() - 1;
     column.truncate(row);
     if let Values::Text(text) = &mut column.values {
-        json_text::write_members(&mut text.bytes, unknown, false);
+        let unknown = json_text::last_of(unknown.iter().map(|(path, value)| (path.as_str(), *value)));
+        json_text::write_members(&mut text.bytes, &unknown, false);
         if i32::try_from(text.bytes.len()).is_err() {
             return Err(String::from("The unknown fields are too long"));
         }

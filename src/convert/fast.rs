@@ -46,7 +46,7 @@ enum Kind {
     General,
 }
 
-/// The date, hour and minute of the last timestamp, as text and in microseconds since 1970.
+/// The date, hour and minute of the last timestamp, as text and in microseconds since 1970. The text is always a valid one.
 #[derive(Debug, Clone, Copy)]
 struct Minute {
     text: [u8; 16],
@@ -81,7 +81,7 @@ impl Speculation {
         Self {
             keys: Keys::new(),
             kinds: rules.columns.iter().map(|column| kind(&column.data_type)).collect(),
-            minute: Minute { text: [0; 16], micros: 0 },
+            minute: Minute { text: *b"1970-01-01T00:00", micros: 0 },
             scratch: Vec::new(),
         }
     }

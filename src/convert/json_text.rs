@@ -1,6 +1,8 @@
 //! A value as JSON text: compact, keys in their order, of equal keys only the last.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::Hash;
 
 use super::json::Value;
 
@@ -45,10 +47,15 @@ pub(super) fn last_of_each<'a, 'v>(
     members: &'a [(Cow<'v, str>, Value<'v>)],
     is_lower: bool,
 ) -> Vec<(Cow<'a, str>, &'a Value<'v>)> {
-    let mut last: Vec<(Cow<'a, str>, &'a Value<'v>)> = Vec::with_capacity(members.len());
-    let mut places = std::collections::HashMap::with_capacity(members.len());
+    let key = |key: &'a Cow<'v, str>| if is_lower { lower(key) } else { Cow::Borrowed(key.as_ref()) };
+    last_of(members.iter().map(|(name, value)| (key(name), value)))
+}
+
+/// The last value of each key, in the place of the first.
+pub(super) fn last_of<K: Hash + Eq + Clone, V>(members: impl ExactSizeIterator<Item = (K, V)>) -> Vec<(K, V)> {
+    let mut last: Vec<(K, V)> = Vec::with_capacity(members.len());
+    let mut places = HashMap::with_capacity(members.len());
     for (key, value) in members {
-        let key = if is_lower { lower(key) } else { Cow::Borrowed(key.as_ref()) };
         match places.get(&key) {
             Some(&place) => last[place] = (key, value),
             None => {

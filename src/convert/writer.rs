@@ -295,6 +295,10 @@ pub(super) fn properties(schema: &FileSchema, options: &ParquetOptions) -> Resul
         .set_data_page_size_limit((options.page_kb as usize) << 10)
         .set_dictionary_enabled(options.dictionary != Dictionary::Never)
         .set_statistics_enabled(statistics);
+    for leaf in schema.leaves.iter().filter(|leaf| schema.is_int96(leaf)) {
+        // There was no agreed order for them for long, and who reads them still is old.
+        properties = properties.set_column_statistics_enabled(leaf.path.clone(), EnabledStatistics::None);
+    }
     for name in &options.bloom_filters {
         let is_named =
             |path: &str| path == name || path.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'));

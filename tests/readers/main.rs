@@ -1,5 +1,6 @@
-//! Every codec against readers that share no code with it.
+//! Every codec, and Parquet, against readers that share no code with it.
 
+mod parquet;
 mod reader;
 
 use std::process::Command;

@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// What `snappy_reader.py` exits with when a package that it needs is not there.
+/// What the Python scripts exit with when a package that it needs is not there.
 const PACKAGE_MISSING: i32 = 77;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,19 @@ pub enum Reader {
     Xerial,
     /// Hadoop's layout.
     Hadoop,
+    /// For Parquet, by [`parquet_rows`].
+    PyArrow,
+    /// For Parquet, by [`parquet_rows`].
+    DuckDb,
+}
+
+/// The rows of each file; `None` when the reader is missing and may be.
+pub fn parquet_rows(reader: Reader, files: &[&Path]) -> Option<Vec<serde_json::Value>> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers/parquet_reader.py");
+    let name = if reader == Reader::DuckDb { "duckdb" } else { "pyarrow" };
+    let output = reader.run(Command::new(python()).arg(script).arg(name).args(files))?;
+    let lines = output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    Some(lines.map(|line| serde_json::from_slice(line).unwrap()).collect())
 }
 
 impl Reader {
@@ -42,6 +55,7 @@ impl Reader {
             }
             Self::Xerial => self.run(Command::new(python).arg(script).arg("xerial").arg(path)),
             Self::Hadoop => self.run(Command::new(python).arg(script).arg("hadoop").arg(path)),
+            Self::PyArrow | Self::DuckDb => panic!("{self:?} reads Parquet"),
         }
     }
 
@@ -53,7 +67,7 @@ impl Reader {
         };
         let Output { status, stdout, stderr } = output;
         let stderr = String::from_utf8_lossy(&stderr);
-        if matches!(self, Self::Xerial | Self::Hadoop) && status.code() == Some(PACKAGE_MISSING) {
+        if !matches!(self, Self::Gzip | Self::Unzip | Self::Zstd) && status.code() == Some(PACKAGE_MISSING) {
             return self.missing(&stderr);
         }
         // The tools report some kinds of damage as mere warnings.
@@ -67,6 +81,7 @@ impl Reader {
             Self::Unzip => "payload.zip",
             Self::Zstd => "payload.zst",
             Self::Xerial | Self::Hadoop => "payload.snappy",
+            Self::PyArrow | Self::DuckDb => "payload.parquet",
         }
     }
 
@@ -75,7 +90,9 @@ impl Reader {
             Self::Gzip => "install gzip",
             Self::Unzip => "install unzip",
             Self::Zstd => "install zstd",
-            Self::Xerial | Self::Hadoop => "run tests/servers/python-venv, or set HYDRANT_TEST_PYTHON",
+            Self::Xerial | Self::Hadoop | Self::PyArrow | Self::DuckDb => {
+                "run tests/servers/python-venv, or set HYDRANT_TEST_PYTHON"
+            }
         };
         let text = format!("SKIPPED: {self:?} is not there ({}): {how}", what.trim());
         assert!(env::var_os("HYDRANT_REQUIRE_SERVERS").is_none_or(|value| value != "1"), "{text}");

@@ -179,3 +179,15 @@ fn a_record_is_read_the_same_wherever_it_ends() {
         }
     }
 }
+
+#[test]
+fn nothing_is_taken_for_a_time_that_was_seen_before() {
+    for text in ["\0".repeat(16), "1970-01-01T00:0".to_owned(), "1970-01-01T00:00".to_owned()] {
+        for end in [":00", ":00Z", ":60Z", "Z"] {
+            let record = format!("{{\"t\":\"{text}{end}\"}}                    ");
+            let (rows, failures) = outcome(&InputOptions::default(), &[("t", "timestamp")], record.as_bytes());
+            let is_time = text.len() == 16 && end == ":00Z" && !text.contains('\0');
+            assert_eq!((rows.len(), failures.len()), if is_time { (1, 0) } else { (0, 1) }, "{record:?}");
+        }
+    }
+}
