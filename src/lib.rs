@@ -18,6 +18,7 @@
 //! the command line. [`delivered`] tells from outside how far a file has been delivered, and [`deletion`] acts on it.
 
 pub mod account;
+pub mod aws;
 pub mod buffer;
 pub mod cli;
 pub mod config;
