@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::config;
 use crate::config::model::{Config, DeliveryStreamConfig, FileSourceConfig, SourceConfig};
 use crate::memory::{MemoryBudget, Permit, StreamBudget};
 use crate::processing::{ConfigError, Down, Fate, Processing};
@@ -22,6 +23,8 @@ const MEMORY: u64 = 1 << 40;
 pub(super) enum TrialError {
     #[error("there is no delivery stream `{name}`; there are {known}")]
     NoStream { name: String, known: String },
+    #[error("{0}")]
+    NotYet(&'static str),
     #[error(transparent)]
     Processing(#[from] ConfigError),
     #[error(transparent)]
@@ -57,6 +60,9 @@ impl<'a> Trial<'a> {
             let known: Vec<_> = config.delivery_streams.iter().map(|stream| format!("`{}`", stream.name)).collect();
             TrialError::NoStream { name: name.to_owned(), known: known.join(", ") }
         })?;
+        if let Some(reason) = config::not_yet(stream) {
+            return Err(TrialError::NotYet(reason));
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let steps = Self::source_of(stream).encodings().into_iter().map(|encoding| (encoding, stream.steps(encoding)));
         let processing = runtime.block_on(Processing::open(name, steps.collect(), &stream.output_delimiter))?;
