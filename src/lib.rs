@@ -15,11 +15,14 @@
 //! 7. [`ledger`] (pure) says where the checkpoints are, and [`journal`] makes them durable. After a crash [`recovery`] asks
 //!    it where each record went.
 //!
+//! [`schema`] says what records look like as rows, and asks the registries that hold it.
+//!
 //! Around them: [`config`] is what the operator writes, [`memory`] bounds what all streams hold, [`account`] and [`status`]
 //! count and show, [`daemon`] starts, supervises, reloads and stops, [`notify`] tells the service manager, and [`cli`] is
 //! the command line. [`delivered`] tells from outside how far a file has been delivered, and [`deletion`] acts on it.
 
 pub mod account;
+pub mod aws;
 pub mod batches;
 pub mod buffer;
 pub mod cli;

@@ -16,6 +16,7 @@ use crate::config::model::{
 use crate::destination::AttemptError;
 use crate::encode::codec::Codec;
 use crate::encode::lane::Forming;
+use crate::encode::table::Table;
 use crate::journal::Kind;
 use crate::partition::{object_key, random_string};
 use crate::processing::ErrorType;
@@ -41,6 +42,14 @@ pub struct Output {
     format: Format,
     is_same_delimiter: bool,
     error_type: Option<&'static str>,
+    table: Option<Table>,
+}
+
+/// What record format conversion makes of the destination's records.
+pub struct Tabular {
+    pub table: Table,
+    /// As [`Format::table`] has it.
+    pub format: String,
 }
 
 /// How a payload is formed, as it is journalled: enough to form it again after the configuration has changed.
@@ -48,6 +57,9 @@ pub struct Output {
 pub struct Format {
     pub compression: Compression,
     pub output_delimiter: Vec<u8>,
+    /// With record format conversion: the schema and the shape of the file, for comparison.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
 }
 
 /// All outputs of one delivery stream.
@@ -61,12 +73,17 @@ pub struct Outputs {
 
 impl Outputs {
     /// Opens the destinations and sweeps what a crash left in their staging folders.
-    pub async fn open(config: &DeliveryStreamConfig, room: Room<'_>) -> Result<Self, AttemptError> {
+    pub async fn open(
+        config: &DeliveryStreamConfig,
+        tabular: Option<Tabular>,
+        room: Room<'_>,
+    ) -> Result<Self, AttemptError> {
         let mut places = Places { room, opened: Vec::new() };
         let SourceConfig::File(file) = &config.source;
         // Copies are what was read, in the files' encoding; everything else is UTF-8.
         let of_copies = file.in_encoding(&config.output_delimiter, file.encoding);
-        let output = |name, kind, place, to: &DestinationConfig, hints: &BufferingHints, compression| {
+        let output = |name, kind, place, to: &DestinationConfig, hints: &BufferingHints, (compression, tabular)| {
+            let (table, shape) = Option::map(tabular, |tabular: Tabular| (tabular.table, tabular.format)).unzip();
             let delimiter = if kind == Kind::Copy { &of_copies } else { &config.output_delimiter };
             Arc::new(Output {
                 name,
@@ -74,15 +91,16 @@ impl Outputs {
                 place,
                 hints: Hints { size: hints.size, interval_ms: hints.interval.as_millis() as u64 },
                 layout: to.layout().clone(),
-                format: Format { compression, output_delimiter: delimiter.to_vec() },
+                format: Format { compression, output_delimiter: delimiter.to_vec(), table: shape },
                 // What ends a record in the source must be those very bytes: in UTF-16 they are others.
                 is_same_delimiter: file.delimiter_in(file.encoding) == *delimiter,
                 error_type: None,
+                table,
             })
         };
         let to = &config.destination;
         let place = places.open(to).await?;
-        let destination = output(DESTINATION, Kind::Fate, place, to, &config.buffering, config.compression);
+        let destination = output(DESTINATION, Kind::Fate, place, to, &config.buffering, (config.compression, tabular));
         let error = &config.error_output;
         let error_place = places.open(&error.destination).await?;
         let failed = |error_type: ErrorType| {
@@ -93,16 +111,17 @@ impl Outputs {
                 hints: Hints { size: error.buffering.size, interval_ms: error.buffering.interval.as_millis() as u64 },
                 layout: error.destination.layout().clone(),
                 // Firehose's error objects are plain and carry no extension.
-                format: Format { compression: Compression::None, output_delimiter: b"\n".to_vec() },
+                format: Format { compression: Compression::None, output_delimiter: b"\n".to_vec(), table: None },
                 is_same_delimiter: false,
                 error_type: Some(error_type.name()),
+                table: None,
             })
         };
         let backup = match config.backup.as_ref().filter(|backup| backup.mode == BackupMode::All) {
             Some(backup) => {
                 let to = &backup.destination;
                 let place = places.open(to).await?;
-                Some(output("backup", Kind::Copy, place, to, &backup.buffering, backup.compression))
+                Some(output("backup", Kind::Copy, place, to, &backup.buffering, (backup.compression, None)))
             }
             None => None,
         };
@@ -149,7 +168,7 @@ impl Outputs {
 impl Output {
     /// How a payload of this output is formed.
     pub fn forming(&self, uuid: &str, at: Timestamp) -> Forming {
-        self.format.forming(&self.place, self.is_same_delimiter, uuid, at)
+        Forming { table: self.table.clone(), ..self.format.forming(&self.place, self.is_same_delimiter, uuid, at) }
     }
 
     /// The key of a delivery, fixed when it is journalled. `values` are those of its partition.
@@ -163,6 +182,11 @@ impl Output {
             (None, None) => Codec::new(self.format.compression).extension(),
         };
         object_key(&prefix, stream, version, at, zone, uuid, extension)
+    }
+
+    /// Whether its objects are files of rows.
+    pub fn is_tabular(&self) -> bool {
+        self.table.is_some()
     }
 
     pub fn format(&self) -> &Format {

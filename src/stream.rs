@@ -11,6 +11,7 @@
 
 mod accounts;
 mod backlog;
+mod converting;
 mod fingerprint;
 mod life;
 mod reforming;
@@ -18,7 +19,8 @@ mod routing;
 mod sealing;
 mod settling;
 
-pub use life::{Environment, Life, StreamError, run};
+pub use converting::{ConvertingError, input_options, record_time_formats};
+pub use life::{Ended, Environment, Life, StreamError, run};
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -114,6 +116,7 @@ impl Stream {
         life: &Life,
         identity: Identity,
         outputs: Outputs,
+        partitioning: Option<Partitioning>,
         budget: Arc<StreamBudget>,
         status: Arc<StreamStatus>,
     ) -> Self {
@@ -144,7 +147,7 @@ impl Stream {
             partitions: HashMap::new(),
             gone: HashSet::new(),
             owners: Owners::default(),
-            partitioning: None,
+            partitioning,
             open: BTreeMap::new(),
             reforming: BTreeMap::new(),
             settled: Vec::new(),

@@ -5,17 +5,26 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::check_schemas::{Found, Schemas};
 use crate::config::model::{BackupMode, SourceConfig};
 use crate::pool::ComputePool;
 use crate::processing::{ProcessorConfig, Stage};
 
 /// Validates the configuration and shows what it says; delivers nothing, and needs neither source nor destination.
+///
+/// Schemas in the configuration or in a directory are read. Those of other registries are shown as the daemon has last seen
+/// them, and asked for with --online.
 #[derive(Args)]
-#[command(after_help = "Example:\n  hydrant check --config /etc/hydrant/hydrant.yaml && systemctl reload hydrant")]
+#[command(after_help = "Examples:
+  hydrant check --config /etc/hydrant/hydrant.yaml && systemctl reload hydrant
+  hydrant check --online          are the schemas there, and do they fit the configuration?")]
 pub struct Arguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "/etc/hydrant/hydrant.yaml")]
     config: PathBuf,
+    /// Ask registries that are elsewhere.
+    #[arg(long)]
+    online: bool,
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
@@ -23,6 +32,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(config) => config,
         Err(status) => return status,
     };
+    // Warnings about cached schemas are part of what is found.
+    super::log_to_stderr("error");
+    let mut schemas = Schemas::new(&config.state_dir, arguments.online);
     let calls = Stage::chunks_at_a_time(&ComputePool::new()) as u64;
     let mut components = 0;
     for stream in &config.delivery_streams {
@@ -45,6 +57,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
                 components += memory;
             }
         }
+        if let Some(conversion) = &stream.format_conversion {
+            schemas.show(&stream.name, conversion);
+        }
         println!("  buffered up to {size} MB or {:?}, {}", hints.interval, stream.compression);
         println!("  prefix {}", stream.destination.layout().prefix.text());
         let errors = &stream.error_output.destination;
@@ -58,6 +73,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let limit = config.memory_limit >> 20;
         println!("components may take up to {} MB beside the {limit} MB of memory_limit_mb", components >> 20);
     }
-    eprintln!("{}: the configuration is valid", arguments.config.display());
-    ExitCode::SUCCESS
+    match schemas.found() {
+        Found::Mistakes => ExitCode::from(super::WRONG),
+        Found::Unknown => ExitCode::from(super::FAILED),
+        Found::Good => {
+            eprintln!("{}: the configuration is valid", arguments.config.display());
+            ExitCode::SUCCESS
+        }
+    }
 }

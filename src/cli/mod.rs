@@ -5,10 +5,12 @@
 
 mod bench;
 mod check;
+mod check_schemas;
 mod delivered;
 mod new_transform;
 mod progress;
 mod run;
+mod schema;
 mod test;
 mod transform;
 mod trial;
@@ -42,6 +44,7 @@ enum Command {
     Transform(transform::Arguments),
     Test(test::Arguments),
     NewTransform(new_transform::Arguments),
+    Schema(schema::Arguments),
 }
 
 const ABOUT: &str = "\
@@ -58,6 +61,7 @@ Examples:
   hydrant transform --stream web app.log       what becomes of its records?
   hydrant test tests.yaml                      does it become what it should?
   hydrant new-transform --language rust geo    a project of a transform component
+  hydrant schema infer sample.ndjson           columns for its records
 
 The log goes to standard error; HYDRANT_LOG sets its level (error, warn, info, debug, trace, or per module).
 Exit status: 0 done, 1 failed at run time, 2 a wrong command line or configuration.";
@@ -72,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Transform(arguments) => transform::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::NewTransform(arguments) => new_transform::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn backup<'a>(value: &Value<'a>, aws: &Connection) -> Option<Backup<'
     let mode = map.get_or("mode", BackupMode::FailedOnly, |value| {
         value.one_of(&[("failed_only", BackupMode::FailedOnly), ("all", BackupMode::All)])
     });
-    let buffering = hints::buffering(&map);
+    let buffering = hints::buffering(&map, hints::BUFFERING_DEFAULT);
     let compression = hints::compression(&map);
     let error_output_prefix = map.optional("error_output_prefix", destination::error_output_prefix);
     let output = destination::output(&map, aws);

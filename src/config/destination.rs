@@ -28,6 +28,17 @@ pub(super) struct Connection {
     force_path_style: Option<bool>,
 }
 
+impl Connection {
+    /// Region, endpoint and role; what is absent here from `aws`.
+    pub fn or(self, aws: &Self) -> (Option<String>, Option<String>, Option<AssumeRole>) {
+        (
+            self.region.or_else(|| aws.region.clone()),
+            self.endpoint_url.or_else(|| aws.endpoint_url.clone()),
+            self.assume_role.or_else(|| aws.assume_role.clone()),
+        )
+    }
+}
+
 /// A place for objects, with what the checks and the error output need of how it was written.
 pub(super) struct Output<'a> {
     pub config: DestinationConfig,
@@ -58,16 +69,17 @@ pub(super) fn extension(compression: Compression) -> &'static str {
 }
 
 pub(super) fn connection(map: &Map<'_>) -> Option<Connection> {
+    let connection = service_connection(map);
+    let force_path_style = map.optional("force_path_style", Value::boolean);
+    Some(Connection { force_path_style: force_path_style?, ..connection? })
+}
+
+/// Of a service that has no buckets.
+pub(super) fn service_connection(map: &Map<'_>) -> Option<Connection> {
     let region = map.optional("region", |value| Some(value.word("the name of a region such as `eu-west-1`")?.text));
     let endpoint_url = map.optional("endpoint_url", endpoint_url);
     let assume_role = map.optional("assume_role", assume_role);
-    let force_path_style = map.optional("force_path_style", Value::boolean);
-    Some(Connection {
-        region: region?,
-        endpoint_url: endpoint_url?,
-        assume_role: assume_role?,
-        force_path_style: force_path_style?,
-    })
+    Some(Connection { region: region?, endpoint_url: endpoint_url?, assume_role: assume_role?, force_path_style: None })
 }
 
 fn s3<'a>(value: &Value<'a>, aws: &Connection) -> Option<Output<'a>> {
@@ -100,12 +112,14 @@ fn s3<'a>(value: &Value<'a>, aws: &Connection) -> Option<Output<'a>> {
         value.whole(1..=3600, " of seconds")
     });
     let (connection, (layout, prefix, error_output_prefix)) = (connection?, layout?);
+    let force_path_style = connection.force_path_style.or(aws.force_path_style).unwrap_or(false);
+    let (region, endpoint_url, assume_role) = connection.or(aws);
     let config = S3Config {
         bucket: bucket?,
-        region: connection.region.or_else(|| aws.region.clone()),
-        endpoint_url: connection.endpoint_url.or_else(|| aws.endpoint_url.clone()),
-        assume_role: connection.assume_role.or_else(|| aws.assume_role.clone()),
-        force_path_style: connection.force_path_style.or(aws.force_path_style).unwrap_or(false),
+        region,
+        endpoint_url,
+        assume_role,
+        force_path_style,
         storage_class: storage_class?,
         sse: sse?,
         acl: acl?,
@@ -207,14 +221,18 @@ fn bucket(value: &Value<'_>, is_aws: bool) -> Option<String> {
 }
 
 fn endpoint_url(value: &Value<'_>) -> Option<String> {
-    let allowed = "a URL such as `http://127.0.0.1:9000` or `https://s3.example`";
+    let credentials_help = "they come from the SDK's default chain, for example from AWS_ACCESS_KEY_ID";
+    url(value, "a URL such as `http://127.0.0.1:9000` or `https://s3.example`", credentials_help)
+}
+
+/// A URL without credentials, query and fragment.
+pub(super) fn url(value: &Value<'_>, allowed: &str, credentials_help: &str) -> Option<String> {
     let text = value.word(allowed)?;
     let (scheme, rest) = text.text.split_once("://").unwrap_or_default();
     let host = rest.split('/').next().unwrap_or_default();
     if host.contains('@') {
         // Neither the URL nor its line is shown: see `secret_lines`.
-        let help = "they come from the SDK's default chain, for example from AWS_ACCESS_KEY_ID";
-        value.problem(format!("`{}` must not hold credentials", value.name()), Some(help.to_owned()));
+        value.problem(format!("`{}` must not hold credentials", value.name()), Some(credentials_help.to_owned()));
         return None;
     }
     let is_url = matches!(scheme.to_ascii_lowercase().as_str(), "http" | "https")

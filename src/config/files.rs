@@ -21,7 +21,14 @@ delivery_streams:
     source: { file: { paths: /var/log/nginx/access.log } }
     destination: { directory: { path: /data/out } }";
 
+const LEAST_SCHEMA: &str = "\
+the least is one column:
+columns:
+  - { name: message, type: string }";
+
 pub(super) struct Files {
+    /// What is in them, and the least that one may hold.
+    kind: (&'static str, &'static str),
     files: Vec<SourceFile>,
     problems: Vec<Problem>,
     /// What is left of [`NODES_MAX`] for all files together.
@@ -46,7 +53,15 @@ struct Problem {
 
 impl Files {
     pub fn new() -> Self {
-        Self { files: Vec::new(), problems: Vec::new(), nodes: NODES_MAX }
+        Self::of_kind("configuration", LEAST)
+    }
+
+    pub fn of_schemas() -> Self {
+        Self::of_kind("schema", LEAST_SCHEMA)
+    }
+
+    fn of_kind(what: &'static str, least: &'static str) -> Self {
+        Self { kind: (what, least), files: Vec::new(), problems: Vec::new(), nodes: NODES_MAX }
     }
 
     /// The file's tree; `None` with an error reported. `bytes` are `None` for a file that is too large to be read.
@@ -56,7 +71,8 @@ impl Files {
         let start = Place { file, line: 1, column: 1, length: 1 };
         let Some(bytes) = bytes else {
             let message = format!("the file is larger than {} MB", FILE_BYTES_MAX / 1024 / 1024);
-            self.report(start, "", message, Some("split it up with `include`".to_owned()));
+            let help = (self.kind.1 == LEAST).then(|| "split it up with `include`".to_owned());
+            self.report(start, "", message, help);
             return None;
         };
         let text = match String::from_utf8(bytes) {
@@ -65,7 +81,7 @@ impl Files {
                 let valid = error.utf8_error().valid_up_to();
                 let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
                 let (line, column) = super::line_and_column(&before);
-                let help = Some("configurations are UTF-8".to_owned());
+                let help = Some(format!("{}s are UTF-8", self.kind.0));
                 self.report(Place { line, column, ..start }, "", "this byte is not UTF-8".to_owned(), help);
                 return None;
             }
@@ -73,7 +89,8 @@ impl Files {
         let tree::Parsed { root, errors, secret_lines } = tree::parse(&text, file, &mut self.nodes);
         self.files[file] = SourceFile { secret_lines, ..SourceFile::new(path, text) };
         if errors.is_empty() && root.as_ref().is_none_or(|root| root.is_nothing()) {
-            self.report(start, "", "the configuration is empty".to_owned(), Some(LEAST.to_owned()));
+            let (what, least) = self.kind;
+            self.report(start, "", format!("the {what} is empty"), Some(least.to_owned()));
             return None;
         }
         for error in errors {

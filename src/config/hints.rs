@@ -8,8 +8,11 @@ use super::reader::Value;
 
 const MB: f64 = 1024.0 * 1024.0;
 
-/// Firehose's own defaults.
-const BUFFERING_DEFAULT: BufferingHints = BufferingHints { size: 5 * 1024 * 1024, interval: Duration::from_secs(300) };
+/// Firehose's own defaults, for plain objects and for format conversion.
+pub(super) const BUFFERING_DEFAULT: BufferingHints =
+    BufferingHints { size: 5 * 1024 * 1024, interval: Duration::from_secs(300) };
+pub(super) const BUFFERING_OF_CONVERSION_DEFAULT: BufferingHints =
+    BufferingHints { size: 128 * 1024 * 1024, ..BUFFERING_DEFAULT };
 
 /// Where no level is given; each counts on its own codec's scale.
 pub(super) const GZIP_LEVEL_DEFAULT: u8 = 1;
@@ -19,16 +22,16 @@ pub(super) const ZSTD_LEVEL_DEFAULT: u8 = 1;
 const LOW_LATENCY_HELP: &str = "`low_latency: true` beside it allows `size_mb` from 0.1 and `interval_seconds` from 0, \
                                 for tests and where small objects are worth their cost";
 
-/// `buffering` of `parent`, or Firehose's defaults.
-pub(super) fn buffering(parent: &Map<'_>) -> Option<BufferingHints> {
-    let Some(value) = parent.get("buffering") else { return Some(BUFFERING_DEFAULT) };
+/// `buffering` of `parent`; what it does not say comes from `default`.
+pub(super) fn buffering(parent: &Map<'_>, default: BufferingHints) -> Option<BufferingHints> {
+    let Some(value) = parent.get("buffering") else { return Some(default) };
     let hints = value.map(&["size_mb", "interval_seconds", "low_latency"])?;
     let low_latency = hints.get_or("low_latency", false, Value::boolean)?;
     let (size_min, help) = if low_latency { (0.1, None) } else { (1.0, Some(LOW_LATENCY_HELP)) };
-    let size = hints.get_or("size_mb", BUFFERING_DEFAULT.size, |value| {
+    let size = hints.get_or("size_mb", default.size, |value| {
         value.decimal(size_min..=128.0, "", help).map(|size_mb| (size_mb * MB).round() as u64)
     });
-    let interval = hints.get_or("interval_seconds", BUFFERING_DEFAULT.interval, |value| interval(value, low_latency));
+    let interval = hints.get_or("interval_seconds", default.interval, |value| interval(value, low_latency));
     Some(BufferingHints { size: size?, interval: interval? })
 }
 

@@ -10,6 +10,7 @@
 mod backup;
 mod builder;
 mod checks;
+mod conversion;
 mod destination;
 pub mod encodings;
 mod error;
@@ -22,11 +23,14 @@ mod json;
 mod map;
 pub mod model;
 mod parse;
+mod partitioning;
 mod pipeline_test;
 mod processing;
 mod reader;
 mod records;
+mod registries;
 mod scalar;
+mod schema_file;
 mod text;
 mod tree;
 mod wasm;
@@ -35,7 +39,8 @@ mod wasm;
 mod tests;
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, ConfigErrors};
 pub use model::*;
@@ -44,6 +49,8 @@ pub use scalar::{Environment, Purpose};
 
 use files::{FILE_BYTES_MAX, Files};
 use reader::Reader;
+
+use crate::schema::Table;
 
 /// The configuration in `path` with the variables and the working folder of this process.
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
@@ -74,6 +81,23 @@ pub fn load_tests(path: &Path) -> Result<PipelineTests, ConfigErrors> {
     });
     match tests {
         Some(tests) if !files.borrow().has_problems() => Ok(tests),
+        _ => Err(files.into_inner().into_errors()),
+    }
+}
+
+/// One version of a table as a directory registry has it: what `bytes`, read from `path`, hold.
+pub fn read_table(path: &Path, bytes: Vec<u8>) -> Result<Table, ConfigErrors> {
+    let bytes = (bytes.len() as u64 <= FILE_BYTES_MAX).then_some(bytes);
+    let environment =
+        Environment { variables: BTreeMap::new(), working_folder: PathBuf::new(), purpose: Purpose::Look };
+    let files = RefCell::new(Files::of_schemas());
+    let root = files.borrow_mut().add(path, bytes);
+    let table = root.and_then(|root| {
+        let reader = Reader::literal(&environment, &files);
+        schema_file::table(&reader.root(&root))
+    });
+    match table {
+        Some(table) if !files.borrow().has_problems() => Ok(table),
         _ => Err(files.into_inner().into_errors()),
     }
 }

@@ -6,9 +6,15 @@
 
 mod destination;
 mod file;
+mod schema;
 
 pub use destination::{AssumeRole, DestinationConfig, DirectoryConfig, ObjectLayout, S3Config, ServerSideEncryption};
 pub use file::{FileSourceConfig, InitialPosition, LinePattern, Multiline, MultilineRule, OnDelivered, OnOversize};
+pub use schema::{
+    ClientCertificate, ConfluentConfig, ConfluentCredentials, Deserializer, Dictionary, DirectoryRegistryConfig,
+    FormatConversionConfig, GlueConfig, InputConfig, NamedRegistry, OnUnknownField, ParquetCompression, ParquetConfig,
+    RegistryConfig, SchemaConfig, SchemaReference, Statistics, TimestampFormat, Timestamps, TlsConfig, WriterVersion,
+};
 
 use std::fmt;
 use std::path::PathBuf;
@@ -28,6 +34,8 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Bytes that all channels and buffers of all delivery streams may hold together. Default 512 MB, 16 to 65,536.
     pub memory_limit: u64,
+    /// In the order of the file; names are unique. A delivery stream holds its own copy of the one that it uses.
+    pub schema_registries: Vec<NamedRegistry>,
     /// At least one; names are unique.
     pub delivery_streams: Vec<DeliveryStreamConfig>,
 }
@@ -41,13 +49,39 @@ pub struct DeliveryStreamConfig {
     /// In order; none leaves records as they are.
     pub processing: Vec<StepConfig>,
     pub buffering: BufferingHints,
+    /// None with `format_conversion`, where Parquet has its own.
     pub compression: Compression,
+    /// Records become rows of Parquet files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format_conversion: Option<FormatConversionConfig>,
+    pub partitioning: Option<PartitioningConfig>,
     /// Put after each record that does not end with it already. Default "\n", "" is Firehose's plain concatenation.
     pub output_delimiter: Vec<u8>,
     pub destination: DestinationConfig,
     pub backup: Option<BackupConfig>,
     /// Where the failed records' envelopes go: already decided from `backup` and `error_output_prefix`.
     pub error_output: ErrorOutputConfig,
+}
+
+/// `partitioning`: one buffer, and objects of its own, for each combination of values.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PartitioningConfig {
+    /// Names and jq programs.
+    pub keys: Vec<(String, String)>,
+    pub record_time: Option<RecordTimeConfig>,
+    /// Partitions that may have a buffer at a time; 1 to 5,000, default 500. One more seals the one that was used least recently.
+    pub active_max: usize,
+    /// How much longer than its interval a buffer waits whose record time is not now; 0 to 86,400 seconds, default 0.
+    pub grace: Duration,
+}
+
+/// Where a record's own time stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RecordTimeConfig {
+    /// A field's name, or names with dots between them.
+    pub field: String,
+    /// Tried in order.
+    pub formats: Vec<TimestampFormat>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -58,7 +92,8 @@ pub enum SourceConfig {
 /// A buffer is sealed when either limit is reached, whichever comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct BufferingHints {
-    /// Size of the buffered records before compression, in bytes. 1 to 128 MB, default 5; from 0.1 with `low_latency`.
+    /// Size of the buffered records before compression, in bytes. 1 to 128 MB, default 5, 128 with `format_conversion`; from
+    /// 0.1 with `low_latency`.
     pub size: u64,
     /// Age of the oldest buffered record. 60 to 900 seconds, default 300; from 0 with `low_latency`.
     pub interval: Duration,

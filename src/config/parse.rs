@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::backup;
 use super::checks::{Checks, StreamRead};
+use super::conversion;
 use super::destination::{self, Connection, OUTPUTS};
 use super::file_source;
 use super::files::FILE_BYTES_MAX;
@@ -13,18 +14,41 @@ use super::hints;
 use super::include;
 use super::map::Map;
 use super::model::{Config, DeliveryStreamConfig, SourceConfig};
+use super::partitioning;
 use super::processing;
 use super::reader::{Reader, Value};
+use super::registries::{self, Registries};
 use super::scalar;
 use super::tree::Node;
+use crate::processing::ProcessorConfig;
 
 const STATE_DIR_DEFAULT: &str = "/var/lib/hydrant";
 const SHUTDOWN_TIMEOUT_SECONDS_DEFAULT: i64 = 30;
 const MEMORY_LIMIT_MB_DEFAULT: i64 = 512;
 const NAME_CHARS_MAX: usize = 64;
 
-const TOP_LEVEL: &[&str] =
-    &["state_dir", "shutdown_timeout_seconds", "memory_limit_mb", "aws", "include", "delivery_streams"];
+const TOP_LEVEL: &[&str] = &[
+    "state_dir",
+    "shutdown_timeout_seconds",
+    "memory_limit_mb",
+    "aws",
+    "include",
+    "schema_registries",
+    "delivery_streams",
+];
+
+const DELIVERY_STREAM: &[&str] = &[
+    "name",
+    "source",
+    "processing",
+    "buffering",
+    "format_conversion",
+    "partitioning",
+    "compression",
+    "output_delimiter",
+    "destination",
+    "backup",
+];
 
 /// The trees of the files that `main` includes; those that cannot be read are reported.
 pub(super) fn included_files<'a>(reader: &'a Reader<'a>, main: &'a Node, path: &Path) -> Vec<Rc<Node>> {
@@ -59,6 +83,7 @@ pub(super) fn config<'a>(reader: &'a Reader<'a>, main: &'a Node, included: &'a [
     });
 
     let aws = aws.unwrap_or_default();
+    let registries = registries::registries(&main, &aws);
     let included = included.iter().filter_map(|root| reader.root(root).map(&["delivery_streams"]));
     let mut lists: Vec<Value<'a>> = main.get("delivery_streams").into_iter().collect();
     lists.extend(included.filter_map(|file| file.required("delivery_streams")));
@@ -69,7 +94,7 @@ pub(super) fn config<'a>(reader: &'a Reader<'a>, main: &'a Node, included: &'a [
         let place = lists.first().unwrap_or(main.value());
         place.problem("there is no delivery stream", Some("`delivery_streams` must have at least one".to_owned()));
     }
-    let streams: Vec<StreamRead<'a>> = items.iter().map(|item| delivery_stream(item, &aws)).collect();
+    let streams: Vec<StreamRead<'a>> = items.iter().map(|item| delivery_stream(item, &aws, &registries)).collect();
 
     let checks = Checks { streams: &streams, main: &main };
     checks.names();
@@ -84,22 +109,26 @@ pub(super) fn config<'a>(reader: &'a Reader<'a>, main: &'a Node, included: &'a [
         state_dir: state_dir?,
         shutdown_timeout: Duration::from_secs(shutdown_timeout?.unsigned_abs()),
         memory_limit: memory_limit?,
+        schema_registries: registries::all_read(registries)?,
         delivery_streams: streams.into_iter().map(|stream| stream.config).collect::<Option<_>>()?,
     })
 }
 
-fn delivery_stream<'a>(value: &Value<'a>, aws: &Connection) -> StreamRead<'a> {
+fn delivery_stream<'a>(value: &Value<'a>, aws: &Connection, registries: &Registries) -> StreamRead<'a> {
     let mut read = StreamRead::default();
-    let known =
-        &["name", "source", "processing", "buffering", "compression", "output_delimiter", "destination", "backup"];
-    if let Some(map) = value.map(known) {
-        read.config = stream_config(&map, aws, &mut read);
+    if let Some(map) = value.map(DELIVERY_STREAM) {
+        read.config = stream_config(&map, aws, registries, &mut read);
     }
     read
 }
 
 /// Leaves in `read` what the checks need, also where the delivery stream as a whole is refused.
-fn stream_config<'a>(map: &Map<'a>, aws: &Connection, read: &mut StreamRead<'a>) -> Option<DeliveryStreamConfig> {
+fn stream_config<'a>(
+    map: &Map<'a>,
+    aws: &Connection,
+    registries: &Registries,
+    read: &mut StreamRead<'a>,
+) -> Option<DeliveryStreamConfig> {
     let allowed = format!("1 to {NAME_CHARS_MAX} characters of `a-z`, `A-Z`, `0-9`, `_`, `.` and `-`");
     let name = map.required("name").and_then(|name| name.string(&allowed)?.check(&allowed, is_name));
     read.name = name.clone();
@@ -117,8 +146,16 @@ fn stream_config<'a>(map: &Map<'a>, aws: &Connection, read: &mut StreamRead<'a>)
     if let (Some(SourceConfig::File(file)), Some(processing)) = (&source, &processing) {
         processing::check_header(map, processing, file.skip_header_lines);
     }
-    let buffering = hints::buffering(map);
+    let format_conversion = map.optional("format_conversion", |value| conversion::format_conversion(value, registries));
+    let is_converted = map.get("format_conversion").is_some();
+    let partitioning = map.optional("partitioning", |value| partitioning::partitioning(value));
+    let buffering_default =
+        if is_converted { hints::BUFFERING_OF_CONVERSION_DEFAULT } else { hints::BUFFERING_DEFAULT };
+    let buffering = hints::buffering(map, buffering_default);
     let compression = hints::compression(map);
+    if is_converted {
+        conversion::check_neighbours(map, compression);
+    }
     let output_delimiter = map
         .get_or("output_delimiter", b"\n".to_vec(), |value| file_source::delimiter(value, 0).map(String::into_bytes));
     let destination = map.required("destination").and_then(|value| destination::output(&value.map(OUTPUTS)?, aws));
@@ -129,13 +166,29 @@ fn stream_config<'a>(map: &Map<'a>, aws: &Connection, read: &mut StreamRead<'a>)
         }
         _ => None,
     };
-    let (destination, backup) = (destination?, backup?);
+    let (mut destination, backup) = (destination?, backup?);
+    let (partitioning, processing) = (partitioning?, processing?);
+    let has_transforms = processing.iter().any(|step| matches!(step.processor, ProcessorConfig::Wasm(_)));
+    let template = &destination.config.layout().prefix;
+    let is_right =
+        partitioning::check_prefix(map, destination.prefix.as_ref(), template, partitioning.as_ref(), has_transforms);
+    let of_backup = backup.as_ref().map(|backup| &backup.output);
+    let is_right_in_backup = of_backup
+        .is_none_or(|output| partitioning::refuse_in_backup(output.prefix.as_ref(), &output.config.layout().prefix));
+    if !(is_right && is_right_in_backup) {
+        return None;
+    }
+    if is_converted {
+        conversion::name_objects(&mut destination.config);
+    }
     let config = DeliveryStreamConfig {
         name: name?.text,
         source: source?,
-        processing: processing?,
+        processing,
         buffering: buffering?,
         compression: compression?,
+        format_conversion: format_conversion?,
+        partitioning,
         output_delimiter: output_delimiter?,
         destination: destination.config.clone(),
         backup: backup.as_ref().map(|backup| backup.config.clone()),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::files::Files;
 use super::listed;
 use super::map::nearest;
-use super::scalar::{self, Environment, Type};
+use super::scalar::{self, Environment, SubstitutionError, Type};
 use super::text::Text;
 use super::tree::{self, Kind, Node, Place, Scalar, Style};
 
@@ -20,6 +20,8 @@ const QUOTED_NUMBER_HELP: &str = "take the quotes away: in quotes it is a string
 pub(super) struct Reader<'a> {
     pub environment: &'a Environment,
     pub files: &'a RefCell<Files>,
+    /// Whether `${…}` is replaced.
+    substitutes: bool,
     /// Globs compiled so far.
     globs: Cell<usize>,
     /// Known before the first delivery stream is read.
@@ -38,7 +40,16 @@ pub(super) struct Value<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(environment: &'a Environment, files: &'a RefCell<Files>) -> Self {
-        Self { environment, files, globs: Cell::new(0), state_dir: OnceCell::new() }
+        Self { environment, files, substitutes: true, globs: Cell::new(0), state_dir: OnceCell::new() }
+    }
+
+    /// For a file in which a dollar is a dollar.
+    pub fn literal(environment: &'a Environment, files: &'a RefCell<Files>) -> Self {
+        Self { substitutes: false, ..Self::new(environment, files) }
+    }
+
+    fn substitute(&self, text: &str) -> Result<(String, bool), SubstitutionError> {
+        if self.substitutes { scalar::substitute(text, self.environment) } else { Ok((text.to_owned(), false)) }
     }
 
     pub fn root(&'a self, node: &'a Node) -> Value<'a> {
@@ -86,6 +97,13 @@ impl<'a> Value<'a> {
 
     pub fn is_map(&self) -> bool {
         matches!(self.node.kind, Kind::Map(_))
+    }
+
+    /// Whether it is written as a number, in no quotes.
+    pub fn is_number(&self) -> bool {
+        let Kind::Scalar(scalar) = &self.node.kind else { return false };
+        let text = self.reader.substitute(&scalar.text);
+        scalar.style == Style::Plain && text.is_ok_and(|(text, _)| scalar::core_schema(&text).is_number())
     }
 
     /// The items of a list.
@@ -204,7 +222,7 @@ impl<'a> Value<'a> {
             self.wrong_kind(allowed);
             return None;
         };
-        match scalar::substitute(&scalar.text, self.reader.environment) {
+        match self.reader.substitute(&scalar.text) {
             Ok((text, substituted)) => Some((Text { value: self.clone(), text, substituted }, scalar)),
             Err(error) => {
                 self.problem_at(error.offset, error.message, Some(error.help));
@@ -250,7 +268,7 @@ impl<'a> Value<'a> {
     pub(super) fn is_substituted_by_nothing(&self) -> bool {
         let Kind::Scalar(scalar) = &self.node.kind else { return false };
         scalar.style == Style::Plain
-            && matches!(scalar::substitute(&scalar.text, self.reader.environment), Ok((text, true)) if text.is_empty())
+            && matches!(self.reader.substitute(&scalar.text), Ok((text, true)) if text.is_empty())
     }
 }
 

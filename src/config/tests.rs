@@ -1,5 +1,6 @@
 //! The configuration as its operators meet it.
 
+mod conversion;
 mod examples;
 mod golden;
 mod includes;

@@ -48,7 +48,7 @@ pub use error::{ErrorCode, Failure, SchemaError};
 pub use file_schema::FileSchema;
 pub use joda::{Pattern, PatternError};
 pub use options::{Deserializer, InputOptions, OnUnknownField, TimestampFormat};
-pub use parquet_options::{Compression, Dictionary, ParquetOptions, TimestampType, WriterVersion};
+pub use parquet_options::{Compression, Dictionary, ParquetOptions, Statistics, TimestampType, WriterVersion};
 pub use timestamp::TimestampFormats;
 pub use writer::{ParquetWriter, WriteError, Written};
 

@@ -47,6 +47,17 @@ pub enum TimestampType {
     Int96,
 }
 
+/// Least and greatest values, by which readers skip what they need not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Statistics {
+    None,
+    /// Of each column of a row group.
+    #[default]
+    Chunk,
+    /// And of each page.
+    Page,
+}
+
 /// How Parquet is written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParquetOptions {
@@ -59,8 +70,7 @@ pub struct ParquetOptions {
     /// Columns that get Bloom filters, by name; in a struct by the path in the file, such as `user.id`.
     pub bloom_filters: Vec<String>,
     pub writer_version: WriterVersion,
-    /// Least and greatest value of each column in each row group and page.
-    pub statistics: bool,
+    pub statistics: Statistics,
     pub timestamps: TimestampType,
 }
 
@@ -73,7 +83,7 @@ impl Default for ParquetOptions {
             dictionary: Dictionary::Auto,
             bloom_filters: Vec::new(),
             writer_version: WriterVersion::V1,
-            statistics: true,
+            statistics: Statistics::default(),
             timestamps: TimestampType::Int64Micros,
         }
     }

@@ -19,7 +19,7 @@ use super::column::Columns;
 use super::encodings::Encodings;
 use super::file_schema::FileSchema;
 use super::int96::Int96Values;
-use super::parquet_options::{Compression, Dictionary, ParquetOptions, WriterVersion};
+use super::parquet_options::{Compression, Dictionary, ParquetOptions, Statistics, WriterVersion};
 
 /// Distinct values of a row group that Bloom filters are made for, at a false positive rate of 5 %: 128 KB each while a group
 /// is built; the filter that is written is as small as its values allow.
@@ -287,7 +287,11 @@ pub(super) fn properties(schema: &FileSchema, options: &ParquetOptions) -> Resul
         Compression::Zstd { level } => Codec::ZSTD(ZstdLevel::try_new(level.into())?),
         Compression::Lz4 => Codec::LZ4_RAW,
     };
-    let statistics = if options.statistics { EnabledStatistics::Page } else { EnabledStatistics::None };
+    let statistics = match options.statistics {
+        Statistics::None => EnabledStatistics::None,
+        Statistics::Chunk => EnabledStatistics::Chunk,
+        Statistics::Page => EnabledStatistics::Page,
+    };
     let mut properties = WriterProperties::builder()
         .set_writer_version(version)
         .set_created_by(concat!("hydrant version ", env!("CARGO_PKG_VERSION")).to_owned())

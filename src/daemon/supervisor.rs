@@ -11,7 +11,7 @@ use tracing::error;
 use crate::config::model::DeliveryStreamConfig;
 use crate::journal::JournalError;
 use crate::status::StreamStatus;
-use crate::stream::{self, Environment, Life, StreamError};
+use crate::stream::{self, Ended, Environment, Life, StreamError};
 
 use super::{DRAIN_RESTARTS, DaemonError, RESTART_MIN, chain};
 
@@ -36,7 +36,13 @@ impl Supervisor {
         let mut failures = 0;
         loop {
             let began = tokio::time::Instant::now();
-            let Err(reason) = self.live().await else { return };
+            let reason = match self.live().await {
+                Ok(Ended::Done) => return,
+                // Unless the daemon stops.
+                Ok(Ended::SchemaChanged) if self.stop.is_cancelled() => return,
+                Ok(Ended::SchemaChanged) => continue,
+                Err(reason) => reason,
+            };
             // A stream that ran well for a while begins again at once.
             if began.elapsed() > RESTART_MAX {
                 (delay, failures) = (RESTART_MIN, 0);
@@ -59,7 +65,7 @@ impl Supervisor {
     }
 
     /// One life of the stream; all its tasks have ended when this returns.
-    async fn live(&self) -> Result<(), String> {
+    async fn live(&self) -> Result<Ended, String> {
         let life = Arc::new(Life {
             stop: self.stop.child_token(),
             abandon: self.abandon.child_token(),
@@ -74,9 +80,12 @@ impl Supervisor {
         life.tasks.close();
         life.tasks.wait().await;
         match result {
-            Ok(Ok(())) => {
+            Ok(Ok(ended)) => {
                 self.status.clear_problem("stream");
-                Ok(())
+                if ended == Ended::SchemaChanged {
+                    self.status.end_life();
+                }
+                Ok(ended)
             }
             Ok(Err(error)) => {
                 self.status.end_life();

@@ -10,22 +10,21 @@ mod classify;
 use std::path::Path;
 use std::time::Duration;
 
-use aws_config::sts::AssumeRoleProvider;
-use aws_config::{BehaviorVersion, ConfigLoader, Region};
+use aws_config::{BehaviorVersion, ConfigLoader};
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::StalledStreamProtectionConfig;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_sdk_s3::types::{ObjectCannedAcl, ServerSideEncryption as Encryption, StorageClass};
 use tokio::sync::Mutex;
 
+use crate::aws;
 use crate::config::model::{S3Config, ServerSideEncryption};
 
 use super::{AttemptError, BoxFuture, Destination, ErrorClass, Existence, Object, Put};
 use classify::Request;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const SESSION_NAME: &str = "hydrant";
 /// Signs requests to stores that have regions in name only.
 const REGION_OF_STORES_WITHOUT: &str = "us-east-1";
 
@@ -189,17 +188,10 @@ impl Destination for S3Destination {
 }
 
 /// A client with what the configuration says and what the SDK finds for the rest.
-async fn connect(config: &S3Config, mut loader: ConfigLoader) -> Result<Client, AttemptError> {
-    if let Some(region) = &config.region {
-        loader = loader.region(Region::new(region.clone()));
-    }
-    let found = loader.load().await;
-    let region = match (found.region(), &config.endpoint_url) {
-        (Some(region), _) => region.clone(),
-        (None, Some(_)) => Region::new(REGION_OF_STORES_WITHOUT),
-        (None, None) => return Err(missing_region(&config.bucket)),
-    };
-    let found = found.into_builder().region(region).build();
+async fn connect(config: &S3Config, loader: ConfigLoader) -> Result<Client, AttemptError> {
+    let region_default = config.endpoint_url.as_ref().map(|_| REGION_OF_STORES_WITHOUT);
+    let found = aws::load(loader, config.region.as_deref(), region_default, config.assume_role.as_ref()).await;
+    let found = found.ok_or_else(|| missing_region(&config.bucket))?;
 
     let mut client = aws_sdk_s3::config::Builder::from(&found)
         .force_path_style(config.force_path_style)
@@ -209,13 +201,6 @@ async fn connect(config: &S3Config, mut loader: ConfigLoader) -> Result<Client, 
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Some(endpoint_url) = &config.endpoint_url {
         client = client.endpoint_url(endpoint_url);
-    }
-    if let Some(role) = &config.assume_role {
-        let mut provider = AssumeRoleProvider::builder(&role.role_arn).session_name(SESSION_NAME).configure(&found);
-        if let Some(external_id) = &role.external_id {
-            provider = provider.external_id(&external_id.0);
-        }
-        client = client.credentials_provider(SharedCredentialsProvider::new(provider.build().await));
     }
     Ok(Client::from_conf(client.build()))
 }

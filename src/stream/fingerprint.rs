@@ -7,8 +7,13 @@
 use serde::Serialize;
 use sha2::Digest;
 
-use crate::config::model::{DeliveryStreamConfig, FileSourceConfig, SourceConfig};
+use crate::config::model::{
+    DeliveryStreamConfig, FileSourceConfig, FormatConversionConfig, PartitioningConfig, SourceConfig,
+};
+use crate::partition::TimeZoneName;
 use crate::processing::StepConfig;
+use crate::recovery::MORE_OUTPUTS;
+use crate::schema::Schema;
 
 /// Of the whole configuration: another one makes a new version of the stream.
 pub fn of_configuration(config: &DeliveryStreamConfig) -> String {
@@ -17,17 +22,37 @@ pub fn of_configuration(config: &DeliveryStreamConfig) -> String {
 
 /// Of what decides over what becomes of a record and whether it fails: where records end, how they are processed, and the
 /// program that does it. Where records come from and go to has no part in it.
-pub fn of_processing(config: &DeliveryStreamConfig) -> String {
+pub fn of_processing(config: &DeliveryStreamConfig, schema: Option<&Schema>) -> String {
     #[derive(Serialize)]
     struct Processing<'a> {
         program: &'a str,
         source: &'a SourceConfig,
         steps: &'a [StepConfig],
+        /// What sends parts of records to other outputs than the two that there always are.
+        more: Option<More<'a>>,
+    }
+    #[derive(Serialize)]
+    struct More<'a> {
+        conversion: Option<(&'a FormatConversionConfig, Option<String>)>,
+        partitioning: Option<&'a PartitioningConfig>,
+        prefix: &'a str,
+        time_zone: &'a TimeZoneName,
     }
     let SourceConfig::File(file) = &config.source;
     // Whatever else comes into the source's configuration counts, until somebody knows that it need not.
     let source = SourceConfig::File(FileSourceConfig { paths: Vec::new(), exclude: Vec::new(), ..file.clone() });
-    hash(&Processing { program: env!("CARGO_PKG_VERSION"), source: &source, steps: &config.processing })
+    let layout = config.destination.layout();
+    let is_partitioned = layout.prefix.dynamic().len() > 0;
+    let more = (config.format_conversion.is_some() || is_partitioned).then(|| More {
+        conversion: config.format_conversion.as_ref().map(|config| (config, schema.map(Schema::fingerprint))),
+        partitioning: config.partitioning.as_ref(),
+        prefix: layout.prefix.text(),
+        time_zone: &layout.time_zone,
+    });
+    let has_more = more.is_some();
+    let program = env!("CARGO_PKG_VERSION");
+    let hash = hash(&Processing { program, source: &source, steps: &config.processing, more });
+    if has_more { format!("{MORE_OUTPUTS}{hash}") } else { hash }
 }
 
 fn hash(what: &impl Serialize) -> String {
@@ -68,7 +93,7 @@ delivery_streams:
         ] {
             let after = stream(change);
             assert_ne!(of_configuration(&before), of_configuration(&after), "{change:?}");
-            assert_eq!(of_processing(&before) != of_processing(&after), is_other, "{change:?}");
+            assert_eq!(of_processing(&before, None) != of_processing(&after, None), is_other, "{change:?}");
         }
     }
 }

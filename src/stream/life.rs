@@ -3,26 +3,37 @@
 //! Always true: everything that a life has started is among its tasks, which the next life waits for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
 
-use crate::config::model::{DeliveryStreamConfig, SourceConfig};
+use crate::config::model::{DeliveryStreamConfig, DestinationConfig, SourceConfig};
 use crate::destination::AttemptError;
 use crate::destination::retry::RetryLimits;
 use crate::journal::{Journal, JournalError};
 use crate::ledger::OutOfOrder;
 use crate::memory::MemoryBudget;
-use crate::output::{Outputs, Room};
+use crate::output::{Outputs, Room, Tabular};
+use crate::partition::{COMPONENT_BYTES_MAX, Partitioner, Query, QueryError, RecordTime};
 use crate::pool::ComputePool;
 use crate::processing::{self, Processing, Shape, Stage};
 use crate::recovery::{Asking, RecoveryError, recover};
+use crate::schema::Watch;
 use crate::source::file::FileSource;
 use crate::source::{SourceContext, SourceError};
 use crate::status::StreamStatus;
 
+use super::converting::{Converting, ConvertingError, record_time_formats};
+use super::sealing::Partitioning;
 use super::{Identity, Stream, fingerprint};
+
+/// Of a key behind the stream's name: version, time and delivery id, with dashes; and of the longest extension that a compression
+/// has.
+const SUFFIX_BYTES: usize = 1 + 20 + 1 + 19 + 1 + 36;
+const EXTENSION_BYTES: usize = 7;
 
 /// Events that may wait between the source and the stream; their memory is bounded by the budget.
 const CHANNEL: usize = 4;
@@ -65,10 +76,23 @@ pub enum StreamError {
     Processing(#[from] processing::ConfigError),
     #[error("a destination cannot be opened")]
     Destination(#[from] AttemptError),
+    #[error("records cannot be converted")]
+    Converting(#[from] ConvertingError),
+    #[error("a partition key cannot be used")]
+    PartitionKey(#[from] QueryError),
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
     #[error(transparent)]
     OutOfOrder(#[from] OutOfOrder),
+}
+
+/// Why a life has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It has been told to, or has read everything.
+    Done,
+    /// Its schema has another version; the next life begins with it at once.
+    SchemaChanged,
 }
 
 /// Runs one life of a delivery stream, to its end.
@@ -77,21 +101,34 @@ pub async fn run(
     environment: &Environment,
     life: &Life,
     status: Arc<StreamStatus>,
-) -> Result<(), StreamError> {
+) -> Result<Ended, StreamError> {
     let Environment { journal, limits, .. } = environment;
     let (name, fingerprint) = (config.name.clone(), fingerprint::of_configuration(config));
-    let made_by = fingerprint::of_processing(config);
     let row = journal.run("stream", move |journal| journal.stream(&name, &fingerprint)).await?;
     let budget = environment.budget.join();
+    let converting = match &config.format_conversion {
+        Some(conversion) => {
+            Some(Converting::open(conversion, &config.name, journal.state_dir(), budget.clone()).await?)
+        }
+        None => None,
+    };
+    let made_by = fingerprint::of_processing(config, converting.as_ref().map(|converting| &converting.schema));
+    let (tabular, conversion, watch) = match converting {
+        Some(Converting { table, format, conversion, watch, .. }) => {
+            (Some(Tabular { table, format }), Some(conversion), watch)
+        }
+        None => (None, None, None),
+    };
+    let partitioner = partitioner(config)?.map(Arc::new);
     let room = Room { stream: &config.name, journal, memory_share: budget.share(), tasks: &life.tasks };
-    let outputs = Outputs::open(config, room).await?;
+    let outputs = Outputs::open(config, tabular, room).await?;
     let asking = Asking { limits: *limits, cancel: &life.abandon, status: &status };
-    let Some(mut recovered) = recover(&row, &made_by, &outputs, room, &asking).await? else { return Ok(()) };
+    let Some(mut recovered) = recover(&row, &made_by, &outputs, room, &asking).await? else { return Ok(Ended::Done) };
 
     let SourceConfig::File(file) = &config.source;
     let steps = file.encodings().into_iter().map(|encoding| (encoding, config.steps(encoding))).collect();
-    let processing =
-        Processing::open(&config.name, steps, &config.output_delimiter, Shape::default()).await?.map(Arc::new);
+    let shape = Shape { partitioner: partitioner.clone(), conversion };
+    let processing = Processing::open(&config.name, steps, &config.output_delimiter, shape).await?.map(Arc::new);
     let (events, receiver) = mpsc::channel(CHANNEL);
     let context = SourceContext {
         stream_name: config.name.clone(),
@@ -108,8 +145,10 @@ pub async fn run(
         counters: status.source.clone(),
     };
     let arrivals = Stage::new(receiver, processing, environment.pool.clone(), budget.clone());
-    let mut stream =
-        Stream::new(config, environment, life, Identity { row, processing: made_by }, outputs, budget, status);
+    let partitioning = partitioner.map(|partitioner| Partitioning::new(config, partitioner));
+    let identity = Identity { row, processing: made_by };
+    let mut stream = Stream::new(config, environment, life, identity, outputs, partitioning, budget, status);
+    let schema_changed = watch.filter(|_| !environment.drain).map(|watch| follow(watch, config.name.clone(), life));
     stream.resume(recovered);
     let source = FileSource::new(file.clone(), context)?;
     let waker = source.waker();
@@ -123,7 +162,65 @@ pub async fn run(
     life.stop.cancel();
     // Its end is waited for by whoever began this life; here its own error counts only if there is no other.
     result?;
-    if life.abandon.is_cancelled() { Ok(()) } else { ended.await.map_err(|_| StreamError::SourcePanicked)? }
+    if !life.abandon.is_cancelled() {
+        ended.await.map_err(|_| StreamError::SourcePanicked)??;
+    }
+    let has_changed = schema_changed.is_some_and(|changed| changed.load(Ordering::Relaxed));
+    Ok(if has_changed { Ended::SchemaChanged } else { Ended::Done })
+}
+
+/// Looks for another version of the schema; with one, this life reads no further.
+fn follow(mut watch: Watch, stream: String, life: &Life) -> Arc<AtomicBool> {
+    let has_changed = Arc::new(AtomicBool::new(false));
+    let (flag, stop) = (has_changed.clone(), life.stop.clone());
+    life.tasks.spawn(async move {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(watch.interval()) => {}
+            }
+            match watch.poll().await {
+                Ok(None) => {}
+                Ok(Some(schema)) => {
+                    info!(stream, %schema, "a new version of the schema: it counts once all that was read is delivered");
+                    flag.store(true, Ordering::Relaxed);
+                    stop.cancel();
+                    return;
+                }
+                Err(error) => warn!(stream, %error, "a new version of the schema cannot be had; the last one stays"),
+            }
+        }
+    });
+    has_changed
+}
+
+/// What tells the partition of a record; `None` where the prefix asks nothing of them.
+fn partitioner(config: &DeliveryStreamConfig) -> Result<Option<Partitioner>, StreamError> {
+    let layout = config.destination.layout();
+    let (mut queries, mut record_time) = (Vec::new(), None);
+    if let Some(partitioning) = &config.partitioning {
+        for (name, program) in &partitioning.keys {
+            queries.push((name.clone(), Query::compile(program)?));
+        }
+        if let Some(time) = &partitioning.record_time {
+            record_time = Some(RecordTime::new(&time.field, record_time_formats(&time.formats)?)?);
+        }
+    }
+    let component_bytes_max = match &config.destination {
+        DestinationConfig::Directory(..) => COMPONENT_BYTES_MAX,
+        DestinationConfig::S3(..) => usize::MAX,
+    };
+    let extension = layout.file_extension.as_ref().map_or(EXTENSION_BYTES, String::len);
+    let suffix_bytes = config.name.len() + SUFFIX_BYTES + extension;
+    let partitioner = Partitioner::new(
+        &layout.prefix,
+        queries,
+        record_time.as_ref(),
+        &layout.time_zone,
+        suffix_bytes,
+        component_bytes_max,
+    );
+    Ok(partitioner)
 }
 
 /// A source has a thread of its own: it waits for most of its life, and there may be more sources than the pool has threads.

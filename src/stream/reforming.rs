@@ -45,8 +45,10 @@ impl Stream {
             // An unreadable format is that of another version; the output's own is then as good as any.
             let format =
                 serde_json::from_str(&intent.format).unwrap_or_else(|_| self.output(&intent.output).format().clone());
-            let is_plain = self.output(&intent.output).format() == &format;
-            let forming = if is_plain {
+            let own = self.output(&intent.output).format();
+            // Rows are rows of the present schema, and what has become rows is no JSON any more.
+            let is_table = own.table.is_some() || format.table.is_some();
+            let forming = if is_table || *own == format {
                 self.output(&intent.output).forming(&intent.uuid, at)
             } else {
                 format.forming(&pending.place, false, &intent.uuid, at)

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::buffer::Buffer;
+use crate::config::model::DeliveryStreamConfig;
 use crate::delivery::{Plan, Shipment};
 use crate::encode::codec::Codec;
 use crate::encode::lane::Lane;
@@ -21,6 +22,11 @@ use crate::partition::{Partition, Partitioner};
 use crate::record::Position;
 
 use super::Stream;
+
+/// Bytes of rows that are worth a row group when memory is short.
+const ROWS_MIN: u64 = 64 << 10;
+/// Firehose's, where keys come from transforms alone and nothing is configured.
+const ACTIVE_DEFAULT: usize = 500;
 
 /// What goes into one buffer at a time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +44,17 @@ pub(super) struct Partitioning {
     pub(super) active_max: usize,
     /// How much longer a buffer waits whose records belong to another time than now.
     pub(super) grace: Duration,
+}
+
+impl Partitioning {
+    pub(super) fn new(config: &DeliveryStreamConfig, partitioner: Arc<Partitioner>) -> Self {
+        let config = config.partitioning.as_ref();
+        Self {
+            partitioner,
+            active_max: config.map_or(ACTIVE_DEFAULT, |config| config.active_max),
+            grace: config.map_or(Duration::ZERO, |config| config.grace),
+        }
+    }
 }
 
 /// The buffer that collects records of one output at this moment.
@@ -172,12 +189,16 @@ impl Stream {
         })
     }
 
-    /// Memory is short: the largest buffer is sealed early.
+    /// Memory is short: the largest buffer is sealed early, or its rows go to the disk as a row group of the file that it is
+    /// going to be.
     pub(super) fn relieve(&mut self) {
-        let largest = self.open.iter().max_by_key(|(_, open)| open.held()).map(|(route, _)| route.clone());
-        if let Some(route) = largest {
-            self.seal(&route);
+        let Some((route, open)) = self.open.iter().max_by_key(|(_, open)| open.held()) else { return };
+        if open.output.is_tabular() && open.lane.held() > ROWS_MIN {
+            open.lane.close_group();
+            return;
         }
+        let route = route.clone();
+        self.seal(&route);
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {

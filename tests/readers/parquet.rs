@@ -113,7 +113,7 @@ fn every_options() -> Vec<ParquetOptions> {
                         dictionary,
                         bloom_filters: vec![String::from("a_string"), String::from("a_bigint")],
                         writer_version,
-                        statistics: index % 2 == 0,
+                        statistics: [Statistics::None, Statistics::Chunk, Statistics::Page][index % 3],
                         timestamps,
                     });
                 }

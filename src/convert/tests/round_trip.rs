@@ -107,7 +107,7 @@ fn options() -> impl Strategy<Value = ParquetOptions> {
             dictionary,
             bloom_filters: if has_filters { vec![String::from("s"), String::from("st")] } else { Vec::new() },
             writer_version,
-            statistics,
+            statistics: if statistics { Statistics::Page } else { Statistics::None },
             timestamps,
         },
     )
@@ -199,7 +199,7 @@ fn options_say_how_pages_look() {
     let options = ParquetOptions {
         compression: Compression::Zstd { level: 3 },
         dictionary: Dictionary::Never,
-        statistics: false,
+        statistics: Statistics::None,
         bloom_filters: vec![String::from("trace")],
         ..ParquetOptions::default()
     };

@@ -326,7 +326,7 @@ impl ProvideCredentials for Late {
 #[tokio::test]
 async fn missing_credentials_fail_the_attempt_and_are_found_once_they_appear() {
     let (url, _server) = scripted(vec![created()]).await;
-    let provider = SharedCredentialsProvider::new(Late(0.into()));
+    let provider = aws_credential_types::provider::SharedCredentialsProvider::new(Late(0.into()));
     let destination = S3Destination::open_with(&config(&url), move || loader_with(provider.clone())).await;
     let error = destination.put(&object(), false).await.unwrap_err();
     assert_eq!(seen(&error), (ErrorClass::Denied, "CredentialsNotLoaded", false));

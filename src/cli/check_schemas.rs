@@ -1,0 +1,93 @@
+//! The schemas of `hydrant check`: whether they are there, and fit what the configuration says of their columns.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::config::model::{FormatConversionConfig, RegistryConfig, SchemaConfig};
+use crate::daemon::chain;
+use crate::schema::{Origin, RegistryError, Resolved, Schema, SchemaSource};
+
+pub(super) struct Schemas {
+    state_dir: PathBuf,
+    is_online: bool,
+    found: Found,
+}
+
+/// The worst so far.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Found {
+    Good,
+    /// A registry could not be asked.
+    Unknown,
+    Mistakes,
+}
+
+impl Schemas {
+    pub fn new(state_dir: &Path, is_online: bool) -> Self {
+        Self { state_dir: state_dir.to_owned(), is_online, found: Found::Good }
+    }
+
+    pub fn found(&self) -> Found {
+        self.found
+    }
+
+    /// Says it on standard error.
+    pub fn mistake(&mut self, stream: &str, message: &str) {
+        eprintln!("{stream}: {message}");
+        self.found = Found::Mistakes;
+    }
+
+    /// One line about a stream's schema, or an error for each thing that is wrong with it.
+    pub fn show(&mut self, stream: &str, conversion: &FormatConversionConfig) {
+        let source = match SchemaSource::to_look(&conversion.schema, &self.state_dir) {
+            Ok(source) => source,
+            Err(error) => return self.failed(stream, &error),
+        };
+        if !self.is_online && is_elsewhere(&conversion.schema) {
+            return match source.cached() {
+                Some((schema, at)) => self.line(stream, conversion, &schema, &as_of(at)),
+                None => println!("  converted to Parquet; its schema was never seen here, --online asks for it"),
+            };
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let resolved = match runtime {
+            Ok(runtime) => runtime.block_on(source.resolve()),
+            Err(error) => return self.mistake(stream, &error.to_string()),
+        };
+        match resolved {
+            Ok(Resolved { schema, origin: Origin::Asked }) => self.line(stream, conversion, &schema, ""),
+            Ok(Resolved { schema, origin: Origin::Cached { at, error } }) => {
+                self.line(stream, conversion, &schema, &as_of(at));
+                self.failed(stream, &error);
+            }
+            Err(error) => self.failed(stream, &error),
+        }
+    }
+
+    fn line(&mut self, stream: &str, conversion: &FormatConversionConfig, schema: &Schema, seen: &str) {
+        println!("  converted to Parquet, schema {schema}{seen}: {} columns", schema.columns().len());
+        for misfit in conversion.misfits(schema) {
+            self.mistake(stream, &misfit);
+        }
+    }
+
+    fn failed(&mut self, stream: &str, error: &RegistryError) {
+        eprintln!("{stream}: {}", chain(error));
+        self.found = self.found.max(if error.is_mistake() { Found::Mistakes } else { Found::Unknown });
+    }
+}
+
+fn is_elsewhere(schema: &SchemaConfig) -> bool {
+    match schema {
+        SchemaConfig::Inline(_) => false,
+        SchemaConfig::Registry(reference) => match reference.registry.config {
+            RegistryConfig::Directory(_) => false,
+            RegistryConfig::Glue(_) | RegistryConfig::Confluent(_) => true,
+        },
+    }
+}
+
+fn as_of(at: SystemTime) -> String {
+    let at = jiff::Timestamp::try_from(at).map(|at| at.strftime("%Y-%m-%d %H:%M UTC").to_string());
+    at.map(|at| format!(" as of {at}")).unwrap_or_default()
+}

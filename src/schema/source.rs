@@ -1,0 +1,171 @@
+//! Where one delivery stream's schema comes from, over time.
+//!
+//! Always true: whoever has a schema keeps it until [`Watch::poll`] hands over another one. A registry that is away, a file
+//! that is half-written or a schema that cannot be columns never takes away what is there.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tracing::warn;
+
+use super::cache::{Cache, Cached};
+use super::registry::{self, Registry, RegistryError, Stamp};
+use super::{Schema, SchemaName, Version};
+use crate::config::model::{RegistryConfig, SchemaConfig};
+
+/// Looking into a folder costs a system call or two.
+const DIRECTORY_INTERVAL: Duration = Duration::from_secs(5);
+/// Asking somebody else's server costs them a request.
+const REMOTE_INTERVAL: Duration = Duration::from_secs(300);
+
+/// The folder of the cache in `state_dir`.
+const CACHE_FOLDER: &str = "schemas";
+
+/// What a delivery stream's `schema` asks for.
+pub enum SchemaSource {
+    Inline(Schema),
+    Registry(Asked),
+}
+
+/// A schema in a registry.
+#[derive(Clone)]
+pub struct Asked {
+    registry: Arc<dyn Registry>,
+    interval: Duration,
+    name: SchemaName,
+    version: Version,
+    cache: Cache,
+    /// Whether answers are kept for the next start.
+    is_kept: bool,
+}
+
+/// A schema, and who said so.
+#[derive(Debug)]
+pub struct Resolved {
+    pub schema: Schema,
+    pub origin: Origin,
+}
+
+#[derive(Debug)]
+pub enum Origin {
+    /// The configuration or the registry, just now.
+    Asked,
+    /// The cache, as the registry gives none.
+    Cached { at: SystemTime, error: RegistryError },
+}
+
+impl SchemaSource {
+    /// For who delivers: answers are kept in `state_dir`. Nothing is asked yet.
+    pub fn new(schema: &SchemaConfig, state_dir: &Path) -> Result<Self, RegistryError> {
+        Self::open(schema, state_dir, true)
+    }
+
+    /// For who looks: nothing is written.
+    pub fn to_look(schema: &SchemaConfig, state_dir: &Path) -> Result<Self, RegistryError> {
+        Self::open(schema, state_dir, false)
+    }
+
+    fn open(schema: &SchemaConfig, state_dir: &Path, is_kept: bool) -> Result<Self, RegistryError> {
+        let (registry, name, version) = match schema {
+            SchemaConfig::Inline(table) => return Ok(Self::Inline(Schema::inline(table.clone()))),
+            SchemaConfig::Registry(reference) => (&reference.registry, &reference.name, reference.version),
+        };
+        Ok(Self::Registry(Asked {
+            registry: registry::open(registry)?,
+            interval: match &registry.config {
+                RegistryConfig::Directory(_) => DIRECTORY_INTERVAL,
+                RegistryConfig::Glue(_) | RegistryConfig::Confluent(_) => REMOTE_INTERVAL,
+            },
+            name: name.clone(),
+            version,
+            cache: Cache::new(&state_dir.join(CACHE_FOLDER), registry, name, version),
+            is_kept,
+        }))
+    }
+
+    /// Asks the registry, within its time-out, and then the cache. What comes from the cache is said loudly.
+    pub async fn resolve(&self) -> Result<Resolved, RegistryError> {
+        match self {
+            Self::Inline(schema) => Ok(Resolved { schema: schema.clone(), origin: Origin::Asked }),
+            Self::Registry(asked) => match asked.ask().await {
+                Ok(schema) => Ok(Resolved { schema, origin: Origin::Asked }),
+                Err(error) if error.leaves_earlier_answers() => asked.earlier(error),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// The last good answer, with nobody asked; `None` where the cache has none.
+    pub fn cached(&self) -> Option<(Schema, SystemTime)> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Registry(asked) => asked.cache.load().map(|Cached { schema, at }| (schema, at)),
+        }
+    }
+
+    /// Follows the schema from `current` on; `None` where it cannot change: inline, and versions with a number.
+    pub fn watch(&self, current: &Schema) -> Option<Watch> {
+        let Self::Registry(asked) = self else { return None };
+        let is_latest = asked.version == Version::Latest;
+        // Without a stamp: what has changed since `current` was read is found by the first look.
+        is_latest.then(|| Watch { asked: asked.clone(), current: current.clone(), stamp: None })
+    }
+}
+
+impl Asked {
+    async fn ask(&self) -> Result<Schema, RegistryError> {
+        let schema = self.registry.resolve(&self.name, self.version).await?;
+        if self.is_kept {
+            self.cache.store(&schema);
+        }
+        Ok(schema)
+    }
+
+    fn earlier(&self, error: RegistryError) -> Result<Resolved, RegistryError> {
+        let Some(Cached { schema, at }) = self.cache.load() else { return Err(error) };
+        let age = at.elapsed().unwrap_or_default().as_secs();
+        warn!(%schema, %error, age_seconds = age, "the schema comes from the cache, as its registry gives none; records \
+               are converted with what it last was");
+        Ok(Resolved { schema, origin: Origin::Cached { at, error } })
+    }
+}
+
+/// Finds the next version of a schema.
+pub struct Watch {
+    asked: Asked,
+    current: Schema,
+    /// At the last look, whatever came of it: a file with a mistake in it is read, and reported, once.
+    stamp: Option<Stamp>,
+}
+
+impl Watch {
+    /// How long to wait between two looks.
+    pub fn interval(&self) -> Duration {
+        self.asked.interval
+    }
+
+    /// Looks once: another version, or the same one with another content; `None` if all is as it was. An error leaves the
+    /// schema as it is. A look that is dropped half-way has not happened.
+    pub async fn poll(&mut self) -> Result<Option<Schema>, RegistryError> {
+        let stamp = self.asked.registry.stamp(&self.asked.name);
+        if stamp.is_some() && stamp == self.stamp {
+            return Ok(None);
+        }
+        let asked = self.asked.ask().await;
+        self.stamp = stamp;
+        let schema = asked?;
+        if schema == self.current {
+            return Ok(None);
+        }
+        self.current = schema.clone();
+        Ok(Some(schema))
+    }
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked").field("name", &self.name).field("version", &self.version).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,160 @@
+//! Record format conversion of one life of a stream: its schema, how records are read by it, and what files look like.
+//!
+//! Always true: a life has one schema. A new version ends the life: what was read is delivered, and the next one begins with it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::model::{
+    self, Deserializer, FormatConversionConfig, OnUnknownField, ParquetCompression, ParquetConfig, Statistics,
+    Timestamps,
+};
+use crate::convert::{
+    self, FileSchema, InputOptions, ParquetOptions, PatternError, SchemaError, TimestampFormat, TimestampFormats,
+};
+use crate::encode::table::Table;
+use crate::memory::StreamBudget;
+use crate::processing::Conversion;
+use crate::schema::{RegistryError, Schema, SchemaSource, Watch};
+
+/// What a life converts with.
+pub(super) struct Converting {
+    pub(super) schema: Schema,
+    pub(super) conversion: Conversion,
+    pub(super) table: Table,
+    /// Tells in the journal how a delivery's file is formed.
+    pub(super) format: String,
+    pub(super) watch: Option<Watch>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertingError {
+    #[error("the schema cannot be had")]
+    Registry(#[from] RegistryError),
+    #[error("records cannot be read by {schema}")]
+    Schema { schema: String, source: SchemaError },
+    #[error("{0}")]
+    Misfit(String),
+    #[error("`{pattern}` is no timestamp format")]
+    Pattern { pattern: String, source: PatternError },
+    #[error("{schema} cannot be written as Parquet: {reason}")]
+    Parquet { schema: String, reason: String },
+}
+
+impl Converting {
+    /// Asks the registry, or the cache of its answers.
+    pub(super) async fn open(
+        config: &FormatConversionConfig,
+        stream: &str,
+        state_dir: &Path,
+        budget: Arc<StreamBudget>,
+    ) -> Result<Self, ConvertingError> {
+        let source = SchemaSource::new(&config.schema, state_dir)?;
+        let schema = source.resolve().await?.schema;
+        if let Some(misfit) = config.misfits(&schema).into_iter().next() {
+            return Err(ConvertingError::Misfit(misfit));
+        }
+        let name = schema.to_string();
+        let conversion = Conversion::new(schema.columns(), input_options(config)?)
+            .map_err(|source| ConvertingError::Schema { schema: name.clone(), source })?;
+        let options = parquet_options(&config.parquet);
+        let file = FileSchema::new(schema.columns(), options.timestamps)
+            .map_err(|error| ConvertingError::Parquet { schema: name.clone(), reason: error.to_string() })?;
+        let version = schema.version.map(|version| version.to_string());
+        let metadata = [
+            ("hydrant.delivery_stream", Some(stream.to_owned())),
+            ("hydrant.schema", Some(schema.name.clone())),
+            ("hydrant.schema_version", version),
+            ("hydrant.version", Some(env!("CARGO_PKG_VERSION").to_owned())),
+        ];
+        let metadata = metadata.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+        let table = Table {
+            schema: Arc::new(file),
+            options: Arc::new(options),
+            metadata: Arc::new(metadata),
+            empty: conversion.columns(),
+            budget,
+            encodings: Arc::default(),
+        };
+        let format = format!("{name} {} {:?}", schema.fingerprint(), config.parquet);
+        let watch = source.watch(&schema);
+        Ok(Self { schema, conversion, table, format, watch })
+    }
+}
+
+/// How JSON is read, as the decoder takes it.
+pub fn input_options(config: &FormatConversionConfig) -> Result<InputOptions, ConvertingError> {
+    let input = &config.input;
+    Ok(InputOptions {
+        deserializer: deserializer(input.deserializer),
+        case_insensitive: input.case_insensitive,
+        convert_dots_in_json_keys_to_underscores: input.dots_to_underscores,
+        column_to_json_key: input.column_to_json_key.clone(),
+        timestamp_formats: timestamp_formats(&input.timestamp_formats)?,
+        on_unknown_field: match &config.on_unknown_field {
+            OnUnknownField::Ignore => convert::OnUnknownField::Ignore,
+            OnUnknownField::ErrorOutput => convert::OnUnknownField::ErrorOutput,
+            OnUnknownField::Rescue { column } => convert::OnUnknownField::Rescue(column.clone()),
+        },
+    })
+}
+
+/// The forms of a record's time.
+pub fn record_time_formats(formats: &[model::TimestampFormat]) -> Result<TimestampFormats, ConvertingError> {
+    Ok(TimestampFormats::new(timestamp_formats(formats)?, convert::Deserializer::OpenX))
+}
+
+fn deserializer(deserializer: Deserializer) -> convert::Deserializer {
+    match deserializer {
+        Deserializer::OpenX => convert::Deserializer::OpenX,
+        Deserializer::Hive => convert::Deserializer::Hive,
+    }
+}
+
+fn timestamp_formats(formats: &[model::TimestampFormat]) -> Result<Vec<TimestampFormat>, ConvertingError> {
+    let format = |format: &model::TimestampFormat| {
+        Ok(match format {
+            model::TimestampFormat::Iso8601 => TimestampFormat::Iso8601,
+            model::TimestampFormat::EpochSeconds => TimestampFormat::EpochSeconds,
+            model::TimestampFormat::EpochMillis => TimestampFormat::EpochMillis,
+            model::TimestampFormat::Sql => TimestampFormat::Sql,
+            model::TimestampFormat::Pattern(pattern) => TimestampFormat::Pattern(
+                pattern.parse().map_err(|source| ConvertingError::Pattern { pattern: pattern.clone(), source })?,
+            ),
+        })
+    };
+    formats.iter().map(format).collect()
+}
+
+fn parquet_options(config: &ParquetConfig) -> ParquetOptions {
+    ParquetOptions {
+        compression: match config.compression {
+            ParquetCompression::None => convert::Compression::None,
+            ParquetCompression::Snappy => convert::Compression::Snappy,
+            ParquetCompression::Gzip { level } => convert::Compression::Gzip { level },
+            ParquetCompression::Zstd { level } => convert::Compression::Zstd { level },
+            ParquetCompression::Lz4 => convert::Compression::Lz4,
+        },
+        row_group_mb: (config.row_group_bytes >> 20) as u32,
+        page_kb: (config.page_bytes >> 10) as u32,
+        dictionary: match config.dictionary {
+            model::Dictionary::Auto => convert::Dictionary::Auto,
+            model::Dictionary::Always => convert::Dictionary::Always,
+            model::Dictionary::Never => convert::Dictionary::Never,
+        },
+        bloom_filters: config.bloom_filters.clone(),
+        writer_version: match config.writer_version {
+            model::WriterVersion::V1 => convert::WriterVersion::V1,
+            model::WriterVersion::V2 => convert::WriterVersion::V2,
+        },
+        statistics: match config.statistics {
+            Statistics::None => convert::Statistics::None,
+            Statistics::Chunk => convert::Statistics::Chunk,
+            Statistics::Page => convert::Statistics::Page,
+        },
+        timestamps: match config.timestamps {
+            Timestamps::Micros => convert::TimestampType::Int64Micros,
+            Timestamps::Int96 => convert::TimestampType::Int96,
+        },
+    }
+}
