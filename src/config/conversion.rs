@@ -12,6 +12,7 @@ use super::reader::Value;
 use super::registries::Registries;
 use super::text::Text;
 use super::{quoted, schema_file};
+use crate::convert::Pattern;
 use crate::schema::{NameError, Schema, SchemaName, Version};
 
 const KEYS: &[&str] = &["schema", "on_unknown_field", "input", "parquet", "orc"];
@@ -235,6 +236,13 @@ fn timestamp_format(value: &Value<'_>) -> Option<TimestampFormat> {
         return None;
     }
     let text = text.check(allowed, |pattern| !pattern.trim().is_empty())?;
+    if let Err(error) = text.text.parse::<Pattern>() {
+        value.problem(
+            format!("{} is no timestamp format: {}", quoted(&text.text), error.reason),
+            Some(allowed.to_owned()),
+        );
+        return None;
+    }
     Some(TimestampFormat::Pattern(text.text))
 }
 
