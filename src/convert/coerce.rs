@@ -21,59 +21,10 @@ use super::options::Deserializer;
 use super::rules::{Rules, Unknown};
 use super::time_text;
 
-/// Why a value does not fit, and where.
-#[derive(Debug)]
-pub(super) struct Mismatch {
-    pub(super) path: String,
-    pub(super) data_type: String,
-    pub(super) kind: &'static str,
-    pub(super) reason: String,
-}
+mod mismatch;
 
-impl std::fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { path, data_type, kind, reason } = self;
-        write!(f, "Column `{path}` of type {data_type} cannot take this {kind}: {reason}")
-    }
-}
-
-/// The way from a column to a value in it, innermost step first.
-pub(super) struct Path<'p> {
-    parent: Option<&'p Path<'p>>,
-    step: Step<'p>,
-}
-
-enum Step<'p> {
-    Name(&'p str),
-    Index(usize),
-}
-
-impl<'p> Path<'p> {
-    pub(super) fn column(name: &'p str) -> Self {
-        Self { parent: None, step: Step::Name(name) }
-    }
-
-    fn name(&'p self, name: &'p str) -> Path<'p> {
-        Path { parent: Some(self), step: Step::Name(name) }
-    }
-
-    fn index(&'p self, index: usize) -> Path<'p> {
-        Path { parent: Some(self), step: Step::Index(index) }
-    }
-}
-
-impl std::fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Some(parent) = self.parent {
-            parent.fmt(f)?;
-        }
-        match self.step {
-            Step::Name(name) if self.parent.is_some() => write!(f, ".{name}"),
-            Step::Name(name) => f.write_str(name),
-            Step::Index(index) => write!(f, "[{index}]"),
-        }
-    }
-}
+pub(super) use mismatch::{Mismatch, Path};
+use mismatch::{Reason, mismatch, not_an_object, number_reason, shown};
 
 /// The fields without a column that were met, with their paths; of equal paths the last counts.
 pub(super) type UnknownFields<'v> = Vec<(String, &'v Value<'v>)>;
@@ -81,15 +32,6 @@ pub(super) type UnknownFields<'v> = Vec<(String, &'v Value<'v>)>;
 pub(super) struct Coercion<'r, 'v> {
     pub(super) rules: &'r Rules,
     pub(super) unknown: UnknownFields<'v>,
-}
-
-/// What most of a mismatch is made of; the path is added where it is known.
-struct Reason(String);
-
-impl From<&str> for Reason {
-    fn from(reason: &str) -> Self {
-        Self(reason.to_owned())
-    }
 }
 
 impl<'v> Coercion<'_, 'v> {
@@ -358,41 +300,4 @@ fn fits(text: &[u8], data_type: &Type) -> Result<(), Reason> {
     // Every byte that continues no character begins one.
     let length = text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
     if length > *max as usize { Err(Reason(format!("it has {length} characters"))) } else { Ok(()) }
-}
-
-fn number_reason(text: &str, error: NumberError) -> Reason {
-    Reason(match error {
-        NumberError::Text => format!("For input string: {}", shown(text)),
-        NumberError::Fraction => format!("{} is no integer", shown(text)),
-        NumberError::Range => format!("{} is out of range", shown(text)),
-    })
-}
-
-/// The OpenX deserializer's own words.
-fn not_an_object(value: &Value<'_>) -> String {
-    let (class, text) = match value {
-        Value::Number(text) if text.contains(['.', 'e', 'E']) => ("java.lang.Double", *text),
-        Value::Number(text) => ("java.lang.Long", *text),
-        Value::String(text) => ("java.lang.String", text.as_ref()),
-        Value::Bool(true) => ("java.lang.Boolean", "true"),
-        Value::Bool(false) => ("java.lang.Boolean", "false"),
-        Value::Null | Value::Array(_) | Value::Object(_) => ("java.lang.Object", ""),
-    };
-    format!("Data is not JSONObject  but {class} with value {}", cut(text))
-}
-
-/// In quotes, and not all of it if it is long: the envelope has the record.
-fn shown(text: &str) -> String {
-    format!("\"{}\"", cut(text))
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-fn mismatch(path: &Path<'_>, data_type: &Type, value: &Value<'_>, Reason(reason): Reason) -> Mismatch {
-    Mismatch { path: path.to_string(), data_type: data_type.to_string(), kind: value.kind(), reason }
 }

@@ -13,6 +13,8 @@ use super::scan::{self, BLOCK};
 /// Spellings that are remembered; records with keys that never come again must not fill memory.
 const KNOWN_MAX: usize = 4096;
 const KNOWN_LEN_MAX: usize = 256;
+/// Places for keys that were seen lately; a power of two.
+const RECENT: usize = 256;
 
 /// A key that was met, by its place in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +30,16 @@ pub(super) struct Keys {
     known: HashMap<Box<[u8]>, KeyId, BuildHasherDefault<Fold>>,
     /// By id: the key's column, and what is expected behind its value.
     entries: Vec<(Option<u16>, Expected)>,
+    /// Keys shorter than a block, each in the one place that it may have.
+    recent: Box<[Recent; RECENT]>,
+}
+
+/// A key with the quote behind it, its length without that, and its id.
+#[derive(Debug, Clone, Copy)]
+struct Recent {
+    key: [u8; BLOCK],
+    length: u32,
+    id: KeyId,
 }
 
 /// What stood between two values the last time.
@@ -52,7 +64,9 @@ pub(super) enum Read {
 impl Keys {
     pub(super) fn new() -> Self {
         let nothing = || (None, Expected::nothing());
-        Self { known: HashMap::default(), entries: vec![nothing(), nothing()] }
+        // No key is as long as a block here, so that nothing is found in an empty place.
+        let empty = Recent { key: [0; BLOCK], length: BLOCK as u32, id: OTHER };
+        Self { known: HashMap::default(), entries: vec![nothing(), nothing()], recent: Box::new([empty; RECENT]) }
     }
 
     /// The expected key, its column and the place of its value, if it is what stands at `at`.
@@ -79,21 +93,54 @@ impl Keys {
             Some(b'}') if before == START => return Some(Read::End(cursor + 1)),
             _ => return None,
         }
-        let rest = data.get(cursor + 1..)?;
-        let length = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)?;
-        if rest[length] != b'"' {
-            return None;
-        }
-        let (id, column) = self.look_up(rules, &rest[..length])?;
+        let (id, column, length) = match self.recent(data, cursor + 1) {
+            Some(known) => known,
+            None => {
+                let key = key(data, cursor + 1)?;
+                let (id, column) = self.look_up(rules, key)?;
+                self.remember(id, key);
+                (id, column, key.len())
+            }
+        };
         cursor = skip_blanks(data, cursor + length + 2);
         if data.get(cursor) != Some(&b':') {
             return None;
         }
         cursor = skip_blanks(data, cursor + 1);
         if let Some((_, expected)) = self.entries.get_mut(usize::from(before.0)) {
-            expected.set(data.get(at..cursor)?, id);
+            expected.set(data, at, cursor, id)?;
         }
         Some(Read::Key(id, column, cursor))
+    }
+
+    /// The key at `at`, if it has been seen lately: for records whose order cannot be foretold.
+    #[inline]
+    fn recent(&self, data: &[u8], at: usize) -> Option<(KeyId, Option<u16>, usize)> {
+        let block = scan::block(data, at)?;
+        let length = scan::stops(block).stop.trailing_zeros();
+        if length as usize >= BLOCK {
+            return None;
+        }
+        let recent = self.recent.get(slot(block, length))?;
+        // With the quote behind it.
+        let mask = u32::MAX >> (BLOCK as u32 - 1 - length);
+        if recent.length != length || scan::equal(block, &recent.key) & mask != mask {
+            return None;
+        }
+        let (column, _) = self.entries.get(usize::from(recent.id.0))?;
+        Some((recent.id, *column, length as usize))
+    }
+
+    fn remember(&mut self, id: KeyId, key: &[u8]) {
+        if id == OTHER || key.len() >= BLOCK {
+            return;
+        }
+        let mut block = [b'"'; BLOCK];
+        block[..key.len()].copy_from_slice(key);
+        let length = key.len() as u32;
+        if let Some(recent) = self.recent.get_mut(slot(&block, length)) {
+            *recent = Recent { key: block, length, id };
+        }
     }
 
     fn look_up(&mut self, rules: &Rules, key: &[u8]) -> Option<(KeyId, Option<u16>)> {
@@ -117,18 +164,25 @@ impl Expected {
         Self { head: [0; BLOCK], mask: 0, rest: Box::default(), next: OTHER }
     }
 
-    fn set(&mut self, between: &[u8], next: KeyId) {
+    /// What stands in `data[at..end]`, which is not empty.
+    fn set(&mut self, data: &[u8], at: usize, end: usize, next: KeyId) -> Option<()> {
         if next == OTHER {
             *self = Self::nothing();
-            return;
+            return Some(());
         }
-        let (head, rest) = between.split_at(between.len().min(BLOCK));
-        self.head[..head.len()].copy_from_slice(head);
-        self.mask = u32::MAX >> (BLOCK - head.len());
-        if *self.rest != *rest {
-            self.rest = rest.into();
+        let between = data.get(at..end)?;
+        let length = between.len().min(BLOCK);
+        match scan::block(data, at) {
+            // What is too much is masked out.
+            Some(block) => self.head = *block,
+            None => self.head[..length].copy_from_slice(&between[..length]),
+        }
+        self.mask = u32::MAX >> (BLOCK - length);
+        if between.len() > BLOCK || !self.rest.is_empty() {
+            self.rest = between[length..].into();
         }
         self.next = next;
+        Some(())
     }
 
     /// Where the value begins.
@@ -148,6 +202,23 @@ impl Expected {
         }
         data.get(end..)?.starts_with(&self.rest).then_some(end + self.rest.len())
     }
+}
+
+/// The bytes of the key that begins at `at`, if there is no escape in it.
+fn key(data: &[u8], at: usize) -> Option<&[u8]> {
+    let rest = data.get(at..)?;
+    let length = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)?;
+    if rest[length] == b'"' { rest.get(..length) } else { None }
+}
+
+/// By the key's length and first eight bytes, or so many as it has.
+#[inline]
+fn slot(block: &[u8; BLOCK], length: u32) -> usize {
+    let mut start = [0; 8];
+    start.copy_from_slice(&block[..8]);
+    let start = u64::from_le_bytes(start) & (u64::MAX >> (64 - 8 * length.clamp(1, 8)));
+    let mixed = (start ^ u64::from(length)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> (64 - RECENT.trailing_zeros())) as usize
 }
 
 #[inline]

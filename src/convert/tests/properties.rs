@@ -131,3 +131,25 @@ proptest! {
         prop_assert_eq!(&columns.columns[1].values, &expected.1);
     }
 }
+
+#[test]
+fn very_many_keys_in_any_order_are_told_apart() {
+    let names: Vec<String> = (0..600).map(|index| format!("{}{index}", "k".repeat(index % 40))).collect();
+    let schema = schema(&names.iter().step_by(2).map(|name| (name.as_str(), "int")).collect::<Vec<_>>());
+    let decoder = Decoder::new(&schema, InputOptions::default()).unwrap();
+    let records: Vec<Vec<u8>> = (0..20)
+        .map(|step| {
+            let order = (0..600).map(|index| (index * (2 * step + 7) + step) % 600);
+            // Of the steps that do not visit every place only the first visit counts.
+            let mut order: Vec<usize> = order.collect();
+            let mut seen = std::collections::HashSet::new();
+            order.retain(|place| seen.insert(*place));
+            let fields: Vec<_> = order.iter().map(|place| format!("\"{}\":{place}", names[*place])).collect();
+            format!("{{{}}}\n", fields.join(",")).into_bytes()
+        })
+        .collect();
+    let records: Vec<_> = records.iter().map(Vec::as_slice).collect();
+    let (fast, failures) = decode(&mut decoder.clone(), &records);
+    assert_eq!((fast.rows(), failures), (20, vec![]));
+    assert_eq!(fast, decode(&mut decoder.without_speculation(), &records).0);
+}
