@@ -73,8 +73,8 @@ impl ConfluentRegistry {
         let said = json["message"].as_str().map_or_else(|| answer.text(), shortened);
         let reason = format!("status {}: {said}", answer.status);
         match (answer.status, json["error_code"].as_u64()) {
-            // Subject, version: the interface's own codes. Without one, nobody who knows the interface has answered.
-            (404, Some(404 | 40401 | 40402 | 40403)) => RegistryError::NotFound { registry, what },
+            // Subject, version, schema: the interface's own codes. Without one, it is the path that is not there.
+            (404, Some(40401..=40403)) => RegistryError::NotFound { registry, what },
             (404, _) => self.away(format!("{reason}; is `url` the registry's?")),
             (429 | 500.., _) | (300..400, _) => self.away(reason),
             _ => RegistryError::Denied { registry, reason },
@@ -131,9 +131,98 @@ fn percent_encoded(segment: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
+    use crate::config::model::{Secret, TlsConfig};
+
+    /// A server on loopback that answers each connection with the same bytes, or never.
+    async fn asked(answer: Option<(&'static str, &'static str)>) -> RegistryError {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = ConfluentConfig {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            credentials: ConfluentCredentials::Bearer(Secret(String::from("hunter2"))),
+            tls: TlsConfig::default(),
+            timeout: Duration::from_millis(if answer.is_some() { 60_000 } else { 100 }),
+        };
+        let server = tokio::spawn(async move {
+            let mut held = Vec::new();
+            loop {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 4096];
+                let read = connection.read(&mut request).await.unwrap();
+                let request = String::from_utf8_lossy(&request[..read]).to_lowercase();
+                assert!(request.contains("get /subjects/orders/versions/latest "), "{request}");
+                assert!(request.contains("authorization: bearer hunter2"), "{request}");
+                match answer {
+                    Some((status, body)) => {
+                        let answer = format!("HTTP/1.1 {status}\r\nconnection: close\r\n\r\n{body}");
+                        connection.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                    None => held.push(connection),
+                }
+            }
+        });
+        let registry = ConfluentRegistry::new("events", &config).unwrap();
+        let name = SchemaName::subject("orders").unwrap();
+        let error = registry.resolve(&name, Version::Latest).await.unwrap_err();
+        server.abort();
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        error
+    }
+
+    #[tokio::test]
+    async fn each_answer_says_whether_an_earlier_one_may_stand_in() {
+        for (status, body) in [
+            ("503 Unavailable", "no"),
+            ("404 Not Found", ""),
+            ("404 Not Found", r#"{"error_code":404,"message":"no such path"}"#),
+            ("302 Found\r\nlocation: http://127.0.0.1:1/", ""),
+            ("200 OK", "<html>"),
+            ("200 OK\r\ncontent-length: 60", "{"),
+        ] {
+            let error = asked(Some((status, body))).await;
+            assert!(matches!(error, RegistryError::Away { .. }), "{status} {body}: {error}");
+        }
+        let late = asked(None).await;
+        assert_eq!(late.to_string(), "registry `events` cannot be asked: no answer within 100ms");
+        let denied = asked(Some(("401 Unauthorized", r#"{"error_code":401,"message":"Unauthorized!"}"#))).await;
+        assert_eq!(denied.to_string(), "registry `events` refuses: status 401: Unauthorized!");
+        let missing = asked(Some(("404 Not Found", r#"{"error_code":40401,"message":"no"}"#))).await;
+        assert_eq!(missing.to_string(), "registry `events` has no subject `orders` with version latest");
+        assert!(!missing.leaves_earlier_answers());
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_is_away_and_says_why() {
+        let config = ConfluentConfig {
+            url: String::from("http://127.0.0.1:1"),
+            credentials: ConfluentCredentials::None,
+            tls: TlsConfig::default(),
+            timeout: Duration::from_secs(60),
+        };
+        let registry = ConfluentRegistry::new("events", &config).unwrap();
+        let error = registry.list().await.unwrap_err();
+        assert!(error.to_string().contains("Connection refused"), "{error}");
+    }
+
+    #[test]
+    fn certificates_are_read_when_the_registry_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let open = |ca: &std::path::Path| {
+            let tls = TlsConfig { ca: Some(ca.to_owned()), client: None };
+            let (url, credentials) = (String::from("https://127.0.0.1"), ConfluentCredentials::None);
+            let config = ConfluentConfig { url, credentials, tls, timeout: Duration::from_secs(1) };
+            ConfluentRegistry::new("events", &config).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert!(open(&file).contains("ca.pem cannot be read"));
+        std::fs::write(&file, "no certificate").unwrap();
+        assert!(open(&file).contains("holds no certificate"));
+    }
 
     #[test]
     fn a_subject_is_one_segment_of_the_path() {

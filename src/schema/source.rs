@@ -169,3 +169,107 @@ impl fmt::Debug for Asked {
         f.debug_struct("Asked").field("name", &self.name).field("version", &self.version).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::model::{DirectoryRegistryConfig, NamedRegistry, SchemaReference};
+
+    /// A directory registry and a `state_dir`.
+    struct Scene {
+        folder: TempDir,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let scene = Self { folder: tempfile::tempdir().unwrap() };
+            fs::create_dir_all(scene.folder.path().join("registry/web/access")).unwrap();
+            scene
+        }
+
+        fn write(&self, version: u64, content: &str) {
+            let path = self.folder.path().join(format!("registry/web/access/{version}.yaml"));
+            fs::write(path, content).unwrap();
+        }
+
+        fn source(&self, version: Version) -> SchemaSource {
+            let path = self.folder.path().join("registry");
+            let config = RegistryConfig::Directory(DirectoryRegistryConfig { path });
+            let registry = NamedRegistry { name: String::from("lake"), config };
+            let name = SchemaName::table("web", "access").unwrap();
+            let reference = SchemaConfig::Registry(Box::new(SchemaReference { registry, name, version }));
+            SchemaSource::new(&reference, &self.folder.path().join("state")).unwrap()
+        }
+    }
+
+    fn yaml(column: &str) -> String {
+        format!("columns:\n  - {{ name: {column}, type: int }}\n")
+    }
+
+    #[tokio::test]
+    async fn a_restart_needs_no_registry() {
+        let scene = Scene::new();
+        scene.write(1, &yaml("a"));
+        let source = scene.source(Version::Latest);
+        assert!(source.cached().is_none());
+        let first = source.resolve().await.unwrap();
+        assert!(matches!(first.origin, Origin::Asked));
+        scene.write(2, "columns:\n  - { name: half, ty");
+        let half = source.resolve().await.unwrap();
+        assert_eq!(half.schema, first.schema);
+        assert!(matches!(half.origin, Origin::Cached { error: RegistryError::Invalid(_), .. }));
+        fs::rename(scene.folder.path().join("registry"), scene.folder.path().join("aside")).unwrap();
+        let away = scene.source(Version::Latest).resolve().await.unwrap();
+        assert_eq!(away.schema, first.schema);
+        assert!(matches!(away.origin, Origin::Cached { error: RegistryError::Away { .. }, .. }));
+        assert!(scene.source(Version::Number(1)).resolve().await.is_err(), "nobody has asked for it before");
+    }
+
+    #[tokio::test]
+    async fn a_schema_that_its_registry_has_not_is_not_taken_from_the_cache() {
+        let scene = Scene::new();
+        scene.write(1, &yaml("a"));
+        let source = scene.source(Version::Latest);
+        source.resolve().await.unwrap();
+        fs::remove_file(scene.folder.path().join("registry/web/access/1.yaml")).unwrap();
+        assert!(matches!(source.resolve().await, Err(RegistryError::NotFound { .. })));
+    }
+
+    #[tokio::test]
+    async fn who_looks_writes_nothing() {
+        let scene = Scene::new();
+        scene.write(1, &yaml("a"));
+        let SchemaSource::Registry(mut asked) = scene.source(Version::Latest) else { panic!("a registry") };
+        asked.is_kept = false;
+        SchemaSource::Registry(asked).resolve().await.unwrap();
+        assert!(!scene.folder.path().join("state").exists());
+    }
+
+    #[tokio::test]
+    async fn a_watch_hands_over_each_version_once_and_keeps_the_last_good_one() {
+        let scene = Scene::new();
+        scene.write(1, &yaml("a"));
+        let source = scene.source(Version::Latest);
+        let first = source.resolve().await.unwrap().schema;
+        let mut watch = source.watch(&first).unwrap();
+        assert_eq!(watch.poll().await.unwrap(), None);
+        scene.write(2, &yaml("b"));
+        let second = watch.poll().await.unwrap().unwrap();
+        assert_eq!((second.version, second.columns()[0].name.as_str()), (Some(2), "b"));
+        assert_eq!(watch.poll().await.unwrap(), None);
+        scene.write(3, "columns: [");
+        assert!(matches!(watch.poll().await, Err(RegistryError::Invalid(_))));
+        assert_eq!(watch.poll().await.unwrap(), None, "it is reported once");
+        assert_eq!(source.cached().unwrap().0, second);
+        scene.write(3, &yaml("c"));
+        assert_eq!(watch.poll().await.unwrap().unwrap().version, Some(3));
+        scene.write(3, &yaml("changed"));
+        let changed = watch.poll().await.unwrap().unwrap();
+        assert_eq!((changed.version, changed.columns()[0].name.as_str()), (Some(3), "changed"));
+        assert!(scene.source(Version::Number(3)).watch(&changed).is_none());
+    }
+}

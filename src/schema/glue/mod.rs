@@ -3,6 +3,7 @@
 mod client;
 
 use serde_json::{Map, Value as Json, json};
+use tracing::warn;
 
 use super::registry::{BoxFuture, Listed, Registry, RegistryError};
 use super::{Column, Schema, SchemaName, Table, Version, avro, json_schema};
@@ -104,28 +105,45 @@ impl GlueRegistry {
         }
     }
 
+    /// Who may look into one of the two only, sees that one.
     async fn all(&self) -> Result<Vec<Listed>, RegistryError> {
-        let what = || String::from("such list");
-        let mut all = Vec::new();
+        let mut all = match (self.tables().await, self.subjects().await) {
+            (Ok(tables), Ok(subjects)) => [tables, subjects].concat(),
+            (Ok(found), Err(error)) | (Err(error), Ok(found)) if !found.is_empty() => {
+                warn!(%error, "the list is not complete");
+                found
+            }
+            (Err(error), _) | (_, Err(error)) => return Err(error),
+        };
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    async fn tables(&self) -> Result<Vec<Listed>, RegistryError> {
+        let what = || String::from("Data Catalog");
+        let mut tables = Vec::new();
         for database in self.pages("GetDatabases", self.in_catalog(&[]), "DatabaseList", what).await? {
             let Some(database) = database["Name"].as_str() else { continue };
             let input = self.in_catalog(&[("DatabaseName", database)]);
             for table in self.pages("GetTables", input, "TableList", what).await? {
                 if let Some(Ok(name)) = table["Name"].as_str().map(|table| SchemaName::table(database, table)) {
-                    all.push(Listed { name, versions: version_id(&table).into_iter().collect() });
+                    tables.push(Listed { name, versions: version_id(&table).into_iter().collect() });
                 }
             }
         }
+        Ok(tables)
+    }
+
+    async fn subjects(&self) -> Result<Vec<Listed>, RegistryError> {
         let input = json!({ "RegistryId": { "RegistryName": self.schema_registry } });
+        let what = || format!("Schema Registry `{}`", self.schema_registry);
         let schemas = match self.pages("ListSchemas", input, "Schemas", what).await {
-            // Who has tables only has no schema registry.
+            // Who has tables only has no Schema Registry.
             Err(RegistryError::NotFound { .. }) => Vec::new(),
             schemas => schemas?,
         };
-        let subjects = schemas.iter().filter_map(|schema| SchemaName::subject(schema["SchemaName"].as_str()?).ok());
-        all.extend(subjects.map(|name| Listed { name, versions: Vec::new() }));
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(all)
+        let name = |schema: &Json| SchemaName::subject(schema["SchemaName"].as_str()?).ok();
+        Ok(schemas.iter().filter_map(name).map(|name| Listed { name, versions: Vec::new() }).collect())
     }
 
     /// All items of a listing.
