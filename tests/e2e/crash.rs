@@ -80,18 +80,46 @@ fn kills_lose_and_double_nothing_with_a_transform_in_the_path() {
     Harness { processing, ..Harness::new(&scratch, &bucket, directory(&bucket), seed, kills(30)) }.run();
 }
 
+/// Rows of some fifty partitions, in Parquet.
+#[test]
+fn kills_lose_and_double_nothing_in_partitions_of_parquet() {
+    let seed = seed("crash with partitions of Parquet");
+    let scratch = Scratch::new();
+    let bucket = scratch.out();
+    let mut destination = directory(&bucket);
+    destination["directory"]["prefix"] = "length=!{partitionKeyFromQuery:length}/".into();
+    destination["directory"]["error_output_prefix"] = "failed/!{firehose:error-output-type}/".into();
+    let more = serde_json::json!({
+        "partitioning": { "keys": { "length": "(.line | length) % 50" } },
+        "format_conversion": { "schema": { "inline": [{ "name": "line", "type": "string" }] } },
+    });
+    // The line becomes a field.
+    let processing = serde_json::json!([{ "log_to_json": { "pattern": "(?<line>.*)" } }]);
+    Harness { processing, more, ..Harness::new(&scratch, &bucket, destination, seed, kills(30)) }.run();
+}
+
 struct Harness<'a> {
     scratch: &'a Scratch,
     bucket: &'a Path,
     destination: Value,
     processing: Value,
+    /// Of the delivery stream.
+    more: Value,
     seed: u64,
     kills: u64,
 }
 
 impl<'a> Harness<'a> {
     fn new(scratch: &'a Scratch, bucket: &'a Path, destination: Value, seed: u64, kills: u64) -> Self {
-        Self { scratch, bucket, destination, processing: serde_json::json!([]), seed, kills }
+        Self {
+            scratch,
+            bucket,
+            destination,
+            processing: serde_json::json!([]),
+            more: serde_json::json!({}),
+            seed,
+            kills,
+        }
     }
 
     fn run(self) {
@@ -123,7 +151,11 @@ impl<'a> Harness<'a> {
         let mut stream = stream("crash", &logs.join("app*.log*"), self.destination.clone());
         stream["source"]["file"]["paths"] = serde_json::json!([logs.join("app*.log*"), logs.join("out.log")]);
         stream["processing"] = self.processing.clone();
-        stream["compression"] = if rng.one_in(2) { "gzip" } else { "none" }.into();
+        let compression = if rng.one_in(2) { "gzip" } else { "none" };
+        match self.more.as_object().filter(|more| !more.is_empty()) {
+            Some(more) => more.iter().for_each(|(key, value)| stream[key] = value.clone()),
+            None => stream["compression"] = compression.into(),
+        }
         config(self.scratch, [stream])
     }
 

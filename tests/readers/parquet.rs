@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hydrant::convert::{
     Compression, Decoder, Deserializer, Dictionary, FileSchema, InputOptions, ParquetOptions, ParquetWriter,
-    TimestampType, WriterVersion,
+    Statistics, TimestampType, WriterVersion,
 };
 use hydrant::schema::Column;
 use serde_json::{Value, json};

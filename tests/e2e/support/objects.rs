@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use arrow_array::{Array, StringArray};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
 /// Everything seen so far. Looking again reads only what is new; an object that changes or goes fails the test.
 pub struct Objects {
     root: PathBuf,
@@ -102,6 +105,23 @@ pub fn keys(root: &Path) -> Vec<String> {
     keys
 }
 
+/// The texts of a Parquet file's first column, each as a line.
+fn first_column(bytes: &[u8]) -> Vec<u8> {
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::copy_from_slice(bytes)).expect("a Parquet file");
+    let mut lines = Vec::new();
+    for batch in reader.build().expect("it can be read") {
+        let batch = batch.expect("rows");
+        let column = batch.column(0);
+        let texts = column.as_any().downcast_ref::<StringArray>().expect("a column of texts");
+        for text in texts {
+            lines.extend_from_slice(text.expect("a text").as_bytes());
+            lines.push(b'\n');
+        }
+    }
+    lines
+}
+
 /// By its extension; readers that are not ours check the codecs elsewhere, here the records count.
 pub fn decode(key: &str, bytes: &[u8]) -> Vec<u8> {
     match key.rsplit('.').next() {
@@ -112,6 +132,7 @@ pub fn decode(key: &str, bytes: &[u8]) -> Vec<u8> {
         }
         Some("zst") => zstd::stream::decode_all(bytes).unwrap_or_else(|e| panic!("{key}: {e}")),
         Some("zip") => unzip(bytes),
+        Some("parquet") => first_column(bytes),
         Some("snappy") if bytes.starts_with(b"\x82SNAPPY\0") => xerial(&bytes[16..]),
         Some("snappy") => hadoop(bytes),
         _ => bytes.to_owned(),
