@@ -170,3 +170,15 @@ fn a_twin_is_not_known_by_the_head_of_a_line() {
     scene.compress("app.log.1", "app.log.1.gz", gzip);
     scene.drains_to(&["on", "one", "two"]);
 }
+
+#[test]
+fn a_twin_gives_back_what_was_read_and_not_journalled_before_a_sigkill() {
+    let mut scene = Scene::with_two_lines();
+    scene.config["delivery_streams"][0]["buffering"]["interval_seconds"] = 60.into();
+    let hydrant = scene.run();
+    wait_until("the log is known", || hydrant.said("a file is read that was not seen before") == 1);
+    scene.compress("app.log", "app.log.gz", gzip);
+    wait_until("the twin is taken up", || hydrant.said(EVENT) == 1);
+    hydrant.kill_9();
+    scene.drains_to(&["1", "2"]);
+}

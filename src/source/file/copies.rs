@@ -206,7 +206,9 @@ impl Files {
         // Where it may have got lines of its own, what the journal holds behind the checkpoint would be looked for in them.
         let reaches_read = row.read_to.as_ref().is_some_and(|read| read.position.0 <= copy.size);
         let holds_pending = known == 0 && is_like_settled && !reaches_read;
-        if holds_read(row, &copy.content, &self.cutting) || holds_pending {
+        // A whole twin has nothing of its own, and what the original owes is read nowhere else.
+        let is_owed_twin = copy.content.is_unpacked() && known == copy.size && settled < known;
+        if holds_read(row, &copy.content, &self.cutting) || holds_pending || is_owed_twin {
             return Fate::GoesOn;
         }
         let has_grown = known < copy.size;
