@@ -255,9 +255,36 @@ fn depth(data_type: &Type) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    /// What schemas are made of.
+    const WORDS: [&str; 22] = [
+        "type",
+        "record",
+        "name",
+        "R",
+        "In",
+        "fields",
+        "items",
+        "values",
+        "array",
+        "map",
+        "enum",
+        "fixed",
+        "null",
+        "int",
+        "string",
+        "logicalType",
+        "decimal",
+        "precision",
+        "scale",
+        "bytes",
+        "namespace",
+        "",
+    ];
 
     fn of_field(field_type: Json) -> Result<(String, bool), String> {
         let schema = json!({ "type": "record", "name": "R", "namespace": "com.acme", "fields": [{ "name": "f", "type": field_type }] });
@@ -366,5 +393,31 @@ mod tests {
         }
         let schema = json!({ "type": "record", "name": "R", "fields": fields });
         assert!(table(&schema.to_string()).unwrap_err().contains("nested"));
+    }
+
+    fn any_json() -> impl Strategy<Value = Json> {
+        let words = WORDS.to_vec();
+        let leaf = prop_oneof![
+            prop::sample::select(words.clone()).prop_map(Json::from),
+            (0..40u64).prop_map(Json::from),
+            Just(Json::Null),
+            Just(json!(true)),
+        ];
+        leaf.prop_recursive(6, 40, 5, move |inner| {
+            let key = prop::sample::select(words.clone()).prop_map(str::to_owned);
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+                prop::collection::btree_map(key, inner, 0..6)
+                    .prop_map(|object| Json::Object(object.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_schema_is_read_or_refused(any in any_json()) {
+            let _ = table(&any.to_string());
+            let _ = of_field(any);
+        }
     }
 }

@@ -4,11 +4,10 @@
 //! fit together, what is proposed is `string`, and it is said why. Memory depends on what differs, not on how many samples
 //! there are.
 
+use super::sample::Sample;
+use super::{Column, Field, Table, TableError, Type};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use serde_json::Value as Json;
-
-use super::{Column, Field, Table, TableError, Type};
 
 const DEPTH_MAX: usize = 16;
 const EXAMPLE_CHARS_MAX: usize = 60;
@@ -83,8 +82,8 @@ pub enum InferError {
 
 impl Inference {
     /// Takes an object's fields into account; whether it was one.
-    pub fn add(&mut self, record: &Json) -> Result<bool, InferError> {
-        let Json::Object(object) = record else { return Ok(false) };
+    pub fn add(&mut self, record: &Sample) -> Result<bool, InferError> {
+        let Sample::Object(object) = record else { return Ok(false) };
         for (name, value) in object {
             known(&mut self.fields, name, &mut self.names)?.add(value, 1, &mut self.names)?;
         }
@@ -138,27 +137,25 @@ impl Known {
 }
 
 impl Values {
-    fn add(&mut self, value: &Json, depth: usize, names: &mut usize) -> Result<(), InferError> {
+    fn add(&mut self, value: &Sample, depth: usize, names: &mut usize) -> Result<(), InferError> {
         match value {
-            Json::Null => self.nulls += 1,
-            Json::Bool(_) => self.booleans.add(value),
-            Json::Number(number) if number.is_i64() => self.integers.add(value),
-            Json::Number(number) if number.is_u64() => self.large.add(value),
-            Json::Number(_) => self.fractions.add(value),
-            Json::String(text) => match text {
-                text if is_date(text) => self.dates.add(value),
-                text if is_timestamp(text) => self.timestamps.add(value),
-                _ => self.texts.add(value),
-            },
+            Sample::Null => self.nulls += 1,
+            Sample::Boolean(_) => self.booleans.add(value),
+            Sample::Integer(_) => self.integers.add(value),
+            Sample::Large(_) => self.large.add(value),
+            Sample::Fraction(_) => self.fractions.add(value),
+            Sample::Text(text) if is_date(text) => self.dates.add(value),
+            Sample::Text(text) if is_timestamp(text) => self.timestamps.add(value),
+            Sample::Text(_) => self.texts.add(value),
             // Deeper than anybody meant: as text.
-            Json::Array(_) | Json::Object(_) if depth > DEPTH_MAX => self.texts.add(value),
-            Json::Array(items) => {
+            Sample::Array(_) | Sample::Object(_) if depth > DEPTH_MAX => self.texts.add(value),
+            Sample::Array(items) => {
                 self.arrays.add(value);
                 for item in items {
                     self.items.get_or_insert_default().add(item, depth + 1, names)?;
                 }
             }
-            Json::Object(object) => {
+            Sample::Object(object) => {
                 self.objects.add(value);
                 for (name, value) in object {
                     known(&mut self.fields, name, names)?.add(value, depth + 1, names)?;
@@ -227,9 +224,9 @@ impl Values {
 }
 
 impl Kind {
-    fn add(&mut self, value: &Json) {
+    fn add(&mut self, value: &Sample) {
         if self.count == 0 {
-            let text = value.to_string();
+            let text = serde_json::to_string(value).unwrap_or_default();
             self.example = text.chars().take(EXAMPLE_CHARS_MAX).collect();
             if text.chars().nth(EXAMPLE_CHARS_MAX).is_some() {
                 self.example.push('…');
@@ -268,14 +265,18 @@ fn is_timestamp(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value as Json, json};
 
     use super::*;
+
+    fn sample(value: &Json) -> Sample {
+        serde_json::from_str(&value.to_string()).unwrap()
+    }
 
     fn infer(records: &[Json]) -> (Vec<(String, String)>, Vec<String>) {
         let mut inference = Inference::default();
         for record in records {
-            assert!(inference.add(record).unwrap());
+            assert!(inference.add(&sample(record)).unwrap());
         }
         let Proposal { table, remarks } = inference.propose().unwrap();
         let columns =
@@ -329,10 +330,10 @@ mod tests {
     #[test]
     fn keys_that_are_data_end_it() {
         let mut inference = Inference::default();
-        let result =
-            (0..FIELDS_MAX + 1).try_for_each(|number| inference.add(&json!({ format!("k{number}"): 1 })).map(drop));
+        let result = (0..FIELDS_MAX + 1)
+            .try_for_each(|number| inference.add(&sample(&json!({ format!("k{number}"): 1 }))).map(drop));
         assert!(matches!(result, Err(InferError::TooManyFields)));
-        assert!(!Inference::default().add(&json!([1])).unwrap());
+        assert!(!Inference::default().add(&sample(&json!([1]))).unwrap());
         assert!(Inference::default().propose().is_err());
     }
 }

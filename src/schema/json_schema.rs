@@ -205,9 +205,34 @@ fn kind<'a>(schema: &'a Map<String, Json>, place: &Place) -> Result<(&'a str, bo
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    /// What schemas are made of.
+    const WORDS: [&str; 20] = [
+        "type",
+        "object",
+        "properties",
+        "additionalProperties",
+        "items",
+        "array",
+        "string",
+        "integer",
+        "null",
+        "oneOf",
+        "anyOf",
+        "$ref",
+        "#/definitions/Loop",
+        "#",
+        "#/properties/p",
+        "enum",
+        "required",
+        "format",
+        "date",
+        "",
+    ];
 
     fn of_property(property: Json) -> Result<(String, bool), String> {
         let schema = json!({
@@ -276,6 +301,32 @@ mod tests {
         let circle = json!({ "$ref": "#/definitions/A", "definitions": { "A": { "$ref": "#/definitions/A" } } });
         for schema in [String::new(), String::from("{}"), json!({ "type": "string" }).to_string(), circle.to_string()] {
             assert!(table(&schema).is_err(), "{schema}");
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = Json> {
+        let words = WORDS.to_vec();
+        let leaf = prop_oneof![
+            prop::sample::select(words.clone()).prop_map(Json::from),
+            (0..40u64).prop_map(Json::from),
+            Just(Json::Null),
+            Just(json!(true)),
+        ];
+        leaf.prop_recursive(6, 40, 5, move |inner| {
+            let key = prop::sample::select(words.clone()).prop_map(str::to_owned);
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+                prop::collection::btree_map(key, inner, 0..6)
+                    .prop_map(|object| Json::Object(object.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_schema_is_read_or_refused(any in any_json()) {
+            let _ = table(&any.to_string());
+            let _ = of_property(any);
         }
     }
 }

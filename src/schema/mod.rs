@@ -20,6 +20,7 @@ pub mod infer;
 pub mod json_schema;
 mod name;
 mod registry;
+mod sample;
 mod source;
 mod types;
 
@@ -28,6 +29,7 @@ pub use directory::{DirectoryRegistry, PushError};
 pub use document::{to_yaml, to_yaml_with};
 pub use name::{NameError, SchemaName, Version};
 pub use registry::{Listed, Registry, RegistryError, open};
+pub use sample::Sample;
 pub use source::{Origin, Resolved, SchemaSource, Watch};
 pub use types::{Field, PRECISION_MAX, Type, TypeError};
 

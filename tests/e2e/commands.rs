@@ -18,6 +18,7 @@ fn help_and_version_are_data() {
         &["check", "--help"],
         &["delivered", "--help"],
         &["new-transform", "--help"],
+        &["schema", "--help"],
     ] {
         let finished = hydrant(&scratch, command).expect_code(0);
         assert!(

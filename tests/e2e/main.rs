@@ -28,6 +28,7 @@ mod recovery;
 mod reload;
 mod reprocessing;
 mod rotation;
+mod schema;
 mod shutdown;
 mod streams;
 mod support;

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::{Deserializer, Value as Json};
+use serde_json::Deserializer;
 
 use super::Error;
+use crate::schema::Sample;
 use crate::schema::infer::{Inference, Proposal};
 
 /// Longer lines are no records of anybody.
@@ -83,7 +84,7 @@ fn take_all(mut samples: impl BufRead, inference: &mut Inference) -> Result<Coun
         if line.len() as u64 == LINE_BYTES_MAX {
             return Err(Error::Wrong(format!("line {number} is longer than {} MB", LINE_BYTES_MAX >> 20)));
         }
-        for value in Deserializer::from_slice(&line).into_iter::<Json>() {
+        for value in Deserializer::from_slice(&line).into_iter::<Sample>() {
             let reason = match value {
                 Ok(value) if inference.add(&value)? => {
                     counts.objects += 1;

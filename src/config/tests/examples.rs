@@ -34,7 +34,19 @@ fn every_example_loads() {
         "multiline-java.yaml",
         "s3-compatible.yaml",
         "s3.yaml",
+        "schemas.yaml",
         "sidecar.yaml",
     ];
     assert!(shipped.iter().all(|shipped| names.iter().any(|name| name == shipped)), "{names:?}");
+}
+
+#[test]
+fn every_example_of_a_schema_loads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/schemas");
+    let files = walkdir::WalkDir::new(folder).into_iter().map(|entry| entry.unwrap().into_path());
+    let files: Vec<_> = files.filter(|path| path.is_file()).collect();
+    assert!(!files.is_empty());
+    for path in files {
+        crate::config::read_table(&path, fs::read(&path).unwrap()).unwrap_or_else(|errors| panic!("{errors}"));
+    }
 }

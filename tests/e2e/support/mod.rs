@@ -12,6 +12,7 @@ pub mod rng;
 pub mod s3;
 pub mod scene;
 pub mod scratch;
+pub mod servers;
 pub mod wait;
 
 pub use config::{config, directory, fast_buffering, s3_destination, stream};
