@@ -116,7 +116,6 @@ impl Stream {
         life: &Life,
         identity: Identity,
         outputs: Outputs,
-        partitioning: Option<Partitioning>,
         budget: Arc<StreamBudget>,
         status: Arc<StreamStatus>,
     ) -> Self {
@@ -147,7 +146,7 @@ impl Stream {
             partitions: HashMap::new(),
             gone: HashSet::new(),
             owners: Owners::default(),
-            partitioning,
+            partitioning: None,
             open: BTreeMap::new(),
             reforming: BTreeMap::new(),
             settled: Vec::new(),

@@ -145,9 +145,9 @@ pub async fn run(
         counters: status.source.clone(),
     };
     let arrivals = Stage::new(receiver, processing, environment.pool.clone(), budget.clone());
-    let partitioning = partitioner.map(|partitioner| Partitioning::new(config, partitioner));
     let identity = Identity { row, processing: made_by };
-    let mut stream = Stream::new(config, environment, life, identity, outputs, partitioning, budget, status);
+    let mut stream = Stream::new(config, environment, life, identity, outputs, budget, status);
+    stream.partitioning = partitioner.map(|partitioner| Partitioning::new(config, partitioner));
     let schema_changed = watch.filter(|_| !environment.drain).map(|watch| follow(watch, config.name.clone(), life));
     stream.resume(recovered);
     let source = FileSource::new(file.clone(), context)?;
