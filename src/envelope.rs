@@ -112,12 +112,12 @@ fn processing_failed(raw: &[u8], failure: &Failure, place: &str, arrival: Timest
     envelope.line()
 }
 
-/// The line for a record that failed under an earlier configuration and passes under this one.
+/// The line for a record that failed in an earlier life and passes in this one.
 pub fn failed_before(chunk: &Chunk, index: usize, now: Timestamp) -> Bytes {
     let place = place(chunk, index);
     processing_failed(
         &chunk.bytes(index, index + 1),
-        &Failure::new("the record failed under an earlier configuration"),
+        &Failure::new("the record had failed before a restart"),
         &place,
         chunk.arrival,
         now,

@@ -242,10 +242,17 @@ impl Processing {
             let from = work.made.ends.len();
             let to = slice_end(&chunk, from, sequence.slice_bytes(), work.slice_records_max);
             let slice = Slice { chunk: &chunk, from, to, origin };
-            let handling = Handling { pace, first_failure: work.first_failure.as_ref(), has_waited: work.has_waited };
+            let handling = Handling {
+                pace,
+                first_failure: work.first_failure.as_ref(),
+                has_waited: work.has_waited,
+                had_failed: chunk.failed_at.is_some(),
+            };
             match sequence.run(slice, &handling) {
                 Ok(passed) => self.take_slice(&mut work.made, slice, passed),
                 Err(Stop::TooLarge) if to - from > 1 => {
+                    // A smaller batch has not failed yet.
+                    work.first_failure = None;
                     work.slice_records_max = (to - from) / 2;
                     continue;
                 }
@@ -255,7 +262,8 @@ impl Processing {
                     return Err(Box::new((work, Next::Patient)));
                 }
                 Err(Stop::Wait { transform, delay, .. }) => {
-                    work.has_waited = true;
+                    // After the wait it is tried again, whatever came of it before.
+                    (work.has_waited, work.first_failure) = (true, None);
                     return Err(Box::new((work, Next::Wait { transform, delay })));
                 }
             }

@@ -55,7 +55,9 @@ impl Sequence {
             add_processors(&mut parts, &mut processors, step, surroundings)?;
             let transform = Transform::new(step, stream, *wasm)
                 .map_err(|error| (step, ConfigError { key: "component", message: error.message, help: error.help }))?;
-            parts.push(Part::Transform(Arc::new(transform)));
+            let transform = Arc::new(transform);
+            transform.register();
+            parts.push(Part::Transform(transform));
         }
         add_processors(&mut parts, &mut processors, steps, surroundings)?;
         Ok(Self { parts })

@@ -64,7 +64,8 @@ impl Processing {
         while from < chunk.records() {
             let to = slice_end(chunk, from, sequence.slice_bytes(), records_max);
             let slice = Slice { chunk, from, to, origin };
-            let handling = Handling { pace, first_failure: first_failure.as_ref(), has_waited: true };
+            let handling =
+                Handling { pace, first_failure: first_failure.as_ref(), has_waited: true, had_failed: false };
             let passed = match sequence.run(slice, &handling) {
                 Ok(passed) => passed,
                 Err(Stop::TooLarge) if to - from > 1 => {

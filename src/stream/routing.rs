@@ -269,7 +269,7 @@ impl Stream {
         }
     }
 
-    /// Records that failed under an earlier configuration and whose error object may or may not be there.
+    /// Records that failed in an earlier life, pass now, and whose error object may or may not be there.
     async fn reform_as_failed(&mut self, row: DeliveryRowId, chunk: &Chunk, from: usize, to: usize) {
         for index in from..to {
             let records = chunk.made(index, index + 1);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Scene, wait_until};
+use crate::support::{Hydrant, Scene, wait_until};
 
 #[test]
 fn a_truncated_files_copy_is_not_read_again() {
@@ -141,6 +141,35 @@ fn a_file_that_got_its_size_first_is_read_as_it_is_filled_and_not_again_when_it_
     scene.arrive(&["1", "2", "3"]);
     assert_eq!(hydrant.said("lost_bytes"), 0);
     scene.ends_with(hydrant, &["1", "2", "3"]);
+}
+
+/// A writer that takes its room some bytes at a time.
+#[test]
+fn a_file_that_gets_more_room_while_it_is_filled_is_read_line_by_line() {
+    use std::os::unix::fs::FileExt;
+    let scene = Scene::new();
+    let path = scene.scratch.log("app.log", "1\n\0\0\0\0\0\0\0\0");
+    let writer = fs::OpenOptions::new().write(true).open(&path).expect("a writer that does not append");
+    let hydrant = scene.run();
+    scene.arrive(&["1"]);
+    writer.write_all_at(b"22222\n33333\n44444\n", 2).expect("lines where NULs were, and behind them");
+    scene.arrive(&["1", "22222", "33333", "44444"]);
+    scene.ends_with(hydrant, &["1", "22222", "33333", "44444"]);
+}
+
+/// What is settled, and what is left, are a header line: of a great many files.
+#[test]
+fn a_shorter_file_with_the_same_header_is_another_one_after_a_sigkill() {
+    let mut scene = Scene::new();
+    scene.config["delivery_streams"][0]["source"]["file"]["skip_header_lines"] = 1.into();
+    let path = scene.scratch.log("app.log", "id,name\n");
+    let hydrant = Hydrant::run_with_env(&scene.scratch, &scene.config, &[("HYDRANT_FAILPOINT", "object-complete:1")]);
+    wait_until("the header is passed", || hydrant.said("a file is read that was not seen before") == 1);
+    scene.append("app.log", "1,a\n2,b\n3,c\n");
+    assert!(hydrant.wait().killed());
+    fs::write(&path, "id,name\n4,d\n").expect("a log written anew");
+    scene.drain();
+    scene.arrive(&["1,a", "2,b", "3,c", "4,d"]);
 }
 
 #[test]

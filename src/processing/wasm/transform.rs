@@ -11,11 +11,12 @@
 //! What is quick takes a place of the compute pool; what is patient runs where it takes no core from other streams.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::processing::passing::{FailedPart, PartitionKeys, Passing, merged};
 use crate::processing::{ErrorCode, Failure};
@@ -47,6 +48,15 @@ const PARTITION_KEY_BYTES_MAX: usize = 4096;
 const REASON_BYTES_MAX: usize = 2000;
 /// How long a batch waits for a place for its instance.
 const ROOM_DELAY: Duration = Duration::from_millis(100);
+/// See [`Transform::quick_timeout`].
+const QUICK_MIN: Duration = Duration::from_millis(100);
+const QUICK_FACTOR: u32 = 4;
+/// How often it is said that there is no room.
+const SAY_EVERY: Duration = Duration::from_secs(30);
+
+/// All steps of the process, whose idle instances make room when there is none.
+static ALL: Mutex<Vec<Weak<Transform>>> = Mutex::new(Vec::new());
+static SAID: Mutex<Option<Instant>> = Mutex::new(None);
 /// How long a diverted batch is held up: a component that is down slows its stream.
 const DIVERT_DELAY: Duration = Duration::from_secs(1);
 
@@ -92,6 +102,9 @@ pub struct Handling<'a> {
     pub first_failure: Option<&'a FirstFailure>,
     /// It has been held up already because the component is down.
     pub has_waited: bool,
+    /// In an earlier life some of these records failed alone while the component worked: should they all fail now, they are at
+    /// fault again, and nothing has passed yet that would say so.
+    pub had_failed: bool,
 }
 
 /// Where outcomes go.
@@ -111,6 +124,8 @@ pub struct Transform {
     health: Health,
     /// For `instances: reuse`.
     idle: Mutex<Vec<Instance>>,
+    /// CPU time of the longest quick call that gave an answer, in microseconds.
+    longest_call: AtomicU64,
     stream: String,
     name: String,
     arn: Arc<str>,
@@ -140,10 +155,18 @@ impl Transform {
             instances: config.instances,
             health: Health::default(),
             idle: Mutex::default(),
+            longest_call: AtomicU64::new(0),
             stream: stream.to_owned(),
             name,
             arn: arn.into(),
         })
+    }
+
+    /// Makes its idle instances give way to others'.
+    pub fn register(self: &Arc<Self>) {
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|transform| transform.strong_count() > 0);
+        all.push(Arc::downgrade(self));
     }
 
     /// Bytes of records that one call takes.
@@ -173,7 +196,7 @@ impl Transform {
             let first = handling.first_failure.filter(|first| (first.step, first.batch) == (self.step, start));
             match handling.pace {
                 Pace::Quick => batch.quickly(start, sink)?,
-                Pace::Patient => batch.patiently(first, handling.has_waited, sink)?,
+                Pace::Patient => batch.patiently(first, handling, sink)?,
             }
             if sink.passing.is_too_large() {
                 return Err(Stop::TooLarge);
@@ -209,12 +232,21 @@ impl Transform {
             Some(instance) => instance,
             None => self.calling.instance(batch.seed)?,
         };
-        let answer = self.calling.transform(&mut instance, batch, given, self.calling.timeout)?;
+        let begun = thread_time();
+        let answer = self.calling.transform(&mut instance, batch, given, self.quick_timeout())?;
+        self.longest_call.fetch_max(thread_time().saturating_sub(begun).as_micros() as u64, Ordering::Relaxed);
         let mut idle = self.lock_idle();
         if self.instances == Instances::Reuse && !instance.is_spent() && idle.len() < IDLE_MAX {
             idle.push(instance);
         }
         Ok(answer)
+    }
+
+    /// Time for a call where it keeps a core from other streams: several times what the longest one has taken, but a component
+    /// that loops is found out soon, and has its whole time where it disturbs nobody.
+    fn quick_timeout(&self) -> Duration {
+        let longest = Duration::from_micros(self.longest_call.load(Ordering::Relaxed));
+        (longest * QUICK_FACTOR).max(QUICK_MIN).min(self.calling.timeout)
     }
 
     /// In a new one: what failed before may have been the fault of an old instance.
@@ -274,6 +306,11 @@ impl Trial<'_> {
         }
         match transform.attempt(self.of, &self.given) {
             Ok(answer) => self.pass(0, answer, sink),
+            // It was not given all its time, or there was no room: that is no failure.
+            Err(CallError::TimedOut { limit_ms }) if u128::from(limit_ms) < transform.calling.timeout.as_millis() => {
+                return Err(Stop::Patience(None));
+            }
+            Err(CallError::NoRoom) => return Err(Stop::Patience(None)),
             Err(error) => {
                 let first = FirstFailure { step: transform.step, batch: start, error };
                 return Err(Stop::Patience(Some(first)));
@@ -282,7 +319,12 @@ impl Trial<'_> {
         Ok(())
     }
 
-    fn patiently(&self, first: Option<&FirstFailure>, has_waited: bool, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    fn patiently(
+        &self,
+        first: Option<&FirstFailure>,
+        handling: &Handling<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Stop> {
         let transform = self.transform;
         let was_down = transform.health.is_down();
         let (mut last, mut attempts) = (first.map(|first| first.error.clone()), u32::from(first.is_some()));
@@ -306,15 +348,22 @@ impl Trial<'_> {
         if matches!(error, CallError::Init(_) | CallError::NoInstance(_)) {
             transform.health.is_broken();
         }
-        if transform.health.is_down() && !transform.passes_probe(self.records.len()) {
-            return self.component_is_down(&error, attempts, has_waited, sink);
+        if transform.health.is_down() && !handling.had_failed && !transform.passes_probe(self.records.len()) {
+            return self.component_is_down(&error, attempts, handling.has_waited, sink);
         }
-        self.take_apart(error, attempts, has_waited, sink)
+        self.take_apart(error, attempts, handling, sink)
     }
 
-    fn take_apart(&self, error: CallError, attempts: u32, has_waited: bool, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    fn take_apart(
+        &self,
+        error: CallError,
+        attempts: u32,
+        handling: &Handling<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Stop> {
         let transform = self.transform;
-        let (begun, mut has_success, mut is_spared, mut poison) = (thread_time(), false, false, Vec::new());
+        let (begun, mut has_success, mut is_spared) = (thread_time(), false, handling.had_failed);
+        let mut poison = Vec::new();
         let give_up_after = transform.calling.timeout * GIVE_UP_AFTER;
         let records = self.given.len();
         let attempt = |part: Range<usize>| {
@@ -341,20 +390,28 @@ impl Trial<'_> {
                 return Err(self.no_room());
             }
             transform.health.failed(records);
-            return self.component_is_down(&error, attempts + 1, has_waited, sink);
+            return self.component_is_down(&error, attempts + 1, handling.has_waited, sink);
         }
         for (at, error, attempts) in poison {
             self.fail(at, ErrorCode::TransformFailed, &error.to_string(), attempts, sink);
         }
-        if !has_success {
+        if !has_success && !handling.had_failed {
             transform.health.failed(records);
         }
         Ok(())
     }
 
-    /// Gives back the places that this step holds without need, and waits for others to do so.
+    /// Gives back the places that all steps hold without need, and waits for others to do so.
     fn no_room(&self) -> Stop {
-        self.transform.lock_idle().clear();
+        for transform in ALL.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
+            transform.lock_idle().clear();
+        }
+        let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|at| at.elapsed() > SAY_EVERY) {
+            *said = Some(Instant::now());
+            let (stream, component) = (&self.transform.stream, &self.transform.name);
+            warn!(%stream, %component, "all places for WASM instances are taken: the stream waits for one");
+        }
         Stop::Wait { transform: self.transform.clone(), delay: ROOM_DELAY, error: CallError::NoRoom.to_string() }
     }
 

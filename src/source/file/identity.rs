@@ -155,11 +155,15 @@ impl Evidence {
     fn may_have_been_read(&self, content: &Content, size: u64, read_to: &ReadTo) -> bool {
         let Some(mut prefix) = self.prefix() else { return true };
         let end = read_to.position.0;
-        if end > size && self.at == Some(0) {
-            // What is left has to be known as far as it can be: a few bytes are those of many a file.
-            return self.head.length == size.min(SAMPLE);
+        if end > size {
+            // Cut off behind what is settled, or another file that begins like this one. What is left has to be known as far as it
+            // can be: a few bytes are those of many a file, and so is a header line.
+            return match self.at {
+                Some(0) | None => self.head.length == size.min(SAMPLE),
+                Some(at) => size == at,
+            };
         }
-        if end > size || end < prefix.at() || end - prefix.at() > COMPARED_MAX {
+        if end < prefix.at() || end - prefix.at() > COMPARED_MAX {
             return true;
         }
         extend(&mut prefix, content, end).is_ok() && prefix.to_text() == read_to.hash

@@ -24,6 +24,9 @@ use super::tailed::TailedFile;
 use preamble::Preamble;
 use search::Search;
 
+/// Bytes behind the text of a file that got its size first, in which the next of it is looked for.
+const FOLLOWING: u64 = 4096;
+
 /// The reading side of a [`TailedFile`].
 pub struct Tail {
     pub file: Arc<TailedFile>,
@@ -130,16 +133,27 @@ impl Tail {
         self.cut_off += self.search.text_end(before).saturating_sub(seen.size);
         if seen.size > self.size {
             self.grown = Instant::now();
-        } else if self.seen.is_some_and(|before| before.modified != seen.modified) {
-            self.look_at_hole_again();
-            self.search.back_to_text();
         }
-        if seen.size < self.search.searched_to {
+        // Nobody says of what is written through a memory map, or twice within a tick of the clock, that it was.
+        let may_have_text = self.seen != Some(seen) || self.text_follows()?;
+        if may_have_text {
+            self.look_at_hole_again();
             self.search.back_to_text();
         }
         self.seen = Some(seen);
         self.size = seen.size;
         Ok(true)
+    }
+
+    /// Whether text has come where the search had met nothing but NULs.
+    fn text_follows(&self) -> io::Result<bool> {
+        let (from, to) = (self.search.known_to(), self.search.searched_to.min(self.size));
+        if from >= to {
+            return Ok(false);
+        }
+        let mut bytes = Vec::new();
+        self.file.content()?.read(&mut bytes, from, (to - from).min(FOLLOWING))?;
+        Ok(bytes.iter().any(|byte| *byte != 0))
     }
 
     /// The file behind the partition is another one now, equal up to the position.

@@ -75,7 +75,7 @@ impl Preamble {
 }
 
 impl Tail {
-    /// The file was written to and has not grown: where a hole was there may be data now.
+    /// The file was written to: where a hole was there may be data now.
     pub(super) fn look_at_hole_again(&mut self) {
         if let Some(Preamble { stage: Stage::Hole | Stage::HoleAgain { .. }, .. }) = self.preamble {
             self.preamble = Some(Preamble::beginning());
