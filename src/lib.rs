@@ -15,7 +15,7 @@
 //! 7. [`ledger`] (pure) says where the checkpoints are, and [`journal`] makes them durable. After a crash [`recovery`] asks
 //!    it where each record went.
 //!
-//! [`schema`] says what records look like as rows, and asks the registries that hold it.
+//! [`schema`] says what records look like as rows, and asks the registries that hold it; [`aws`] finds region and credentials.
 //!
 //! Around them: [`config`] is what the operator writes, [`memory`] bounds what all streams hold, [`account`] and [`status`]
 //! count and show, [`daemon`] starts, supervises, reloads and stops, [`notify`] tells the service manager, and [`cli`] is

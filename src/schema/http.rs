@@ -10,8 +10,9 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Identity, Method};
+use tokio::sync::OnceCell;
 
-use crate::config::model::TlsConfig;
+use crate::config::model::{ClientCertificate, TlsConfig};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest schema of a real registry has a hundredth of it; a page of Glue's tables may have a tenth.
@@ -20,7 +21,10 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 const REASON_CHARS_MAX: usize = 300;
 
 pub(super) struct HttpClient {
-    client: Client,
+    /// Made for the first request: who has no `https://` needs no certificate authorities, and a container may have none.
+    client: OnceCell<Client>,
+    authorities: Option<Vec<Certificate>>,
+    identity: Option<Identity>,
     timeout: Duration,
 }
 
@@ -40,35 +44,30 @@ pub(super) struct Request<'a> {
 impl HttpClient {
     /// Reads the certificates. The error is a reason for people.
     pub fn new(tls: &TlsConfig, timeout: Duration) -> Result<Self, String> {
-        let mut builder = Client::builder()
-            .user_agent(concat!("hydrant/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT.min(timeout))
-            .timeout(timeout)
-            // Credentials go to whom they are for.
-            .redirect(Policy::none());
-        if let Some(ca) = &tls.ca {
-            let authorities = Certificate::from_pem_bundle(&read(ca)?).map_err(|error| no_pem(ca, &error))?;
-            if authorities.is_empty() {
-                return Err(format!("{} holds no certificate in PEM form", ca.display()));
+        let authorities = tls.ca.as_deref().map(authorities).transpose()?;
+        let identity = tls.client.as_ref().map(identity).transpose()?;
+        Ok(Self { client: OnceCell::new(), authorities, identity, timeout })
+    }
+
+    async fn client(&self, url: &str) -> Result<&Client, String> {
+        let build = async || {
+            let mut builder = Client::builder()
+                .user_agent(concat!("hydrant/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT.min(self.timeout))
+                .timeout(self.timeout)
+                // Credentials go to whom they are for.
+                .redirect(Policy::none());
+            match &self.authorities {
+                Some(authorities) => builder = builder.tls_certs_only(authorities.clone()),
+                None if url.starts_with("http://") => builder = builder.tls_certs_only([]),
+                None => {}
             }
-            builder = builder.tls_certs_only(authorities);
-        }
-        if let Some(client) = &tls.client {
-            let mut pem = read(&client.certificate)?;
-            pem.push(b'\n');
-            pem.extend(read(&client.key)?);
-            let identity = Identity::from_pem(&pem).map_err(|error| {
-                format!(
-                    "{} and {} are no certificate with its key: {}",
-                    client.certificate.display(),
-                    client.key.display(),
-                    chain(&error)
-                )
-            })?;
-            builder = builder.identity(identity);
-        }
-        let client = builder.build().map_err(|error| chain(&error))?;
-        Ok(Self { client, timeout })
+            if let Some(identity) = &self.identity {
+                builder = builder.identity(identity.clone());
+            }
+            builder.build().map_err(|error| chain(&error))
+        };
+        self.client.get_or_try_init(build).await
     }
 
     /// The answer; an error is a reason for people.
@@ -81,7 +80,8 @@ impl HttpClient {
             headers.insert(name, value);
         }
         let method = if request.is_post { Method::POST } else { Method::GET };
-        let send = self.client.request(method, request.url).headers(headers).body(request.body).send();
+        let client = self.client(request.url).await?;
+        let send = client.request(method, request.url).headers(headers).body(request.body).send();
         let mut response = send.await.map_err(|error| self.reason(error))?;
         let status = response.status().as_u16();
         let mut body = Vec::new();
@@ -123,8 +123,23 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
 }
 
-fn no_pem(path: &Path, error: &reqwest::Error) -> String {
-    format!("{} holds no certificates in PEM form: {}", path.display(), chain(error))
+fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
+    let authorities = Certificate::from_pem_bundle(&read(path)?)
+        .map_err(|error| format!("{} holds no certificates in PEM form: {}", path.display(), chain(&error)))?;
+    if authorities.is_empty() {
+        return Err(format!("{} holds no certificate in PEM form", path.display()));
+    }
+    Ok(authorities)
+}
+
+fn identity(client: &ClientCertificate) -> Result<Identity, String> {
+    let mut pem = read(&client.certificate)?;
+    pem.push(b'\n');
+    pem.extend(read(&client.key)?);
+    Identity::from_pem(&pem).map_err(|error| {
+        let (certificate, key) = (client.certificate.display(), client.key.display());
+        format!("{certificate} and {key} are no certificate with its key: {}", chain(&error))
+    })
 }
 
 /// An error and its causes; reqwest says `error sending request` and keeps the reason to itself.

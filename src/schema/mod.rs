@@ -5,8 +5,8 @@
 //!
 //! [`types`](Type) reads Hive's types; [`avro`] and [`json_schema`] translate other languages' schemas, [`infer`] makes one
 //! from records, [`compatibility`] compares two: all of them pure. A [`Registry`] is a place that holds schemas by name and
-//! version: [`directory`], [`glue`] or [`confluent`]. [`SchemaSource`] is what a delivery stream asks: its registry with a
-//! time limit, else the [`cache`]; and its [`Watch`] finds the next version.
+//! version: `directory`, `glue` or `confluent`. [`SchemaSource`] is what a delivery stream asks: its registry with a
+//! time limit, else the `cache`; and its [`Watch`] finds the next version.
 
 pub mod avro;
 mod cache;

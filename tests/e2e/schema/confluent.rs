@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{configure, with_config};
 use crate::support::servers::{Server, free_port, python};
-use crate::support::{Finished, Scratch};
+use crate::support::{Finished, Hydrant, Scratch};
 
 const API: &str = "/apis/ccompat/v7";
 
@@ -85,6 +85,16 @@ fn subjects_are_read_by_version_or_the_latest() {
     configure(&scratch, &format!("  events: {{ confluent: {{ url: \"{}/nowhere\" }} }}", apicurio.url()), "");
     let finished = show(&scratch, "events/orders-value").expect_code(1);
     assert!(finished.stderr.contains("is `url` the registry's?"), "{finished}");
+}
+
+#[test]
+fn where_there_are_no_certificate_authorities_plain_http_works() {
+    let scratch = Scratch::new();
+    configure(&scratch, "  events: { confluent: { url: \"http://127.0.0.1:1\" } }", "");
+    let arguments = ["schema", "show", "events", "--config", "hydrant.yaml"].map(std::ffi::OsStr::new);
+    let nowhere = [("SSL_CERT_FILE", "/nowhere"), ("SSL_CERT_DIR", "/nowhere")];
+    let finished = Hydrant::start(&scratch, &arguments, &nowhere).wait().expect_code(1);
+    assert!(finished.stderr.contains("Connection refused"), "{finished}");
 }
 
 /// An authority, and a certificate for 127.0.0.1 by it.
