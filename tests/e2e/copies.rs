@@ -33,7 +33,7 @@ fn a_copy_without_truncation_is_not_read_but_what_is_written_to_it_is() {
 fn a_copy_that_is_still_being_made_is_not_read() {
     let scene = Scene::new();
     scene.scratch.log("app.log", "1\n2\n3\n");
-    let hydrant = scene.run_impatient();
+    let hydrant = scene.run();
     scene.arrive(&["1", "2", "3"]);
     scene.scratch.log("app.log.1", "");
     wait_until("the copy is seen", || hydrant.said("a file is a copy of another one") == 1);
@@ -44,6 +44,21 @@ fn a_copy_that_is_still_being_made_is_not_read() {
     scene.append("app.log", "5\n");
     scene.arrive(&["1", "2", "3", "4", "5"]);
     scene.ends_with(hydrant, &["1", "2", "3", "4", "5"]);
+}
+
+#[test]
+fn a_copy_that_ends_in_the_middle_of_a_line_for_long_is_none_of_its_own() {
+    let scene = Scene::with_two_lines();
+    let hydrant = scene.run_impatient();
+    scene.arrive(&["1", "2"]);
+    scene.scratch.log("app.log-copy", "1\n2");
+    wait_until("the copy is seen", || hydrant.said(COPY) == 1);
+    // It is as it was for longer than a copy that is whole would wait.
+    scene.scratch.log("app.log.2", "1\n");
+    let alone = format!("place = '{}' AND copy_of IS NULL", scene.path("app.log.2").display());
+    wait_until("the whole one stands alone", || journal::partitions(&scene.scratch, &alone) == 1);
+    scene.append("app.log-copy", "\n");
+    scene.ends_with(hydrant, &["1", "2"]);
 }
 
 #[test]
