@@ -56,8 +56,16 @@ pub(super) const COMMON: &[&str] = &[
 /// The encoding with this label, and whether a byte order mark decides which of two it is.
 pub(super) fn by_label(label: &str) -> Option<(&'static Encoding, bool)> {
     let encoding = Encoding::for_label_no_replacement(label.as_bytes())?;
-    let is_order_by_mark = encoding == UTF_16LE && !label.trim().eq_ignore_ascii_case("utf-16le");
-    Some((encoding, is_order_by_mark))
+    Some((encoding, other_order(encoding).is_some()))
+}
+
+/// UTF-16 in the other byte order, whose mark is no character in this one.
+pub fn other_order(encoding: &'static Encoding) -> Option<&'static Encoding> {
+    match encoding {
+        _ if encoding == UTF_16LE => Some(UTF_16BE),
+        _ if encoding == UTF_16BE => Some(UTF_16LE),
+        _ => None,
+    }
 }
 
 /// Length of the code units that a delimiter begins at, in bytes.
@@ -120,8 +128,8 @@ mod tests {
             assert!(by_label(label).is_some(), "{label}");
         }
         assert_eq!(by_label("UTF-16"), Some((UTF_16LE, true)));
-        assert_eq!(by_label("utf-16le"), Some((UTF_16LE, false)));
-        assert_eq!(by_label("utf-16be"), Some((UTF_16BE, false)));
+        assert_eq!(by_label("utf-16le"), Some((UTF_16LE, true)));
+        assert_eq!(by_label("utf-16be"), Some((UTF_16BE, true)));
         assert_eq!(by_label("iso-2022-kr"), None, "it stands for the replacement decoder");
     }
 

@@ -33,7 +33,7 @@ fn a_copy_without_truncation_is_not_read_but_what_is_written_to_it_is() {
 fn a_copy_that_is_still_being_made_is_not_read() {
     let scene = Scene::new();
     scene.scratch.log("app.log", "1\n2\n3\n");
-    let hydrant = scene.run_impatient();
+    let hydrant = scene.run();
     scene.arrive(&["1", "2", "3"]);
     scene.scratch.log("app.log.1", "");
     wait_until("the copy is seen", || hydrant.said("a file is a copy of another one") == 1);
@@ -44,6 +44,21 @@ fn a_copy_that_is_still_being_made_is_not_read() {
     scene.append("app.log", "5\n");
     scene.arrive(&["1", "2", "3", "4", "5"]);
     scene.ends_with(hydrant, &["1", "2", "3", "4", "5"]);
+}
+
+#[test]
+fn a_copy_that_ends_in_the_middle_of_a_line_for_long_is_none_of_its_own() {
+    let scene = Scene::with_two_lines();
+    let hydrant = scene.run_impatient();
+    scene.arrive(&["1", "2"]);
+    scene.scratch.log("app.log-copy", "1\n2");
+    wait_until("the copy is seen", || hydrant.said(COPY) == 1);
+    // It is as it was for longer than a copy that is whole would wait.
+    scene.scratch.log("app.log.2", "1\n");
+    let alone = format!("place = '{}' AND copy_of IS NULL", scene.path("app.log.2").display());
+    wait_until("the whole one stands alone", || journal::partitions(&scene.scratch, &alone) == 1);
+    scene.append("app.log-copy", "\n");
+    scene.ends_with(hydrant, &["1", "2"]);
 }
 
 #[test]
@@ -67,6 +82,23 @@ fn a_file_that_is_gone_goes_on_in_its_twin_and_not_in_a_shorter_copy() {
     scene.rename("app.log", "app.log.1");
     scene.compress("app.log.1", "app.log.1.gz", gzip);
     scene.drains_to(&["1", "2", "3"]);
+}
+
+#[test]
+fn a_truncated_file_goes_on_in_its_twin_and_not_in_a_shorter_copy() {
+    let scene = Scene::with_two_lines();
+    let hydrant = scene.run();
+    scene.arrive(&["1", "2"]);
+    hydrant.signal(rustix::process::Signal::STOP);
+    scene.copy("app.log", "app.log-copy");
+    scene.append("app.log", "3\n");
+    scene.copy("app.log", "app.log.1");
+    scene.truncate("app.log");
+    scene.compress("app.log.1", "app.log.1.gz", gzip);
+    hydrant.signal(rustix::process::Signal::CONT);
+    scene.arrive(&["1", "2", "3"]);
+    assert_eq!(hydrant.said("lost_bytes"), 0);
+    scene.ends_with(hydrant, &["1", "2", "3"]);
 }
 
 #[test]

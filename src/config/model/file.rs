@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use encoding_rs::{Encoding, UTF_16BE};
+use encoding_rs::Encoding;
 use regex::bytes::Regex;
 use serde::{Serialize, Serializer};
 
@@ -34,7 +34,8 @@ pub struct FileSourceConfig {
     /// Any label of the WHATWG Encoding Standard, for example `windows-1252`. Default `utf-8`, which transcodes nothing. A
     /// byte order mark that belongs to the encoding is no part of the first record.
     pub encoding: &'static Encoding,
-    /// `encoding: utf-16`, without `le` or `be`: each file's byte order mark decides, and without one it is little-endian.
+    /// `encoding: utf-16`, `utf-16le` or `utf-16be`: each file's byte order mark decides, and without one the label; `utf-16` is
+    /// little-endian.
     pub is_order_by_mark: bool,
     /// Whether records without a byte, or with nothing but a carriage return, are left out. Default false.
     pub skip_empty: bool,
@@ -111,7 +112,8 @@ pub enum InitialPosition {
 impl FileSourceConfig {
     /// The encodings that its files may have, the first where they do not say which.
     pub fn encodings(&self) -> Vec<&'static Encoding> {
-        if self.is_order_by_mark { vec![self.encoding, UTF_16BE] } else { vec![self.encoding] }
+        let other = encodings::other_order(self.encoding).filter(|_| self.is_order_by_mark);
+        std::iter::once(self.encoding).chain(other).collect()
     }
 
     /// The record delimiter as it stands in files of this encoding.

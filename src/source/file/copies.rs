@@ -163,7 +163,8 @@ impl Files {
         if (self.context.drain || is_quiet) && copy.is_mere_head(open.tail.position, &self.cutting) {
             return Ok(Ok(Fate::Alone(0)));
         }
-        if is_quiet && copy.shared.equal_to == size && file.is_settled(size) {
+        let is_whole = || Ok::<_, io::Error>(self.cutting.last_line_end(&copy.content, size)? == size);
+        if is_quiet && copy.shared.equal_to == size && file.is_settled(size) && is_whole()? {
             return Ok(Ok(Fate::Alone(size)));
         }
         Ok(self.note_shared(id, copy))

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use encoding_rs::{Encoding, UTF_8, UTF_16BE};
+use encoding_rs::{Encoding, UTF_8};
 use memchr::memmem;
 
 use crate::config::encodings;
@@ -32,8 +32,8 @@ pub struct Cutting {
     /// Bytes; without the delimiter.
     pub max_record: u64,
     pub header_lines: u32,
-    /// For files whose byte order mark says that they are big-endian; `None` where the mark does not decide.
-    pub big_endian: Option<Arc<Cutting>>,
+    /// For files whose byte order mark says that they are in the other order; `None` where the mark does not decide.
+    pub other_order: Option<Arc<Cutting>>,
 }
 
 /// The whole records at the beginning of some data.
@@ -54,8 +54,9 @@ struct Ends {
 
 impl Cutting {
     pub fn new(config: &FileSourceConfig) -> Self {
-        let big_endian = config.is_order_by_mark.then(|| Arc::new(Self::in_encoding(config, UTF_16BE)));
-        Self { big_endian, ..Self::in_encoding(config, config.encoding) }
+        let other = config.encodings().get(1).copied();
+        let other_order = other.map(|encoding| Arc::new(Self::in_encoding(config, encoding)));
+        Self { other_order, ..Self::in_encoding(config, config.encoding) }
     }
 
     fn in_encoding(config: &FileSourceConfig, encoding: &'static Encoding) -> Self {
@@ -67,7 +68,7 @@ impl Cutting {
             timeout: config.multiline.as_ref().map(|multiline| multiline.timeout),
             max_record: config.max_record_bytes,
             header_lines: config.skip_header_lines,
-            big_endian: None,
+            other_order: None,
         }
     }
 
@@ -221,8 +222,8 @@ impl Cutting {
 
     /// With the byte order that the content's mark says.
     fn in_order_of(&self, content: &Content) -> &Self {
-        let by_mark = self.big_endian.as_ref().filter(|big| begins_with(content, big.mark()));
-        by_mark.map_or(self, |big| big)
+        let by_mark = self.other_order.as_ref().filter(|other| begins_with(content, other.mark()));
+        by_mark.map_or(self, |other| other)
     }
 }
 

@@ -32,11 +32,23 @@ impl Files {
     /// Of several partitions the new file may be a copy of, the one of which most was read.
     pub(super) fn origin(&self, content: &Content, path: &Path) -> Origin {
         let Ok(size) = content.look().map(|seen| seen.size) else { return Origin::Itself };
-        let orphans = self.orphans.iter().filter_map(|orphan| orphan_origin(orphan, content, path));
+        let orphans = self.orphans.iter().filter_map(|orphan| self.orphan_origin(orphan, content, path));
         let dormant = self.dormant.iter().filter_map(|row| self.dormant_origin(row, content, path));
         let open = self.open.values().filter_map(|open| open_origin(open, content, path, size));
         let best = orphans.chain(dormant).chain(open).max_by_key(|&(rank, _)| rank);
         best.map_or_else(|| self.shorter_copy(content, path, size), |(_, origin)| origin)
+    }
+
+    fn orphan_origin(&self, orphan: &Orphan, content: &Content, path: &Path) -> Option<(Rank, Origin)> {
+        let tail = &orphan.open.tail;
+        if !tail.file.is_or_was(|name| names::extends(name, path)) || !holds_all(tail, content) {
+            return None;
+        }
+        let (id, read) = (tail.file.id, tail.position);
+        // A twin that is being examined may hold more, and is no copy of a shorter one.
+        let waits = self.may_have_twin(&tail.file.path());
+        let shared = Shared { equal_to: read, needed: read };
+        Some(((true, read), if waits { Origin::CopyOf(id, shared) } else { Origin::GoesOn(id) }))
     }
 
     fn dormant_origin(&self, row: &PartitionRow, content: &Content, path: &Path) -> Option<(Rank, Origin)> {
@@ -76,12 +88,6 @@ impl Files {
         let original = self.orphans.iter().find(is_it);
         original.map_or(Origin::Itself, |orphan| Origin::CopyOf(orphan.open.tail.file.id, shared))
     }
-}
-
-fn orphan_origin(orphan: &Orphan, content: &Content, path: &Path) -> Option<(Rank, Origin)> {
-    let tail = &orphan.open.tail;
-    let is_it = tail.file.is_or_was(|name| names::extends(name, path)) && holds_all(tail, content);
-    is_it.then(|| ((true, tail.position), Origin::GoesOn(tail.file.id)))
 }
 
 fn open_origin(open: &OpenFile, content: &Content, path: &Path, size: u64) -> Option<(Rank, Origin)> {

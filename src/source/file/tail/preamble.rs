@@ -13,7 +13,6 @@
 use std::io;
 
 use bytes::Bytes;
-use encoding_rs::UTF_16LE;
 use tracing::warn;
 
 use crate::config::encodings::MARK_BYTES_MAX;
@@ -65,7 +64,7 @@ impl Preamble {
     /// The preamble of a file that is read from `position` on, where all that stands before may be a hole. `None` where the
     /// position is certainly behind it.
     pub fn of(position: u64, is_hole: bool, cutting: &Cutting) -> Option<Self> {
-        let may_matter = position == 0 || is_hole || cutting.header_lines > 0 || cutting.big_endian.is_some();
+        let may_matter = position == 0 || is_hole || cutting.header_lines > 0 || cutting.other_order.is_some();
         may_matter.then_some(Self::beginning())
     }
 
@@ -143,20 +142,20 @@ impl Tail {
     fn pass_mark(&mut self, end: FileEnd) -> io::Result<Progress> {
         let mut start = Vec::new();
         self.fill(&mut start, 0, self.size.min(MARK_BYTES_MAX))?;
-        let big_endian = self.cutting.big_endian.clone();
-        let marks = [Some(self.cutting.mark()), big_endian.as_ref().map(|cutting| cutting.mark())];
+        let other_order = self.cutting.other_order.clone();
+        let marks = [Some(self.cutting.mark()), other_order.as_ref().map(|cutting| cutting.mark())];
         let is_torn = |mark: &[u8]| start.len() < mark.len() && mark.starts_with(&start);
         if start.is_empty() || (end != FileEnd::Final && marks.into_iter().flatten().any(is_torn)) {
             return Ok(Progress::FileEnd);
         }
         let found = marks.into_iter().flatten().find(|mark| !mark.is_empty() && start.starts_with(mark));
         self.search = Search::at(found.map_or(0, |mark| mark.len() as u64));
-        if let (Some(big_endian), Some(mark)) = (big_endian, found) {
-            let is_big = mark == big_endian.mark();
+        if let (Some(other_order), Some(mark)) = (other_order, found) {
+            let is_other = mark == other_order.mark();
             // A second turn finds the same mark.
-            let _ = self.file.encoding.set(if is_big { big_endian.encoding() } else { UTF_16LE });
-            if is_big {
-                self.cutting = big_endian;
+            let _ = self.file.encoding.set(if is_other { other_order.encoding() } else { self.cutting.encoding() });
+            if is_other {
+                self.cutting = other_order;
             }
         }
         let has_hole = found.is_none() && start.first() == Some(&0) && !self.cutting.has_nul_lines();

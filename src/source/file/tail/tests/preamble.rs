@@ -48,6 +48,22 @@ fn the_byte_order_mark_decides_for_utf_16() {
 }
 
 #[test]
+fn the_byte_order_mark_decides_against_the_label() {
+    let config = FileSourceConfig { encoding: UTF_16BE, is_order_by_mark: true, ..config("\n", 1000) };
+    let little = file(b"\xff\xfea\x00\n\x00");
+    let mut one = tail(&little, 0, Vec::new(), &config);
+    assert_eq!(drain(&mut one, 1024, FileEnd::Open), [(2, 6, Some(b"a\x00".to_vec()), false)]);
+    assert_eq!(one.file.encoding(), Some(UTF_16LE));
+    // A second turn finds the same mark.
+    one.preamble = Some(super::super::preamble::Preamble::of(0, false, one.cutting()).unwrap());
+    one.search = Search::at(0);
+    appended(&little, b"b\x00\n\x00");
+    assert_eq!(drain(&mut one, 1024, FileEnd::Open), [(6, 10, Some(b"b\x00".to_vec()), false)]);
+    let big = file(b"\x00a\x00\n");
+    assert_eq!(drain(&mut tail(&big, 0, Vec::new(), &config), 1024, FileEnd::Open)[0].1, 4);
+}
+
+#[test]
 fn a_hole_waits_for_data_and_is_skipped() {
     let file = file(&[0; 300_000]);
     let mut one = tail(&file, 0, Vec::new(), &config("\n", 1000));
