@@ -20,7 +20,7 @@ mod sealing;
 mod settling;
 
 pub use converting::{ConvertingError, input_options, record_time_formats};
-pub use life::{Ended, Environment, Life, StreamError, run};
+pub use life::{Ended, Environment, Life, StreamError, run, shape_to_look};
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::model::{Config, DeliveryStreamConfig, FileSourceConfig, SourceConfig};
 use crate::memory::{MemoryBudget, Permit, StreamBudget};
-use crate::processing::Shape;
 use crate::processing::{ConfigError, Down, Fate, Processing};
 use crate::record::Chunk;
 use crate::source::file::{Piece, for_each_chunk};
@@ -23,6 +22,8 @@ const MEMORY: u64 = 1 << 40;
 pub(super) enum TrialError {
     #[error("there is no delivery stream `{name}`; there are {known}")]
     NoStream { name: String, known: String },
+    #[error("the delivery stream cannot be tried out")]
+    Stream(#[from] Box<crate::stream::StreamError>),
     #[error(transparent)]
     Processing(#[from] ConfigError),
     #[error(transparent)]
@@ -60,8 +61,8 @@ impl<'a> Trial<'a> {
         })?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let steps = Self::source_of(stream).encodings().into_iter().map(|encoding| (encoding, stream.steps(encoding)));
-        let processing =
-            runtime.block_on(Processing::open(name, steps.collect(), &stream.output_delimiter, Shape::default()))?;
+        let shape = runtime.block_on(crate::stream::shape_to_look(stream, &config.state_dir)).map_err(Box::new)?;
+        let processing = runtime.block_on(Processing::open(name, steps.collect(), &stream.output_delimiter, shape))?;
         Ok(Self { stream, processing, budget: MemoryBudget::new(MEMORY).join() })
     }
 

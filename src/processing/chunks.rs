@@ -32,7 +32,7 @@ pub struct Processing {
     /// For files of each encoding; the first where a file does not say which.
     sequences: Vec<(&'static Encoding, Sequence)>,
     output_delimiter: Arc<[u8]>,
-    shape: Shape,
+    pub(super) shape: Shape,
 }
 
 /// What is done with records after all steps.
@@ -43,6 +43,16 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// What is wrong with one record; of several objects in it some may be right.
+    pub(super) fn try_out(&self, record: &[u8], keys: SetKeys<'_>) -> Failures {
+        if let Some(Err(error)) = self.partitioner.as_ref().map(|partitioner| partitioner.partition(record, keys)) {
+            return vec![(record.to_vec(), Failure::of_partitioning(&error))];
+        }
+        let Some(conversion) = &self.conversion else { return Vec::new() };
+        let Converted { failures, .. } = conversion.convert(record, std::iter::once(std::iter::once(0..record.len())));
+        failures.into_iter().map(|(_, range, failure)| (record[range].to_vec(), failure)).collect()
+    }
+
     /// Whether records stay as they are.
     pub fn is_nothing(&self) -> bool {
         self.partitioner.is_none() && self.conversion.is_none()

@@ -37,12 +37,23 @@ impl Processing {
         let mut fates = vec![Fate::default(); chunk.records()];
         self.try_slices(chunk, |passed| take(passed, &mut fates))?;
         for (index, fate) in fates.iter_mut().enumerate() {
+            self.try_shape(fate);
             if has_died(&fate.failures) && fate.outputs.len() + fate.failures.len() > 1 {
                 fate.outputs.clear();
                 fail_as_a_whole(chunk.record(index), &mut fate.failures);
             }
         }
         Ok(fates)
+    }
+
+    /// What comes after all steps: outputs that belong to no partition, or are no rows, fail.
+    fn try_shape(&self, fate: &mut Fate) {
+        for (data, keys) in std::mem::take(&mut fate.outputs) {
+            match self.shape.try_out(&data, &keys) {
+                failures if failures.is_empty() => fate.outputs.push((data, keys)),
+                failures => fate.failures.extend(failures),
+            }
+        }
     }
 
     /// The chunk through all steps, for nothing but the time it takes; how many records leave.

@@ -82,6 +82,16 @@ impl Converting {
     }
 }
 
+/// The conversion alone, by the registry's schema or the last one that is known.
+pub(super) async fn to_look(config: &FormatConversionConfig, state_dir: &Path) -> Result<Conversion, ConvertingError> {
+    let schema = SchemaSource::to_look(&config.schema, state_dir)?.resolve().await?.schema;
+    if let Some(misfit) = config.misfits(&schema).into_iter().next() {
+        return Err(ConvertingError::Misfit(misfit));
+    }
+    Conversion::new(schema.columns(), input_options(config)?)
+        .map_err(|source| ConvertingError::Schema { schema: schema.to_string(), source })
+}
+
 /// How JSON is read, as the decoder takes it.
 pub fn input_options(config: &FormatConversionConfig) -> Result<InputOptions, ConvertingError> {
     let input = &config.input;

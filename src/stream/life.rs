@@ -2,6 +2,7 @@
 //!
 //! Always true: everything that a life has started is among its tasks, which the next life waits for.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,7 +27,7 @@ use crate::source::file::FileSource;
 use crate::source::{SourceContext, SourceError};
 use crate::status::StreamStatus;
 
-use super::converting::{Converting, ConvertingError, record_time_formats};
+use super::converting::{self, Converting, ConvertingError, record_time_formats};
 use super::sealing::Partitioning;
 use super::{Identity, Stream, fingerprint};
 
@@ -167,6 +168,15 @@ pub async fn run(
     }
     let has_changed = schema_changed.is_some_and(|changed| changed.load(Ordering::Relaxed));
     Ok(if has_changed { Ended::SchemaChanged } else { Ended::Done })
+}
+
+/// What is done with the records of a stream after all steps, for whoever only looks: nothing is kept.
+pub async fn shape_to_look(config: &DeliveryStreamConfig, state_dir: &Path) -> Result<Shape, StreamError> {
+    let conversion = match &config.format_conversion {
+        Some(conversion) => Some(converting::to_look(conversion, state_dir).await?),
+        None => None,
+    };
+    Ok(Shape { partitioner: partitioner(config)?.map(Arc::new), conversion })
 }
 
 /// Looks for another version of the schema; with one, this life reads no further.
