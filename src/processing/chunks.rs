@@ -1,6 +1,7 @@
 //! A chunk through the processors of its stream.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -196,6 +197,10 @@ impl Processing {
             let chunk = work.chunk;
             return Progress::Done(Box::new((Processed { source: chunk.clone(), chunk, apart: Vec::new() }, None)));
         };
+        if let (None, Some(conversion), true) = (&self.shape.partitioner, &self.shape.conversion, sequence.is_nothing())
+        {
+            return Progress::Done(Box::new((self.convert_source(work.chunk, conversion, budget), None)));
+        }
         let name = work.chunk.partition.name();
         let header = work.chunk.partition.header();
         let header = header.map(|header| encoding.decode_without_bom_handling(&header).0.into_owned());
@@ -368,8 +373,26 @@ impl Processing {
         }
     }
 
+    /// Rows of a chunk whose records nothing else is done with: they are read where they lie.
+    fn convert_source(&self, source: Chunk, conversion: &Conversion, budget: &StreamBudget) -> Processed {
+        let record = |index: usize| {
+            let start = source.record_start(index) as usize;
+            std::iter::once(start..start + source.record(index).len())
+        };
+        let mut converted = conversion.convert(&source.data, (0..source.records()).map(record));
+        let mut made = Made { ends: source.ends.to_vec(), ..Made::default() };
+        made.records = vec![0; source.records()];
+        take_failures(&source, &source.data, &mut made, std::mem::take(&mut converted.failures));
+        let rows = count_rows(converted, &mut made);
+        self.finished(source, made, Some(rows), budget)
+    }
+
     fn processed(&self, source: Chunk, mut made: Made, budget: &StreamBudget) -> Processed {
         let rows = self.shape.conversion.as_ref().map(|conversion| convert(conversion, &source, &mut made));
+        self.finished(source, made, rows, budget)
+    }
+
+    fn finished(&self, source: Chunk, mut made: Made, rows: Option<Rows>, budget: &StreamBudget) -> Processed {
         let data = if rows.is_some() { Vec::new() } else { fitting(std::mem::take(&mut made.data)) };
         let rows_bytes = rows.as_ref().map_or(0, |rows| rows.columns.memory() + 4 * rows.ends.len());
         let kept = (data.capacity() + rows_bytes + made.apart_bytes + 8 * made.ends.len()) as u64;
@@ -408,22 +431,32 @@ fn convert(conversion: &Conversion, source: &Chunk, made: &mut Made) -> Rows {
         let ends = ends.iter().map(|&end| end as usize).collect::<Vec<_>>();
         starts.into_iter().zip(ends).map(|(start, end)| start..end)
     };
-    let Converted { columns, ends, failures } = conversion.convert(&made.data, pieces.iter().map(ranges));
-    let mut before = 0;
-    for (records, &end) in made.records.iter_mut().zip(&ends) {
-        *records = end - before;
-        before = end;
-    }
+    let mut converted = conversion.convert(&made.data, pieces.iter().map(ranges));
     let data = std::mem::take(&mut made.data);
+    take_failures(source, &data, made, std::mem::take(&mut converted.failures));
+    blocks::give_back(data);
+    convert_apart(conversion, source, made);
+    count_rows(converted, made)
+}
+
+/// Puts apart what of `data` is no row.
+fn take_failures(source: &Chunk, data: &[u8], made: &mut Made, failures: Vec<(usize, Range<usize>, Failure)>) {
     let mut of_one = Vec::new();
     for chunk in failures.chunk_by(|one, other| one.0 == other.0) {
         let index = chunk[0].0;
         of_one.extend(chunk.iter().map(|(_, range, failure)| (data[range.clone()].to_vec(), failure.clone())));
         made.fail(source, index, false, &mut of_one);
     }
-    blocks::give_back(data);
-    convert_apart(conversion, source, made);
-    Rows { columns, ends }
+}
+
+/// From here on records are rows.
+fn count_rows(converted: Converted, made: &mut Made) -> Rows {
+    let mut before = 0;
+    for (records, &end) in made.records.iter_mut().zip(&converted.ends) {
+        *records = end - before;
+        before = end;
+    }
+    Rows { columns: converted.columns, ends: converted.ends }
 }
 
 /// The same with what leaves to other partitions.
@@ -432,8 +465,7 @@ fn convert_apart(conversion: &Conversion, source: &Chunk, made: &mut Made) {
         if let (Goal::Partition(_), Content::Bytes(bytes)) = (&apart.goal, &apart.content) {
             let all = std::iter::once(std::iter::once(0..bytes.len()));
             let Converted { columns, failures, .. } = conversion.convert(bytes, all);
-            let failed =
-                |(_, range, failure): (usize, std::ops::Range<usize>, Failure)| (bytes[range].to_vec(), failure);
+            let failed = |(_, range, failure): (usize, Range<usize>, Failure)| (bytes[range].to_vec(), failure);
             let mut failures: Failures = failures.into_iter().map(failed).collect();
             made.fail(source, apart.index, false, &mut failures);
             apart.records = columns.rows() as u64;

@@ -28,6 +28,11 @@ pub struct Scratch {
 }
 
 impl Pipeline {
+    /// Whether records pass as they are.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
     /// Builds the processors; an error comes with the number of its step, from 0.
     pub fn new(configs: Vec<StepConfig>, surroundings: &Surroundings<'_>) -> Result<Self, (usize, ConfigError)> {
         let build = |(index, step): (usize, StepConfig)| {

@@ -71,6 +71,11 @@ impl Sequence {
         }
     }
 
+    /// Whether records pass as they are.
+    pub fn is_nothing(&self) -> bool {
+        self.processors().is_some_and(Pipeline::is_empty)
+    }
+
     /// Bytes of records that a slice should have: what one call of a component takes.
     pub fn slice_bytes(&self) -> u64 {
         self.parts.iter().filter_map(Part::batch_bytes_max).min().unwrap_or(u64::MAX)

@@ -7,6 +7,7 @@ mod backlog;
 mod backup;
 mod ceph;
 mod commands;
+mod conversion;
 mod copies;
 mod crash;
 mod deletion;

@@ -105,6 +105,19 @@ pub fn keys(root: &Path) -> Vec<String> {
     keys
 }
 
+/// The rows of a Parquet file.
+pub fn rows(bytes: &[u8]) -> Vec<serde_json::Value> {
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::copy_from_slice(bytes)).expect("a Parquet file");
+    let mut lines = arrow_json::LineDelimitedWriter::new(Vec::new());
+    for batch in reader.build().expect("it can be read") {
+        lines.write(&batch.expect("rows")).expect("memory takes all");
+    }
+    lines.finish().expect("memory takes all");
+    let lines = String::from_utf8(lines.into_inner()).expect("JSON is UTF-8");
+    lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
 /// The texts of a Parquet file's first column, each as a line.
 fn first_column(bytes: &[u8]) -> Vec<u8> {
     let reader =

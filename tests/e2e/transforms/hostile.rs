@@ -304,3 +304,36 @@ fn records_without_a_byte_do_not_grow_without_bound() {
     assert_eq!(delivered(&scratch, "s").len(), 3_000, "{finished}");
     assert!((1..400 << 20).contains(&peak), "{} MB", peak >> 20);
 }
+
+/// Each of the files is a batch of its own, and is one again: without what the first life knew they look like a component that is
+/// down.
+#[cfg(debug_assertions)]
+#[test]
+fn poison_that_stood_alone_before_a_sigkill_does_not_stop_the_stream_after_it() {
+    let scratch = Scratch::new();
+    let path = scratch.log("s-good.log", "good 0\n");
+    let step = hostile(&scratch, json!({ "transform": "trap", "when": "poison" }), json!({}));
+    let mut stream = transformed(&scratch, "s", [step]);
+    stream["buffering"] = json!({ "size_mb": 1, "interval_seconds": 900 });
+    let config = config(&scratch, [stream]);
+    let env = [("HYDRANT_FAILPOINT", "intent-committed:2"), ("HYDRANT_LOG", "info,hydrant::stream=trace")];
+    let hydrant = Hydrant::run_with_env(&scratch, &config, &env);
+    let wait_for_entries =
+        |count| wait_until("it is in a buffer", || hydrant.said("records entered a buffer") == count);
+    wait_for_entries(1);
+    for number in 0..5 {
+        scratch.log(&format!("s-{number}.log"), format!("poison {number}\n"));
+    }
+    wait_until("all files are seen", || hydrant.said("a file is read that was not seen before") == 6);
+    append(&path, "good 1\n");
+    wait_for_entries(2);
+    hydrant.signal(rustix::process::Signal::TERM);
+    assert!(hydrant.wait().killed());
+    append(&path, "good 2\n");
+    Hydrant::drain(&scratch, &config);
+    let mut delivered = delivered(&scratch, "s");
+    delivered.sort();
+    assert_eq!(delivered, ["good 0", "good 1", "good 2"]);
+    let failed = failed(&scratch, "s");
+    assert_eq!(failed.len(), 5, "{failed:?}");
+}

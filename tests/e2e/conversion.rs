@@ -1,0 +1,143 @@
+//! JSON to Parquet, and partitions: every record is a row of one object, or in the error output with the reason.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::support::{Hydrant, Scratch, config, objects::keys, stream, wait_until};
+
+/// `logs/s*.log` into a folder, with `more` in the delivery stream.
+fn converted(scratch: &Scratch, prefix: &str, more: &Value) -> Value {
+    let destination = json!({ "directory": {
+        "path": scratch.out(), "prefix": prefix, "error_output_prefix": "failed/!{firehose:error-output-type}/",
+    } });
+    let mut stream = stream("s", &scratch.logs().join("s*.log"), destination);
+    for (key, value) in more.as_object().into_iter().flatten() {
+        stream[key] = value.clone();
+    }
+    config(scratch, [stream])
+}
+
+fn columns(columns: &[(&str, &str)]) -> Value {
+    let column = |(name, data_type): &(&str, &str)| json!({ "name": name, "type": data_type });
+    json!({ "schema": { "inline": columns.iter().map(column).collect::<Vec<_>>() } })
+}
+
+/// All rows, by the folder of their object.
+fn rows(scratch: &Scratch) -> BTreeMap<String, Vec<Value>> {
+    let mut rows = BTreeMap::<String, Vec<Value>>::new();
+    for key in keys(&scratch.out()).into_iter().filter(|key| key.ends_with(".parquet")) {
+        let bytes = std::fs::read(scratch.out().join(&key)).expect("an object");
+        let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        rows.entry(folder).or_default().extend(crate::support::objects::rows(&bytes));
+    }
+    rows
+}
+
+/// Of the envelopes of one kind: what failed, and why.
+fn failed(scratch: &Scratch, error_type: &str, message: &str) -> Vec<(String, String)> {
+    use base64::Engine;
+    let folder = format!("failed/{error_type}/");
+    let mut failed = Vec::new();
+    for key in keys(&scratch.out()).into_iter().filter(|key| key.starts_with(&folder)) {
+        for line in std::fs::read_to_string(scratch.out().join(key)).expect("an object").lines() {
+            let envelope: Value = serde_json::from_str(line).expect("an envelope");
+            let raw = envelope["rawData"].as_str().expect("the data");
+            let raw = base64::engine::general_purpose::STANDARD.decode(raw).expect("base64");
+            let message = envelope[message].as_str().expect("a message").to_owned();
+            failed.push((String::from_utf8(raw).expect("UTF-8"), message));
+        }
+    }
+    failed
+}
+
+#[test]
+fn good_records_are_rows_and_bad_ones_are_in_the_error_output() {
+    let scratch = Scratch::new();
+    let lines = [
+        r#"{"n":1,"text":"ä","list":[1,2],"unknown":true}"#,
+        "not JSON",
+        r#"{"n":"2"}{"n":"x","text":"y"}{"n":3}"#,
+        r#"{"n":1.5}"#,
+        r#"{"N":4,"text":null}"#,
+    ];
+    scratch.log("s.log", lines.join("\n") + "\n");
+    let more = json!({ "format_conversion": columns(&[("n", "int"), ("text", "string"), ("list", "array<bigint>")]) });
+    let finished = Hydrant::drain(&scratch, &converted(&scratch, "p/", &more));
+    assert!(finished.stderr.contains("= 4 delivered + 0 dropped + 3 failed"), "{finished}");
+    let rows = rows(&scratch).into_values().flatten().collect::<Vec<_>>();
+    assert_eq!(
+        rows,
+        [json!({ "n": 1, "text": "ä", "list": [1, 2] }), json!({ "n": 2 }), json!({ "n": 3 }), json!({ "n": 4 })]
+    );
+    let failed = failed(&scratch, "format-conversion-failed", "lastErrorMessage");
+    let raw: Vec<_> = failed.iter().map(|(raw, _)| raw.as_str()).collect();
+    assert_eq!(raw, ["not JSON", r#"{"n":"x","text":"y"}"#, r#"{"n":1.5}"#]);
+    assert!(failed[0].1.starts_with("Encountered malformed JSON."), "{failed:?}");
+    assert!(failed[1].1.contains("Column `n` of type int"), "{failed:?}");
+}
+
+#[test]
+fn each_partition_has_objects_of_its_own_and_values_stay_in_their_folder() {
+    let scratch = Scratch::new();
+    let record = |customer: &str, hour: u32, n: usize| {
+        json!({ "customer": customer, "at": format!("2026-11-21T{hour:02}:59:59Z"), "n": n }).to_string() + "\n"
+    };
+    let mut lines = String::new();
+    for n in 0..300 {
+        lines += &record(["acme", "..", "a/b=c", "Ümläut"][n % 4], (n % 3) as u32, n);
+    }
+    lines +=
+        "{\"customer\":\"\",\"at\":\"2026-11-21T00:00:00Z\"}\n{\"customer\":\"x\",\"at\":\"noon\"}\n{\"at\":1}\n[]\n";
+    scratch.log("s.log", lines);
+    let more = json!({
+        "partitioning": {
+            "keys": { "customer": ".customer" },
+            "record_time": { "field": "at", "formats": ["iso8601"] },
+            "max_active": 2,
+        },
+        "format_conversion": columns(&[("n", "int")]),
+    });
+    let prefix = "customer=!{partitionKeyFromQuery:customer}/hour=!{recordTime:HH}/";
+    Hydrant::drain(&scratch, &converted(&scratch, prefix, &more));
+    let rows = rows(&scratch);
+    let mut expected = BTreeMap::<String, Vec<Value>>::new();
+    for n in 0..300 {
+        let customer = ["acme", "%2E%2E", "a%2Fb%3Dc", "Ümläut"][n % 4];
+        expected.entry(format!("customer={customer}/hour={:02}", n % 3)).or_default().push(json!({ "n": n }));
+    }
+    let mut found = rows.clone();
+    // Several objects of one partition are in no order.
+    found.values_mut().for_each(|rows| rows.sort_by_key(|row| row["n"].as_u64()));
+    assert_eq!(found, expected);
+    let failed = failed(&scratch, "metadata-extraction-failed", "errorMessage");
+    assert_eq!(failed.len(), 4, "{failed:?}");
+    assert!(failed[0].1.contains("must not be null or empty"), "{failed:?}");
+    assert!(failed[1].1.contains("`noon` is no time"), "{failed:?}");
+}
+
+#[test]
+fn a_new_version_of_the_schema_counts_for_what_comes_after_it() {
+    let scratch = Scratch::new();
+    let table = scratch.path("schemas/web/access");
+    std::fs::create_dir_all(&table).expect("a registry");
+    std::fs::write(table.join("1.yaml"), "columns:\n  - { name: a, type: int }\n").expect("a version");
+    let more = json!({
+        "format_conversion": { "schema": { "registry": "lake", "database": "web", "table": "access" } },
+    });
+    let mut config = converted(&scratch, "p/", &more);
+    config["schema_registries"] = json!({ "lake": { "directory": { "path": scratch.path("schemas") } } });
+    let path = scratch.log("s.log", "{\"a\":1,\"b\":1}\n");
+    let hydrant = Hydrant::run(&scratch, &config);
+    let count = || rows(&scratch).values().map(Vec::len).sum::<usize>();
+    wait_until("the first row is there", || count() == 1);
+    let aside = table.join("aside");
+    std::fs::write(&aside, "columns:\n  - { name: a, type: bigint }\n  - { name: b, type: int }\n").expect("a version");
+    std::fs::rename(&aside, table.join("2.yaml")).expect("a version");
+    wait_until("the version is seen", || hydrant.said("a new version of the schema") == 1);
+    crate::support::scratch::append(&path, "{\"a\":2,\"b\":2}\n");
+    wait_until("the second row is there", || count() == 2);
+    let mut rows = rows(&scratch).into_values().flatten().collect::<Vec<_>>();
+    rows.sort_by_key(|row| row["a"].as_u64());
+    assert_eq!(rows, [json!({ "a": 1 }), json!({ "a": 2, "b": 2 })]);
+}
