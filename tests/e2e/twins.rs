@@ -182,3 +182,12 @@ fn a_twin_gives_back_what_was_read_and_not_journalled_before_a_sigkill() {
     hydrant.kill_9();
     scene.drains_to(&["1", "2"]);
 }
+
+#[test]
+fn a_short_text_whose_name_says_that_it_is_compressed_is_read() {
+    let scene = Scene::new();
+    scene.scratch.log("app.log.gz", "1\n");
+    scene.scratch.log("app.log.zst", "22\n");
+    scene.drain();
+    scene.arrive(&["1", "22"]);
+}

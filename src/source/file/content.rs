@@ -85,9 +85,17 @@ impl Packing {
         })
     }
 
-    /// Whether a file of this name is to be compressed, whatever it holds by now.
-    pub fn is_named(path: &Path) -> bool {
-        path.extension().and_then(|extension| extension.to_str()).is_some_and(|e| matches!(e, "gz" | "zst" | "zstd"))
+    /// Whether a file of this name holds no more than the beginning of what tells that it is compressed: somebody may be about
+    /// to write the rest.
+    pub fn is_begun(path: &Path, file: &File) -> io::Result<bool> {
+        let magic: &[u8] = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("gz") => &[0x1f, 0x8b],
+            Some("zst" | "zstd") => &[0x28, 0xb5, 0x2f, 0xfd],
+            _ => return Ok(false),
+        };
+        let mut first = [0; 4];
+        let read = file.read_at(&mut first, 0)?;
+        Ok(read < magic.len() && magic.starts_with(&first[..read]))
     }
 
     /// Everything the file decompresses to, member after member.

@@ -78,7 +78,7 @@ impl Files {
         }
         let Some(file) = if_there(File::open(path))?.map(CountedFile::new) else { return Ok(None) };
         let content = match Packing::of(path, &file)? {
-            None if Packing::is_named(path) && file.metadata()?.len() < 4 => return Ok(None), // It has just been begun.
+            None if Packing::is_begun(path, &file)? => return Ok(None),
             None => Arc::new(Content::plain(file)?),
             Some(packing) => match self.known_packed(&file, packing) {
                 Some((row, unpacked)) => {
