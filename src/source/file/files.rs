@@ -18,7 +18,6 @@ use crate::journal::{Journal, JournalError, NewPartition, PartitionRow};
 use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::{SourceContext, SourceError, SourceEvent};
 
-use super::SCAN_PAUSE;
 use super::content::Content;
 use super::copy::Copy;
 use super::crowd::Resting;
@@ -76,8 +75,6 @@ pub struct Files {
     pub(super) refused: HashSet<PathBuf>,
     pub(super) started: Instant,
     pub(super) last_scan: Instant,
-    /// So many walks in a row may have missed a file.
-    pub(super) walks_in_doubt: u8,
     pub(super) last_forgetting: Option<Instant>,
     /// Something was seen that only a scan can explain.
     pub is_scan_wanted: bool,
@@ -120,7 +117,6 @@ impl Files {
             refused: HashSet::new(),
             started: now,
             last_scan: now,
-            walks_in_doubt: 0,
             last_forgetting: None,
             is_scan_wanted: false,
         }
@@ -154,10 +150,7 @@ impl Files {
 
     /// Whether it is time to scan again.
     pub fn is_scan_due(&self) -> bool {
-        self.is_scan_wanted
-            || self.waits_for_walk()
-            || self.can_make_room()
-            || self.last_scan.elapsed() >= self.watches.scan_interval()
+        self.is_scan_wanted || self.can_make_room() || self.last_scan.elapsed() >= self.watches.scan_interval()
     }
 
     pub fn since_scan(&self) -> Duration {
@@ -166,9 +159,6 @@ impl Files {
 
     /// How long to wait for events before open files are looked at anyway.
     pub fn look_interval(&self) -> Duration {
-        if self.waits_for_walk() {
-            return SCAN_PAUSE;
-        }
         let is_waiting =
             self.is_crowded || !self.copies.is_empty() || !self.orphans.is_empty() || self.has_twins_to_examine();
         self.watches.look_interval(!is_waiting && !self.has_links && self.open.values().all(OpenFile::is_quiet))

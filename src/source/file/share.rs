@@ -53,7 +53,7 @@ impl Files {
             if !is_owed {
                 continue;
             }
-            if self.may_go_on_in_longer(row) {
+            if self.may_go_on_in_twin(row) {
                 self.shares.push(share);
                 continue;
             }
