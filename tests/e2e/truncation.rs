@@ -127,6 +127,22 @@ fn a_hole_that_has_grown_while_down_is_skipped_whole() {
 }
 
 #[test]
+fn a_shorter_file_with_a_hole_is_not_the_one_whose_delivery_was_not_settled() {
+    use std::os::unix::fs::FileExt;
+    let scene = Scene::new();
+    let path = scene.scratch.log("app.log", "");
+    let writer = fs::OpenOptions::new().write(true).open(&path).expect("a writer that does not append");
+    writer.write_all_at(b"a line behind a hole\nanother\n", 5_000).expect("lines behind a hole");
+    let failpoint = [("HYDRANT_FAILPOINT", "answer-received:1")];
+    let hydrant = Hydrant::run_with_env(&scene.scratch, &scene.config, &failpoint);
+    wait_until("it dies before it has settled the lines", || !hydrant.is_alive());
+    assert!(hydrant.kill_9().killed());
+    scene.truncate("app.log");
+    writer.write_all_at(b"new\n", 5_010).expect("a line behind a larger hole");
+    scene.drains_to(&["a line behind a hole", "another", "new"]);
+}
+
+#[test]
 fn a_file_that_got_its_size_first_is_read_as_it_is_filled_and_not_again_when_it_is_cut_to_size() {
     use std::os::unix::fs::FileExt;
     let scene = Scene::new();

@@ -95,6 +95,13 @@ struct Sample {
     xxh3: String,
 }
 
+impl Sample {
+    fn is_hole(&self) -> bool {
+        let nothing = [0; SAMPLE as usize];
+        self.length > 0 && nothing.get(..self.length as usize).is_some_and(|bytes| hash(bytes) == self.xxh3)
+    }
+}
+
 impl Evidence {
     /// Takes the evidence of an open file at `checkpoint`. At its very beginning that is what the file holds by now.
     pub fn take(content: &Content, checkpoint: u64, chain: Option<Link>) -> io::Result<Self> {
@@ -157,9 +164,9 @@ impl Evidence {
         let end = read_to.position.0;
         if end > size {
             // Cut off behind what is settled, or another file that begins like this one. What is left has to be known as far as it
-            // can be: a few bytes are those of many a file, and so is a header line.
+            // can be: a few bytes are those of many a file, so is a header line, and a hole may be that of any writer.
             return match self.at {
-                Some(0) | None => self.head.length == size.min(SAMPLE),
+                Some(0) | None => self.head.length == size.min(SAMPLE) && !self.head.is_hole(),
                 Some(at) => size == at,
             };
         }
@@ -249,7 +256,11 @@ fn sample(file: &File, at: u64, length: u64) -> io::Result<Sample> {
     let mut bytes = [0; SAMPLE as usize];
     let bytes = &mut bytes[..length as usize];
     file.read_exact_at(bytes, at)?;
-    Ok(Sample { length, xxh3: format!("{:016x}", xxh3_64(bytes)) })
+    Ok(Sample { length, xxh3: hash(bytes) })
+}
+
+fn hash(bytes: &[u8]) -> String {
+    format!("{:016x}", xxh3_64(bytes))
 }
 
 #[cfg(test)]
@@ -318,6 +329,22 @@ mod tests {
         assert!(!is_it(b"header\nother\nsecond\n"));
         assert!(is_it(b"head"));
         assert!(!is_it(b"head of it"), "another content begins so, too");
+    }
+
+    #[test]
+    fn what_is_left_of_a_file_is_not_known_by_a_hole() {
+        let mut read = Prefix::beginning_at(0);
+        let link = read.link_before(0);
+        read.update(b"\0\0\0\0first\nsecond\n");
+        let read_to = ReadTo { position: Position(17), hash: read.to_text() };
+        for checkpoint in [0, 4] {
+            let taken = Evidence::take(&content(b"\0\0\0\0"), checkpoint, link.clone()).unwrap();
+            let evidence = Evidence { born: None, ..taken };
+            let is_it = |bytes: &[u8]| evidence.matches(&content(bytes), checkpoint, Some(&read_to)).unwrap();
+            assert!(is_it(b"\0\0\0\0first\nsecond\nthird\n"));
+            assert!(!is_it(b"\0\0\0\0first\n"));
+            assert!(!is_it(b"\0\0\0\0\0\0other\n"));
+        }
     }
 
     #[test]
