@@ -192,7 +192,7 @@ impl Files {
         }
         let known = copy.known().equal_to.min(copy.size);
         let Some(row) = self.dormant.iter().find(|row| row.id == id) else { return self.alone(copy, known) };
-        if self.may_go_on_in_twin(row) {
+        if self.may_go_on_in_longer(row) {
             return Fate::Copy;
         }
         let settled = row.checkpoint.0;

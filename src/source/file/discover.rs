@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use walkdir::WalkDir;
@@ -9,6 +10,10 @@ use walkdir::WalkDir;
 use crate::config::model::FileSourceConfig;
 
 use super::names::{aside_of, original_of};
+
+/// Within so much time a second change of a folder may leave its modification time as it is: file systems take it from a clock
+/// that moves in steps.
+const CLOCK_STEP: Duration = Duration::from_millis(20);
 
 /// The globs of one source, ready to be walked.
 pub struct Discovery {
@@ -27,6 +32,16 @@ pub struct Walk {
     pub errors: Vec<(PathBuf, io::Error)>,
     /// Whether some are links: what is written to those, no watch of their folder sees.
     pub has_links: bool,
+    /// The folders that were listed, with their modification times before that where a later change will show.
+    folders: Vec<(PathBuf, Option<SystemTime>)>,
+}
+
+impl Walk {
+    /// Whether no name in its folders has come, gone or changed since it began. Else a file may have been missed under both its
+    /// old and its new name.
+    pub fn is_whole(&self) -> bool {
+        self.folders.iter().all(|(folder, before)| before.is_some() && modified(folder) == *before)
+    }
 }
 
 struct Pattern {
@@ -54,13 +69,17 @@ impl Discovery {
 
     /// Walks the globs.
     pub fn scan(&self) -> Walk {
-        let Walk { mut files, mut errors, mut has_links } = Walk::default();
+        let Walk { mut files, mut errors, mut has_links, mut folders } = Walk::default();
         for pattern in &self.patterns {
             let walk = WalkDir::new(&pattern.base).follow_links(true).max_depth(pattern.depth.unwrap_or(usize::MAX));
             for entry in walk {
                 match entry {
                     Ok(entry) => {
                         let path = entry.path();
+                        if entry.file_type().is_dir() && pattern.depth.is_none_or(|depth| entry.depth() < depth) {
+                            let is_old = |time: &SystemTime| time.elapsed().is_ok_and(|age| age >= CLOCK_STEP);
+                            folders.push((path.to_owned(), modified(path).filter(is_old)));
+                        }
                         if entry.file_type().is_file() && pattern.matcher.is_match(path) && !self.is_excluded(path) {
                             has_links |= entry.path_is_symlink();
                             files.push(entry.into_path());
@@ -79,7 +98,7 @@ impl Discovery {
         }
         files.sort_unstable();
         files.dedup();
-        Walk { files, errors, has_links }
+        Walk { files, errors, has_links, folders }
     }
 
     /// Files that match under the names that they had before they were to be deleted.
@@ -168,6 +187,10 @@ impl Pattern {
     }
 }
 
+fn modified(folder: &Path) -> Option<SystemTime> {
+    std::fs::metadata(folder).ok()?.modified().ok()
+}
+
 fn glob(pattern: &str) -> Result<Glob, globset::Error> {
     GlobBuilder::new(pattern).literal_separator(true).build()
 }
@@ -213,6 +236,27 @@ mod tests {
             (vec![aside.clone()], vec![aside.clone()], vec![aside])
         );
         assert_eq!((left("b.log"), left("*.txt"), left(".hydrant*")), (vec![], vec![], vec![]));
+    }
+
+    #[test]
+    fn a_walk_is_not_whole_if_names_have_changed_meanwhile() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        std::fs::create_dir(root.join("sub")).unwrap();
+        std::fs::write(root.join("sub/a.log"), "x").unwrap();
+        let long_ago = SystemTime::now() - Duration::from_secs(60);
+        let rest = |folder: &str| std::fs::File::open(root.join(folder)).unwrap().set_modified(long_ago).unwrap();
+        let config = FileSourceConfig { paths: vec![root.join("*/*.log").display().to_string()], ..config("\n", 9) };
+        let discovery = Discovery::new(&config).unwrap();
+        rest("");
+        assert!(!discovery.scan().is_whole(), "a change would not show yet");
+        rest("sub");
+        let walk = discovery.scan();
+        assert!(walk.is_whole());
+        std::fs::write(root.join("sub/a.log"), "more").unwrap();
+        assert!(walk.is_whole(), "what is written is no matter of names");
+        std::fs::rename(root.join("sub/a.log"), root.join("sub/b.log")).unwrap();
+        assert!(!walk.is_whole());
     }
 
     #[test]

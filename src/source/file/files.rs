@@ -18,6 +18,7 @@ use crate::journal::{Journal, JournalError, NewPartition, PartitionRow};
 use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::{SourceContext, SourceError, SourceEvent};
 
+use super::SCAN_PAUSE;
 use super::content::Content;
 use super::copy::Copy;
 use super::crowd::Resting;
@@ -75,6 +76,8 @@ pub struct Files {
     pub(super) refused: HashSet<PathBuf>,
     pub(super) started: Instant,
     pub(super) last_scan: Instant,
+    /// So many walks in a row may have missed a file.
+    pub(super) walks_in_doubt: u8,
     pub(super) last_forgetting: Option<Instant>,
     /// Something was seen that only a scan can explain.
     pub is_scan_wanted: bool,
@@ -117,6 +120,7 @@ impl Files {
             refused: HashSet::new(),
             started: now,
             last_scan: now,
+            walks_in_doubt: 0,
             last_forgetting: None,
             is_scan_wanted: false,
         }
@@ -142,15 +146,25 @@ impl Files {
 
     /// Scans the globs: files that are new are journalled together and opened.
     pub fn scan(&mut self) -> Result<(), SourceError> {
+        let waited = self.waits_for_walk();
         self.orphans.iter_mut().for_each(|orphan| orphan.is_searched = true);
         let new = self.find()?;
         self.take_up(new)?;
-        self.give_up_orphans()
+        self.give_up_orphans()?;
+        if waited && !self.waits_for_walk() {
+            // A drain would not look again.
+            self.look_at_copies()?;
+            self.read_shared()?;
+        }
+        Ok(())
     }
 
     /// Whether it is time to scan again.
     pub fn is_scan_due(&self) -> bool {
-        self.is_scan_wanted || self.can_make_room() || self.last_scan.elapsed() >= self.watches.scan_interval()
+        self.is_scan_wanted
+            || self.waits_for_walk()
+            || self.can_make_room()
+            || self.last_scan.elapsed() >= self.watches.scan_interval()
     }
 
     pub fn since_scan(&self) -> Duration {
@@ -159,6 +173,9 @@ impl Files {
 
     /// How long to wait for events before open files are looked at anyway.
     pub fn look_interval(&self) -> Duration {
+        if self.waits_for_walk() {
+            return SCAN_PAUSE;
+        }
         let is_waiting =
             self.is_crowded || !self.copies.is_empty() || !self.orphans.is_empty() || self.has_twins_to_examine();
         self.watches.look_interval(!is_waiting && !self.has_links && self.open.values().all(OpenFile::is_quiet))

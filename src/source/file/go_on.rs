@@ -33,6 +33,11 @@ impl Files {
         names_of(row).iter().any(|name| self.may_have_twin(name))
     }
 
+    /// Whether there may be a longer copy of a file that is gone than those that are known.
+    pub(super) fn may_go_on_in_longer(&self, row: &PartitionRow) -> bool {
+        self.may_have_missed() || self.may_go_on_in_twin(row)
+    }
+
     pub(super) fn go_on_in_copy(&mut self, original: PartitionId, copy: PartitionId) -> Result<(), SourceError> {
         let Some(Copy { content, path, .. }) = self.copies.remove(&copy) else { return Ok(()) };
         self.go_on(original, content, path, Some(copy))

@@ -123,7 +123,8 @@ impl Files {
     /// No new copy of a truncated file has been found: it goes on in one that is known, or what was not read of it is lost.
     pub fn give_up_orphans(&mut self) -> Result<(), SourceError> {
         for orphan in std::mem::take(&mut self.orphans) {
-            if !orphan.is_searched || self.may_have_twin(&orphan.open.tail.file.path()) {
+            let may_come = self.may_have_missed() || self.may_have_twin(&orphan.open.tail.file.path());
+            if !orphan.is_searched || may_come {
                 self.orphans.push(orphan);
                 self.is_scan_wanted = true;
                 continue;
@@ -197,6 +198,7 @@ impl Files {
         let is_over = self.context.drain || self.started.elapsed() >= failpoint::wait(MISSING_GRACE);
         if !is_over
             || self.has_twins_to_examine()
+            || self.waits_for_walk()
             || self.last_forgetting.is_some_and(|last| last.elapsed() < FORGET_INTERVAL)
         {
             return Ok(());

@@ -142,7 +142,8 @@ impl FileSource {
                 self.read_one(id)?;
                 continue;
             }
-            let waits_for_copies = !self.files.orphans.is_empty() || self.files.has_twins_to_examine();
+            let waits_for_copies =
+                !self.files.orphans.is_empty() || self.files.has_twins_to_examine() || self.files.waits_for_walk();
             if self.files.context.drain && !waits_for_copies && self.files.open.values().all(|open| open.is_done) {
                 if !self.files.is_crowded {
                     self.files.events.push_back(SourceEvent::End);
@@ -174,7 +175,10 @@ impl FileSource {
         self.files.give_up_missing()?;
         let is_due = self.is_scan_wanted || self.files.is_scan_due();
         // A drain reads what it found; only the copy of a truncated file is looked for again, and what there was no room for.
-        let may_scan = !self.files.context.drain || self.files.is_scan_wanted || self.files.is_crowded;
+        let may_scan = !self.files.context.drain
+            || self.files.is_scan_wanted
+            || self.files.waits_for_walk()
+            || self.files.is_crowded;
         if is_due && may_scan {
             std::thread::sleep(SCAN_PAUSE.saturating_sub(self.files.since_scan()));
             self.is_scan_wanted = false;

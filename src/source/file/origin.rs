@@ -45,8 +45,8 @@ impl Files {
             return None;
         }
         let (id, read) = (tail.file.id, tail.position);
-        // A twin that is being examined may hold more, and is no copy of a shorter one.
-        let waits = self.may_have_twin(&tail.file.path());
+        // A twin that is being examined may hold more, or a copy that was missed; they are no copies of a shorter one.
+        let waits = self.may_have_missed() || self.may_have_twin(&tail.file.path());
         let shared = Shared { equal_to: read, needed: read };
         Some(((true, read), if waits { Origin::CopyOf(id, shared) } else { Origin::GoesOn(id) }))
     }
@@ -56,13 +56,15 @@ impl Files {
             return None;
         }
         let read = row.read_to.as_ref().map_or(0, |read| read.position.0);
-        let (holds_read, is_twin_possible) = (holds_read(row, content, &self.cutting), self.may_go_on_in_twin(row));
-        let origin = match (holds_read, is_twin_possible) {
-            (false, false) => return None,
-            (true, false) => Origin::GoesOn(row.id),
-            (true, true) => Origin::CopyOf(row.id, Shared { equal_to: read, needed: read }),
+        let holds_read = holds_read(row, content, &self.cutting);
+        let origin = match holds_read {
+            true if self.may_go_on_in_longer(row) => Origin::CopyOf(row.id, Shared { equal_to: read, needed: read }),
+            true => Origin::GoesOn(row.id),
             // It may be the beginning of what the twin holds.
-            (false, true) => Origin::CopyOf(row.id, Shared { equal_to: 0, needed: row.checkpoint.0 }),
+            false if self.may_go_on_in_twin(row) => {
+                Origin::CopyOf(row.id, Shared { equal_to: 0, needed: row.checkpoint.0 })
+            }
+            false => return None,
         };
         Some(((holds_read, read), origin))
     }

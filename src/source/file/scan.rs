@@ -18,12 +18,14 @@ use crate::source::SourceError;
 
 use super::content::Content;
 use super::crowd;
-use super::discover::Walk;
 use super::files::{Files, names_of};
 use super::identity::Evidence;
 use super::names;
 use super::origin::Origin;
 use super::recognise::{Found, NewFile};
+
+/// Where names change all the time, nothing waits for a walk without a change longer than so many.
+const WALKS_IN_DOUBT_MAX: u8 = 5;
 
 impl Files {
     /// Walks the globs, follows renames, opens what the journal knows, and says what is new.
@@ -31,8 +33,9 @@ impl Files {
         self.watches.set(self.discovery.watched());
         self.last_scan = Instant::now();
         self.is_scan_wanted = false;
-        let Walk { files: paths, errors, has_links } = self.discovery.scan();
-        self.has_links = has_links;
+        let mut walk = self.discovery.scan();
+        let (paths, errors) = (std::mem::take(&mut walk.files), std::mem::take(&mut walk.errors));
+        self.has_links = walk.has_links;
         let mut refused = HashSet::new();
         let was_crowded = std::mem::take(&mut self.is_crowded);
         self.waiting = 0;
@@ -52,6 +55,7 @@ impl Files {
                 Err(error) => self.refuse(&path, &error, &mut refused),
             }
         }
+        self.walks_in_doubt = if walk.is_whole() { 0 } else { self.walks_in_doubt.saturating_add(1) };
         self.note_rotated();
         for path in self.refused.difference(&refused) {
             info!(path = %path.display(), "what could not be read is readable now, or gone");
@@ -67,6 +71,16 @@ impl Files {
         }
         self.refused = refused;
         Ok(new)
+    }
+
+    /// Whether the last walk may have missed a file, as names were changed meanwhile, and another walk is to be awaited.
+    pub(super) fn may_have_missed(&self) -> bool {
+        (1..WALKS_IN_DOUBT_MAX).contains(&self.walks_in_doubt)
+    }
+
+    /// Whether something may go on in a copy and waits for a walk that has missed none.
+    pub fn waits_for_walk(&self) -> bool {
+        self.may_have_missed() && !(self.copies.is_empty() && self.orphans.is_empty())
     }
 
     /// Which files with an unfinished line a rotation has put aside: another file has the log's name now.
