@@ -85,6 +85,8 @@ struct Stream {
     settled: Vec<(DeliveryRowId, RecordSet)>,
     /// The checkpoints that are in the journal, as far as this life has stored them.
     stored: HashMap<PartitionId, Position>,
+    /// Checkpoints may have moved that are not in the journal.
+    may_have_moved: bool,
     /// What is in the journal after the last settlement.
     backlog: Backlog,
     /// Memory of what earlier lives have left.
@@ -151,6 +153,7 @@ impl Stream {
             reforming: BTreeMap::new(),
             settled: Vec::new(),
             stored: HashMap::new(),
+            may_have_moved: false,
             backlog: Backlog::new(failpoint::at_most(DELIVERIES_MAX)),
             has_read_all: false,
             shipping_now: JoinSet::new(),

@@ -96,7 +96,7 @@ impl Discovery {
                 }
             }
         }
-        files.sort_unstable();
+        files.sort_unstable_by(|one, other| one.as_os_str().cmp(other.as_os_str()));
         files.dedup();
         Walk { files, errors, has_links, folders }
     }

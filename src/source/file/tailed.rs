@@ -74,6 +74,11 @@ impl TailedFile {
         self.place().path.clone()
     }
 
+    /// Whether that is the path under which it was seen last.
+    pub fn is_called(&self, path: &Path) -> bool {
+        self.place().path.as_os_str() == path.as_os_str()
+    }
+
     pub fn set_path(&self, path: &Path) {
         let mut place = self.place();
         let former = std::mem::replace(&mut place.path, path.to_owned());
