@@ -248,3 +248,23 @@ fn a_header_that_was_taken_for_a_copy_is_read_when_other_lines_follow_after_a_si
     scene.append("app.log.1", "other\n");
     scene.drains_to(&["1", "1", "2", "other"]);
 }
+
+#[test]
+fn what_was_not_read_of_a_truncated_file_is_read_from_a_copy_that_holds_only_some_of_it() {
+    let mut scene = Scene::new();
+    scene.config["delivery_streams"][0]["source"]["file"]["multiline_start"] = "^A".into();
+    scene.config["delivery_streams"][0]["source"]["file"]["multiline_timeout_ms"] = 600_000.into();
+    scene.scratch.log("app.log", "A 1\n");
+    let hydrant = scene.run();
+    wait_until("it is known", || hydrant.said("a file is read that was not seen before") == 1);
+    scene.copy("app.log", "app.log-copy");
+    wait_until("the copy is seen", || hydrant.said(COPY) == 1);
+    scene.append("app.log", "more\n");
+    // Its bytes are seen when another file of the same walk is.
+    scene.scratch.log("app.log.other", "A 2\nA 3\n");
+    scene.arrive(&["A 2"]);
+    scene.truncate("app.log");
+    wait_until("the loss is in the log", || hydrant.said("lost_bytes=9") == 1);
+    hydrant.terminate().expect_code(0);
+    scene.drains_to(&["A 1", "A 2", "A 3"]);
+}

@@ -214,6 +214,8 @@ impl Files {
         }
         let has_grown = known < copy.size;
         let known = if is_like_settled { known.max(settled) } else { known };
+        // What was not read of a truncated file is read here, as far as it stands here.
+        let known = copy.file.as_ref().map_or(known, |file| known.min(file.position()));
         // Seen while it was empty, it may have been taken for a copy of the wrong file.
         if known == 0 || has_grown && known < copy.shared.needed {
             return Fate::Other;
