@@ -146,7 +146,9 @@ impl Standing<'_> {
         let states: BTreeMap<u64, State> = progress.parts.iter().map(|part| (part.range.start.0, part.state)).collect();
         let cuts = progress.parts.iter().map(|part| part.range.end.0).collect();
         let mut records = Records::default();
-        file::for_each_record(Arc::new(content), &self.reader.source, progress.size, cuts, |start| {
+        let evidence = self.row.as_ref().and_then(|row| Evidence::from_json(&row.evidence));
+        let order = evidence.and_then(|evidence| evidence.order());
+        file::for_each_record(Arc::new(content), &self.reader.source, order, progress.size, cuts, |start| {
             let state = states.range(..=start).next_back().map_or(State::Unread, |(_, &state)| state);
             match state {
                 State::Delivered => records.delivered += 1,

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::SystemTime;
 
+use encoding_rs::Encoding;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -64,6 +65,10 @@ pub struct Evidence {
     /// one after the other, this is what differs even if both are empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     born: Option<u64>,
+    /// The encoding that a byte order mark has decided on, of this file or of what it held before it was truncated: its writer may
+    /// go on without another mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    order: Option<String>,
 }
 
 /// What a copy shares with its original, in bytes.
@@ -122,6 +127,7 @@ impl Evidence {
                 packed,
                 shared: None,
                 born,
+                order: None,
             });
         }
         let head = if checkpoint == 0 { size.min(SAMPLE) } else { checkpoint.min(SAMPLE) };
@@ -132,7 +138,18 @@ impl Evidence {
             extend(prefix, content, checkpoint)?;
         }
         let whole = whole.map(|prefix| prefix.to_text());
-        Ok(Self { head, tail, chain, at: Some(checkpoint), whole, names: Vec::new(), packed: None, shared: None, born })
+        Ok(Self {
+            head,
+            tail,
+            chain,
+            at: Some(checkpoint),
+            whole,
+            names: Vec::new(),
+            packed: None,
+            shared: None,
+            born,
+            order: None,
+        })
     }
 
     /// Whether `file` is the one of this evidence at this checkpoint, of which `read_to` was read.
@@ -222,6 +239,16 @@ impl Evidence {
     /// but not for the same moment.
     pub fn is_of_birth(&self, content: &Content) -> bool {
         self.born.is_some() && content.file.metadata().is_ok_and(|metadata| born(&metadata) == self.born)
+    }
+
+    pub fn with_order(mut self, order: Option<&'static Encoding>) -> Self {
+        self.order = order.map(|encoding| encoding.name().to_owned());
+        self
+    }
+
+    /// The encoding that a byte order mark has decided on.
+    pub fn order(&self) -> Option<&'static Encoding> {
+        Encoding::for_label(self.order.as_deref()?.as_bytes())
     }
 
     pub fn packed(&self) -> Option<Packed> {

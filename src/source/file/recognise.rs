@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use encoding_rs::Encoding;
 use tracing::info;
 use walkdir::{DirEntryExt, WalkDir};
 
@@ -119,7 +120,16 @@ impl Files {
     fn new_file(&self, content: Arc<Content>, path: &Path) -> io::Result<NewFile> {
         let checkpoint = self.first_checkpoint(&content)?;
         let evidence = Evidence::take(&content, checkpoint, Prefix::beginning_at(checkpoint).link_before(checkpoint))?;
+        let evidence = evidence.with_order(self.order_before(&content));
         Ok(NewFile { content, path: path.to_owned(), checkpoint, evidence, copy_of: None })
+    }
+
+    /// The byte order of what the file held before it was truncated.
+    fn order_before(&self, content: &Content) -> Option<&'static Encoding> {
+        let is_of_inode = |row: &&PartitionRow| row.device == content.key.device && row.inode == content.key.inode;
+        let mut evidence =
+            self.dormant.iter().rev().filter(is_of_inode).filter_map(|row| Evidence::from_json(&row.evidence));
+        evidence.find(|evidence| evidence.is_of_birth(content))?.order()
     }
 
     /// The journalled partition that the file is, the one seen last first.

@@ -150,11 +150,16 @@ impl Tail {
         }
         let found = marks.into_iter().flatten().find(|mark| !mark.is_empty() && start.starts_with(mark));
         self.search = Search::at(found.map_or(0, |mark| mark.len() as u64));
-        if let (Some(other_order), Some(mark)) = (other_order, found) {
-            let is_other = mark == other_order.mark();
+        if let Some(other_order) = other_order {
+            let is_other = match found {
+                Some(mark) => Some(mark == other_order.mark()),
+                None => self.file.order().map(|order| order == other_order.encoding()),
+            };
             // A second turn finds the same mark.
-            let _ = self.file.encoding.set(if is_other { other_order.encoding() } else { self.cutting.encoding() });
-            if is_other {
+            let _ = is_other.map(|is_other| {
+                self.file.encoding.set(if is_other { other_order.encoding() } else { self.cutting.encoding() })
+            });
+            if is_other == Some(true) {
                 self.cutting = other_order;
             }
         }
