@@ -229,7 +229,6 @@ impl Files {
             self.events.push_back(SourceEvent::Unreadable { partition: id, name, from, is_cut: true });
         }
         let mut tail = Tail::new(file, at.0, cuts.into_iter().map(|cut| cut.0).collect(), self.cutting.clone());
-        tail.size = size;
         tail.told = self.context.told.take(id);
         self.open.insert(id, OpenFile::new(tail));
         self.by_key.insert(key, id);

@@ -22,6 +22,7 @@ use super::content::{Content, CountedFile, Packing};
 use super::files::Files;
 use super::identity::{Evidence, FileKey, Shared};
 use super::prefix::Prefix;
+use super::text::has_text;
 
 /// Names looked at when a renamed file is searched for.
 const SEARCH_ENTRIES: usize = 100_000;
@@ -142,7 +143,7 @@ impl Files {
                     Some(evidence) => {
                         // An inode number alone proves nothing, with the same name neither: what was empty and holds
                         // something now may be a copy, and is read as a new file if not. What left the globs would not be.
-                        let is_same = || Path::new(&row.place) == path && is_empty(content);
+                        let is_same = || Path::new(&row.place) == path && !has_text(content).unwrap_or(true);
                         let is_known_copy = || row.copy_of.is_some() && evidence.is_of_birth(content);
                         (!evidence.is_void() || is_same() || is_known_copy() || !self.discovery.is_match(path))
                             && evidence.packed().is_none()
@@ -207,10 +208,6 @@ impl Files {
         }
         Ok(())
     }
-}
-
-fn is_empty(content: &Content) -> bool {
-    content.look().is_ok_and(|seen| seen.size == 0)
 }
 
 fn is_among(new: &[NewFile], key: FileKey) -> bool {

@@ -314,7 +314,7 @@ impl SourcePartition for TailedFile {
         let (place, key, content) = self.place().as_it_is()?;
         let link = self.read().prefix.as_mut().and_then(|prefix| prefix.link_before(checkpoint.0));
         // A file that was cut shorter or rewritten meanwhile has no evidence for this place; the one before stays.
-        let evidence = Evidence::take(&content, checkpoint.0, link).ok()?;
+        let evidence = Evidence::take_of_read(&content, checkpoint.0, self.position(), link).ok()?;
         let is_there = self.is_unchanged().ok()?;
         let FileKey { device, inode } = key;
         is_there.then(|| PlacedEvidence {

@@ -65,10 +65,12 @@ impl Preamble {
     /// position is certainly behind it.
     pub fn of(position: u64, is_hole: bool, cutting: &Cutting) -> Option<Self> {
         let may_matter = position == 0 || is_hole || cutting.header_lines > 0 || cutting.other_order.is_some();
-        may_matter.then_some(Self::beginning())
+        may_matter.then(Self::default)
     }
+}
 
-    fn beginning() -> Self {
+impl Default for Preamble {
+    fn default() -> Self {
         Self { stage: Stage::Mark, hole: 0 }
     }
 }
@@ -77,8 +79,7 @@ impl Tail {
     /// The file was written to: where a hole was there may be data now.
     pub(super) fn look_at_hole_again(&mut self) {
         if let Some(Preamble { stage: Stage::Hole | Stage::HoleAgain { .. }, .. }) = self.preamble {
-            self.preamble = Some(Preamble::beginning());
-            self.search = Search::at(0);
+            self.search_again();
         }
     }
 
