@@ -172,6 +172,23 @@ impl PrefixTemplate {
         components
     }
 
+    /// Names before the `=` of folders, as Hive has them: `day=!{timestamp:yyyy-MM-dd}/`.
+    pub fn hive_columns(&self) -> Vec<&str> {
+        let (mut names, mut begins) = (Vec::new(), true);
+        for piece in &self.pieces {
+            let Piece::Literal(text) = piece else {
+                begins = piece.longest().ends_with('/');
+                continue;
+            };
+            let mut parts = text.split('/');
+            let first = parts.next().filter(|_| begins);
+            names.extend(first.into_iter().chain(parts).filter_map(|part| part.split_once('=')).map(|(name, _)| name));
+            begins = text.ends_with('/');
+        }
+        names.retain(|name| !name.is_empty());
+        names
+    }
+
     /// The prefix of one object. `at` is the arrival of its oldest record; `error_type` one of [`ERROR_OUTPUT_TYPES`]
     /// for an error output, `None` for other objects, whose templates do not ask for it. `random` gives the random strings,
     /// a new one for each occurrence. `values` are those of [`PrefixTemplate::dynamic`], in that order, escaped.
