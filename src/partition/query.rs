@@ -8,6 +8,7 @@ mod bounded;
 mod path;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jaq_core::load::parse::Def;
 use jaq_core::load::{Arena, File, Loader, span};
@@ -111,7 +112,10 @@ impl Query {
             return Err(ValueError::TooDeep);
         }
         let input = read::parse_single(record).map_err(|error| ValueError::NotJson(error.to_string()))?;
-        bounded::run(|| self.run(input)).unwrap_or_else(|reason| Err(ValueError::Failed(reason.to_owned())))
+        let failed = |reason: &str| Err(ValueError::Failed(reason.to_owned()));
+        // A mistake in jaq is this record's alone.
+        let result = catch_unwind(AssertUnwindSafe(|| bounded::run(|| self.run(input))));
+        result.unwrap_or_else(|_| Ok(failed("the program panicked"))).unwrap_or_else(failed)
     }
 
     fn run(&self, input: Val) -> Result<String, ValueError> {
@@ -178,14 +182,14 @@ fn compile(text: &str) -> Result<Filter<Data>, QueryError> {
     compile_as(text, text, definitions())?;
     let program = load::parse(text, |parser| parser.term()).ok_or_else(|| unreadable(text, text.len()))?;
     let program = Def { name: PROGRAM, args: Vec::new(), body: program };
-    compile_as(text, PROGRAM, definitions().chain(std::iter::once(program)).map(bounded::definition))
+    compile_as(text, PROGRAM, definitions().into_iter().chain([program]).map(bounded::definition))
 }
 
 /// jq's definitions.
-fn definitions<'t>() -> impl Iterator<Item = Def<&'t str>> {
+fn definitions<'t>() -> Vec<Def<&'t str>> {
     let added = load::parse(ADDED, |parser| parser.defs()).unwrap_or_default();
     let all = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(added);
-    all.filter(|def| is_allowed(def.name)).map(|def| -> Def<&'t str> { def })
+    all.filter(|def| is_allowed(def.name)).collect::<Vec<_>>()
 }
 
 fn is_allowed(name: &str) -> bool {
@@ -196,7 +200,7 @@ fn is_allowed(name: &str) -> bool {
 fn compile_as<'t>(
     text: &'t str,
     code: &'t str,
-    definitions: impl Iterator<Item = Def<&'t str>>,
+    definitions: impl IntoIterator<Item = Def<&'t str>>,
 ) -> Result<Filter<Data>, QueryError> {
     let functions = jaq_core::funs::<Data>().chain(jaq_std::funs()).chain(jaq_json::funs());
     let functions = functions.filter(|(name, args, _)| is_allowed(name) && (*name, args.len()) != ("range", 3));
@@ -340,6 +344,8 @@ mod tests {
             (".n *= \"x\" | .n", "too large"),
             ("reduce range(100) as $x (.big; . * .)", "too large"),
             ("[limit(.n; repeat(1))] | length", "too many steps"),
+            ("[limit(10000000; repeat(\"x\" * 4000000))] | length", "too large"),
+            ("(\"x\" * 1000000) as $x | [range(100000) | $x + \"y\"] | length", "too large"),
             ("[.n] | .[1000000000000] = 1 | length", ""),
         ] {
             let record = "{\"n\":1000000000000,\"big\":1000000000000000000000000000000}";
@@ -370,6 +376,11 @@ mod tests {
             (".b as [$x, $y] | $x + $y", "3"),
             ("[.b[] | if . > 1 then \"x\" * . else \"y\" end] | add", "yxx"),
             ("[.b[.a - 1:]] | flatten | length", "1"),
+            // What grows in a fold is not copied each time.
+            ("reduce range(20000) as $x ([]; . + [$x]) | length", "20000"),
+            ("reduce range(20000) as $x (\"\"; . + \"abcdef\") | length", "120000"),
+            ("[range(20000) | tostring] | join(\"-\") | length", "108889"),
+            ("[range(20000)] | map([.]) | add | length", "20000"),
         ] {
             assert_eq!(value(text, "{\"a\":2,\"b\":[1,2]}").as_deref(), Ok(expected), "{text}");
         }

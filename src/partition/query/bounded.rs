@@ -15,7 +15,7 @@ use jaq_core::native::{Fun, bome, v};
 use jaq_core::ops::Math;
 use jaq_core::path::{Part, Path};
 use jaq_core::{Error, Exn, Native, ValR, ValX};
-use jaq_json::{Num, Val};
+use jaq_json::{Num, Rc, Val};
 
 use super::Data;
 
@@ -27,6 +27,8 @@ const STACK_BYTES_MAX: usize = 512 << 10;
 const DEPTH_MAX: usize = 1_000;
 /// Of one value; a partition key has a thousandth of it.
 const VALUE_BYTES_MAX: usize = 4 << 20;
+/// Of all values that a run makes, be they there at the same time or not.
+const MADE_BYTES_MAX: usize = 64 << 20;
 /// Of a whole number: to multiply longer ones takes long.
 const NUMBER_BYTES_MAX: usize = 16 << 10;
 
@@ -37,13 +39,14 @@ const TIMES: &str = "!times";
 const VALUE: &str = "$!value";
 
 thread_local! {
-    static RUN: Cell<Run> = const { Cell::new(Run { steps: 0, stack: 0, refused: None }) };
+    static RUN: Cell<Run> = const { Cell::new(Run { steps: 0, bytes: 0, stack: 0, refused: None }) };
 }
 
 /// What a run on this thread may still take.
 #[derive(Clone, Copy)]
 struct Run {
     steps: u32,
+    bytes: usize,
     /// Where its stack begins.
     stack: usize,
     refused: Option<&'static str>,
@@ -51,7 +54,7 @@ struct Run {
 
 /// Runs a program; the error is a bound that it has come to, whatever it has made of that itself.
 pub(super) fn run<T>(program: impl FnOnce() -> T) -> Result<T, &'static str> {
-    RUN.set(Run { steps: STEPS_MAX, stack: stack(), refused: None });
+    RUN.set(Run { steps: STEPS_MAX, bytes: MADE_BYTES_MAX, stack: stack(), refused: None });
     let result = program();
     RUN.get().refused.map_or(Ok(result), Err)
 }
@@ -115,11 +118,29 @@ fn is_number(value: &Val) -> bool {
     matches!(value, Val::Num(_))
 }
 
-fn plus(left: Val, right: Val) -> ValR<Val> {
-    let max = if is_number(&left) { NUMBER_BYTES_MAX } else { VALUE_BYTES_MAX };
-    if size(&left) + size(&right) > max {
-        return Err(refuse("the program makes a value that is too large"));
+/// A value of `size` bytes is made, `new` of them in new memory.
+fn make(size: usize, new: usize, max: usize) -> Result<(), Error<Val>> {
+    let run = RUN.get();
+    match run.bytes.checked_sub(new) {
+        Some(bytes) if size <= max => {
+            RUN.set(Run { bytes, ..run });
+            Ok(())
+        }
+        Some(_) | None => Err(refuse("the program makes values that are too large")),
     }
+}
+
+fn plus(mut left: Val, right: Val) -> ValR<Val> {
+    let (before, added) = (size(&left), size(&right));
+    // What nobody else has grows where it is.
+    let is_alone = match &mut left {
+        Val::Null | Val::Bool(_) | Val::Num(_) => true,
+        Val::BStr(bytes) | Val::TStr(bytes) => bytes.is_unique(),
+        Val::Arr(items) => Rc::get_mut(items).is_some(),
+        Val::Obj(fields) => Rc::get_mut(fields).is_some(),
+    };
+    let max = if is_number(&left) { NUMBER_BYTES_MAX } else { VALUE_BYTES_MAX };
+    make(before + added, if is_alone { added } else { before + added }, max)?;
     left + right
 }
 
@@ -137,9 +158,7 @@ fn times(left: Val, right: Val) -> ValR<Val> {
         (Val::Num(_), Val::Num(_)) => (size(&left) + size(&right), NUMBER_BYTES_MAX),
         _ => (size(&left) + size(&right), VALUE_BYTES_MAX),
     };
-    if bytes > max {
-        return Err(refuse("the program makes a value that is too large"));
-    }
+    make(bytes, bytes, max)?;
     left * right
 }
 
@@ -181,17 +200,21 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Data>> {
         (
             PLUS,
             v(2),
-            Native::new(|mut cv| {
-                let right = cv.0.pop_var();
-                bome(plus(cv.0.pop_var(), right))
+            Native::new(|(mut context, input)| {
+                // Else nothing is alone.
+                drop(input);
+                let right = context.pop_var();
+                bome(plus(context.pop_var(), right))
             }),
         ),
         (
             TIMES,
             v(2),
-            Native::new(|mut cv| {
-                let right = cv.0.pop_var();
-                bome(times(cv.0.pop_var(), right))
+            Native::new(|(mut context, input)| {
+                // Else nothing is alone.
+                drop(input);
+                let right = context.pop_var();
+                bome(times(context.pop_var(), right))
             }),
         ),
         (
