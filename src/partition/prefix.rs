@@ -173,20 +173,12 @@ impl PrefixTemplate {
     }
 
     /// Names before the `=` of folders, as Hive has them: `day=!{timestamp:yyyy-MM-dd}/`.
-    pub fn hive_columns(&self) -> Vec<&str> {
-        let (mut names, mut begins) = (Vec::new(), true);
-        for piece in &self.pieces {
-            let Piece::Literal(text) = piece else {
-                begins = piece.longest().ends_with('/');
-                continue;
-            };
-            let mut parts = text.split('/');
-            let first = parts.next().filter(|_| begins);
-            names.extend(first.into_iter().chain(parts).filter_map(|part| part.split_once('=')).map(|(name, _)| name));
-            begins = text.ends_with('/');
-        }
-        names.retain(|name| !name.is_empty());
-        names
+    pub fn hive_columns(&self) -> Vec<String> {
+        let like: String = self.pieces.iter().map(Piece::longest).collect();
+        // What stands behind the last `/` is the beginning of the object's name.
+        let folders = like.rsplit_once('/').map_or("", |(folders, _)| folders);
+        let names = folders.split('/').filter_map(|folder| folder.split_once('='));
+        names.map(|(name, _)| name.to_owned()).filter(|name| !name.is_empty()).collect()
     }
 
     /// The prefix of one object. `at` is the arrival of its oldest record; `error_type` one of [`ERROR_OUTPUT_TYPES`]

@@ -109,7 +109,7 @@ fn conversion(
 pub fn decoder(
     config: &FormatConversionConfig,
     schema: &Schema,
-    in_path: &[&str],
+    in_path: &[String],
 ) -> Result<(FileColumns, Decoder), ConvertingError> {
     let columns = config.file_columns(schema, in_path);
     if let Some(misfit) = config.misfits(schema, &columns).into_iter().next() {

@@ -74,7 +74,7 @@ fn reader(arguments: &Arguments, path: &Path) -> Result<(Schema, Decoder), Error
 }
 
 /// A stream's conversion, and the columns that stand in its prefix.
-fn stream<'c>(config: &'c Config, name: &str) -> Result<(&'c FormatConversionConfig, Vec<&'c str>), Error> {
+fn stream<'c>(config: &'c Config, name: &str) -> Result<(&'c FormatConversionConfig, Vec<String>), Error> {
     let streams = &config.delivery_streams;
     let Some(stream) = streams.iter().find(|stream| stream.name == name) else {
         let known: Vec<_> = streams.iter().map(|stream| format!("`{}`", stream.name)).collect();

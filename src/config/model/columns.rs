@@ -26,7 +26,7 @@ pub struct FileColumns {
 impl FormatConversionConfig {
     /// The columns of files in whose path these columns stand: `PrefixTemplate::hive_columns`. Where nothing is chosen, ordinary columns are in the file and partition columns
     /// are not, as the schema has it.
-    pub fn file_columns(&self, schema: &Schema, in_path: &[&str]) -> FileColumns {
+    pub fn file_columns(&self, schema: &Schema, in_path: &[String]) -> FileColumns {
         let is_in_path = |column: &Column| in_path.iter().any(|name| is_same(name, &column.name));
         let (own, of_partitions) = (schema.columns().to_vec(), schema.partition_columns().to_vec());
         let (written, left_out): (Vec<_>, Vec<_>) = match self.partition_columns {
