@@ -111,14 +111,18 @@ impl Query {
         if depth(record) > DEPTH_MAX {
             return Err(ValueError::TooDeep);
         }
-        let input = read::parse_single(record).map_err(|error| ValueError::NotJson(error.to_string()))?;
+        self.run(read::parse_single(record).map_err(|error| ValueError::NotJson(error.to_string()))?)
+    }
+
+    /// Within bounds, whoever calls it.
+    fn run(&self, input: Val) -> Result<String, ValueError> {
         let failed = |reason: &str| Err(ValueError::Failed(reason.to_owned()));
         // A mistake in jaq is this record's alone.
-        let result = catch_unwind(AssertUnwindSafe(|| bounded::run(|| self.run(input))));
+        let result = catch_unwind(AssertUnwindSafe(|| bounded::run(|| self.only_value(input))));
         result.unwrap_or_else(|_| Ok(failed("the program panicked"))).unwrap_or_else(failed)
     }
 
-    fn run(&self, input: Val) -> Result<String, ValueError> {
+    fn only_value(&self, input: Val) -> Result<String, ValueError> {
         let context = Ctx::<Data>::new(&self.program.lut, Vars::new([]));
         let mut values = self.program.id.run((context, input)).map(unwrap_valr);
         let value = values.next().ok_or(ValueError::Empty)?.map_err(|error| ValueError::Failed(error.to_string()))?;
