@@ -19,7 +19,7 @@ mod routing;
 mod sealing;
 mod settling;
 
-pub use converting::{ConvertingError, input_options, record_time_formats};
+pub use converting::{ConvertingError, decoder, input_options, record_time_formats};
 pub use life::{Ended, Environment, Life, StreamError, run, shape_to_look};
 
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -4,10 +4,12 @@
 //! `Serialize` exists for one purpose: the fingerprint by which the journal tells one version of a delivery stream's
 //! configuration from the next.
 
+mod columns;
 mod destination;
 mod file;
 mod schema;
 
+pub use columns::{FileColumns, PartitionColumns};
 pub use destination::{AssumeRole, DestinationConfig, DirectoryConfig, ObjectLayout, S3Config, ServerSideEncryption};
 pub use file::{FileSourceConfig, InitialPosition, LinePattern, Multiline, MultilineRule, OnDelivered, OnOversize};
 pub use schema::{

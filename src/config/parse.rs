@@ -178,6 +178,13 @@ fn stream_config<'a>(
     if !(is_right && is_right_in_backup) {
         return None;
     }
+    let has_columns = match &format_conversion {
+        Some(Some(conversion)) => conversion::check_columns(map, conversion, template),
+        Some(None) | None => true,
+    };
+    if !has_columns {
+        return None;
+    }
     if is_converted {
         conversion::name_objects(&mut destination.config);
     }

@@ -22,6 +22,7 @@ mod inotify;
 mod memory;
 mod model;
 mod new_transform;
+mod partition_columns;
 mod preallocated;
 mod processing;
 mod quickstart;
