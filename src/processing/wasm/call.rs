@@ -10,11 +10,12 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBackt
 use crate::memory::blocks;
 
 use super::super::patient;
-use super::bindings::{Fate, FileSource, Input, Source, Transform, TransformPre};
-use super::data;
+use super::bindings::{Fate, Transform, TransformPre};
 use super::engine::{Ticking, engine};
+use super::inputs::Inputs;
 use super::limits::{MemoryLimit, Refusal, TABLE_ELEMENTS_MAX};
 use super::log::{GuestLog, printable};
+use super::outcomes;
 use super::world::{Guest, Seed};
 
 /// So many bytes of answer are read for each byte that a batch may have. Lambda's response is as large as its request may be.
@@ -87,7 +88,7 @@ pub(super) struct Batch<'a> {
 pub(super) struct Answer {
     /// One for each record.
     pub fates: Vec<Fate>,
-    /// Where the [`Data`](data::Data) of all of them is.
+    /// Where the [`Data`](outcomes::Data) of all of them is.
     pub data: Vec<u8>,
 }
 
@@ -155,9 +156,9 @@ impl Calling {
             .map_err(|error| CallError::NoInstance(error.to_string()))?;
         self.prepare(store, batch.seed, timeout);
         store.set_hostcall_fuel(self.answer_bytes_max(records.len()));
-        data::begin(blocks::take(records.iter().map(|record| record.data.len()).sum()));
-        let called = exports.call(&mut *store, &inputs(batch, records));
-        let mut answer = Answer { fates: Vec::new(), data: data::end() };
+        outcomes::begin(blocks::take(records.iter().map(|record| record.data.len()).sum()));
+        let called = exports.call(&mut *store, Inputs { batch, records });
+        let mut answer = Answer { fates: Vec::new(), data: outcomes::end() };
         match called {
             Ok(fates) => answer.fates = fates,
             Err(error) => return Err(self.classify(store, &error, timeout)),
@@ -202,17 +203,6 @@ impl Calling {
         let has_trapped = error.is::<Trap>() || error.is::<WasmBacktrace>();
         if has_trapped { CallError::Trapped(text) } else { CallError::Malformed(text) }
     }
-}
-
-fn inputs<'a>(batch: Batch<'a>, records: &[Given<'a>]) -> Vec<Input<'a>> {
-    let source = |offset| Source::File(FileSource { path: batch.path, offset });
-    let arrival = batch.seed.arrival_ms;
-    let input = |record: &Given<'a>| Input {
-        data: record.data,
-        approximate_arrival_timestamp: arrival,
-        source: source(record.offset),
-    };
-    records.iter().map(input).collect()
 }
 
 /// What went wrong, and in which functions of the guest.
