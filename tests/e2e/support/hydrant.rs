@@ -120,6 +120,15 @@ impl Hydrant {
         Self::spawn(scratch, command)
     }
 
+    /// `hydrant run` with so little address space, until the limit is lifted.
+    pub fn run_with_address_space(scratch: &Scratch, config: &Value, kilobytes: u64) -> Self {
+        let path = write_config(scratch, config);
+        let mut command = command("sh", scratch);
+        command.args(["-euc", "ulimit -S -v \"$0\"; exec \"$@\""]).arg(kilobytes.to_string());
+        command.arg(binary()).arg("run").arg("--config").arg(path);
+        Self::spawn(scratch, command)
+    }
+
     /// `hydrant run` in a user namespace in which a limit of `/proc/sys/user` is zero.
     pub fn run_with_limit(scratch: &Scratch, config: &Value, limit: &str) -> Self {
         let path = write_config(scratch, config);

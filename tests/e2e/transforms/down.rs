@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 
 use crate::support::{Hydrant, Scratch, config, wait_until};
@@ -62,6 +63,24 @@ fn a_stream_waits_for_a_place_and_the_component_is_not_blamed() {
     assert!(!finished.stderr.contains("fails for every batch"), "{finished}");
     assert_eq!(delivered(&scratch, "s"), vec!["ok"; lines.len()], "{finished}");
     assert_eq!(failed(&scratch, "s").len(), 0, "{finished}");
+}
+
+/// So little address space that no memory can be set aside, until there is more.
+#[test]
+fn a_stream_goes_on_when_there_is_memory_for_an_instance_again() {
+    let scratch = Scratch::new();
+    scratch.log("s.log", "one\ntwo\n");
+    let step =
+        json!({ "wasm": { "component": component(&scratch, "hostile.wasm"), "on_failure": "backup", "retries": 0 } });
+    let config = config(&scratch, [transformed(&scratch, "s", [step])]);
+    let hydrant = Hydrant::run_with_address_space(&scratch, &config, 4_000_000);
+    wait_until("it waits", || hydrant.said("no instance of the transform can be made now") > 0);
+    assert_eq!((delivered(&scratch, "s").len(), failed(&scratch, "s").len()), (0, 0));
+    let pid = Pid::from_raw(hydrant.pid() as i32);
+    prlimit(pid, Resource::As, Rlimit { current: None, maximum: None }).expect("a limit lifted");
+    wait_until("all is delivered", || delivered(&scratch, "s").len() == 2);
+    assert_eq!((delivered(&scratch, "s"), failed(&scratch, "s").len()), (vec!["one".into(), "two".into()], 0));
+    hydrant.terminate().expect_code(0);
 }
 
 /// As `malformed.wat`, with more memories than anybody needs.
