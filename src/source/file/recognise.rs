@@ -13,6 +13,7 @@ use tracing::info;
 use walkdir::{DirEntryExt, WalkDir};
 
 use crate::config::model::InitialPosition;
+use crate::failpoint;
 use crate::journal::{NewPartition, PartitionRow};
 use crate::record::{PartitionId, Position};
 use crate::source::SourceError;
@@ -71,6 +72,7 @@ impl Files {
         if let Some(&id) = self.by_key.get(&FileKey::of(&metadata)) {
             return Ok(Some(Found::Known(id)));
         }
+        failpoint::gap("named");
         if self.is_resting(&metadata) {
             return Ok(None);
         }
@@ -79,6 +81,7 @@ impl Files {
             return if self.context.scanned { Ok(None) } else { self.note_unopened(path) };
         }
         let Some(file) = if_there(File::open(path))?.map(CountedFile::new) else { return Ok(None) };
+        failpoint::gap("opened");
         let content = match Packing::of(path, &file)? {
             None if Packing::is_begun(path, &file)? => return Ok(None),
             None => Arc::new(Content::plain(file)?),

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
+use crate::failpoint;
 use crate::journal::PartitionRow;
 use crate::record::{PartitionId, Position};
 use crate::source::SourceError;
@@ -34,6 +35,7 @@ impl Files {
         self.last_scan = Instant::now();
         self.is_scan_wanted = false;
         let mut walk = self.discovery.scan();
+        failpoint::gap("walked");
         let (paths, errors) = (std::mem::take(&mut walk.files), std::mem::take(&mut walk.errors));
         self.has_links = walk.has_links;
         let mut refused = HashSet::new();
@@ -45,6 +47,7 @@ impl Files {
         self.open.values_mut().for_each(|open| open.is_matched = false);
         let mut new: Vec<NewFile> = Vec::new();
         for path in paths {
+            failpoint::gap("recognising");
             match self.recognise(&path, new.len()) {
                 Ok(Some(Found::Known(id))) => self.seen_again(id, &path)?,
                 Ok(Some(Found::Dormant(row, content))) => self.found_again(row, content, path)?,
@@ -100,12 +103,14 @@ impl Files {
     /// New files go on for a partition they are a copy of, wait beside it, or are partitions of their own.
     pub(super) fn take_up(&mut self, mut found: Vec<NewFile>) -> Result<(), SourceError> {
         if !found.is_empty() {
+            failpoint::gap("found");
             self.look_for_truncated()?; // Their copies may be among these.
         }
         // The longest first: a partition goes on in the one that holds most, and shorter ones are compared with that.
         found.sort_by_key(|file| std::cmp::Reverse(file.content.look().map_or(0, |seen| seen.size)));
         let mut new = Vec::new();
         for mut file in found {
+            failpoint::gap("comparing");
             // What was there at the first start is read as it is.
             let is_first = file.checkpoint > 0 || !self.context.scanned;
             match if is_first { Origin::Itself } else { self.origin(&file.content, &file.path) } {
@@ -120,6 +125,7 @@ impl Files {
         if new.is_empty() && self.context.scanned {
             return Ok(());
         }
+        failpoint::gap("registering");
         let unopened = std::mem::take(&mut self.unopened);
         let rows: Vec<_> = new.iter().map(NewFile::row).chain(unopened.iter().cloned()).collect();
         let ids = self.journal(|journal, stream| journal.register(stream, &rows))?;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use encoding_rs::Encoding;
 
+use crate::failpoint;
 use crate::record::{NoHeader, PartitionId, PlacedEvidence, Position, SourcePartition};
 
 use super::content::{Content, Seen};
@@ -312,9 +313,11 @@ impl SourcePartition for TailedFile {
 
     fn evidence(&self, checkpoint: Position) -> Option<PlacedEvidence> {
         let (place, key, content) = self.place().as_it_is()?;
+        failpoint::gap("settling");
         let link = self.read().prefix.as_mut().and_then(|prefix| prefix.link_before(checkpoint.0));
         // A file that was cut shorter or rewritten meanwhile has no evidence for this place; the one before stays.
         let evidence = Evidence::take_of_read(&content, checkpoint.0, self.position(), link).ok()?;
+        failpoint::gap("evidence");
         let is_there = self.is_unchanged().ok()?;
         let FileKey { device, inode } = key;
         is_there.then(|| PlacedEvidence {

@@ -121,6 +121,7 @@ impl Files {
         let Some(twin) = self.twins.waiting.get(&key) else { return };
         let (file, path, packing) = (twin.file.clone(), twin.path.clone(), twin.packing);
         let rivals = self.rivals(&path);
+        failpoint::gap("examining");
         let examination = Examination { file, path, packing, rivals };
         match self.twins.examiner() {
             Ok(examiner) => examiner.begin(examination),
@@ -169,6 +170,7 @@ impl Files {
     }
 
     fn decide(&mut self, examined: Examined) -> Result<(), SourceError> {
+        failpoint::gap("examined");
         let Ok(metadata) = examined.file.metadata() else { return Ok(()) };
         let key = FileKey::of(&metadata);
         let Some(twin) = self.twins.waiting.get_mut(&key) else { return Ok(()) };
