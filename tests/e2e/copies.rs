@@ -89,13 +89,13 @@ fn a_truncated_file_goes_on_in_its_twin_and_not_in_a_shorter_copy() {
     let scene = Scene::with_two_lines();
     let hydrant = scene.run();
     scene.arrive(&["1", "2"]);
-    hydrant.signal(rustix::process::Signal::STOP);
+    hydrant.halt();
     scene.copy("app.log", "app.log-copy");
     scene.append("app.log", "3\n");
     scene.copy("app.log", "app.log.1");
     scene.truncate("app.log");
     scene.compress("app.log.1", "app.log.1.gz", gzip);
-    hydrant.signal(rustix::process::Signal::CONT);
+    hydrant.go_on();
     scene.arrive(&["1", "2", "3"]);
     assert_eq!(hydrant.said("lost_bytes"), 0);
     scene.ends_with(hydrant, &["1", "2", "3"]);

@@ -26,6 +26,7 @@ mod partition_columns;
 mod preallocated;
 mod processing;
 mod quickstart;
+mod races;
 mod records;
 mod recovery;
 mod reload;

@@ -174,6 +174,27 @@ impl Hydrant {
         kill_process(pid, signal).expect("our own child can be signalled");
     }
 
+    /// Stops it wherever it is, as a machine does that has no time for it, until [`Hydrant::go_on`].
+    #[track_caller]
+    pub fn halt(&self) {
+        self.signal(Signal::STOP);
+        self.wait_until_halted();
+    }
+
+    /// Waits until each of its threads stands still: by [`Hydrant::halt`], or at the point that `HYDRANT_STOP` names.
+    #[track_caller]
+    pub fn wait_until_halted(&self) {
+        let is_stopped = |stat: PathBuf| std::fs::read_to_string(stat).is_ok_and(|stat| stat.contains(") T "));
+        wait_until("every thread stands still", || {
+            let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the child is alive");
+            threads.flatten().all(|thread| is_stopped(thread.path().join("stat")))
+        });
+    }
+
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
     pub fn kill_9(mut self) -> Finished {
         // A process that has gone already is as dead as we want it.
         self.child.kill().expect("our own child can be killed");
