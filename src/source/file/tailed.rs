@@ -69,8 +69,22 @@ impl TailedFile {
         if is_plain {
             // At most one block, while it is surely there: it may be truncated before more is read.
             file.passed_to(checkpoint);
+            file.recall(checkpoint);
         }
         file
+    }
+
+    /// Where the hash was handed over with all that comes before `checkpoint`, the last bytes of that were not read yet.
+    fn recall(&self, checkpoint: u64) {
+        let mut read = self.read();
+        let length = checkpoint.min(CHECKED as u64);
+        let mut bytes = Vec::with_capacity(CHECKED);
+        if read.recent.is_empty()
+            && read.prefix.is_some()
+            && self.content().is_ok_and(|content| content.read(&mut bytes, checkpoint - length, length).is_ok())
+        {
+            read.recent = bytes;
+        }
     }
 
     /// The path under which it was seen last.
