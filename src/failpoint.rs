@@ -126,6 +126,8 @@ mod armed {
     pub fn gap(name: &str) {
         if STOP.is_due(name) {
             kill(Signal::STOP);
+            // Another thread may take the signal, and this one would go on until that has its turn.
+            std::thread::sleep(Duration::from_millis(100));
         }
         let Some((state, millis_max)) = JITTER.as_ref() else { return };
         let dice = xxh3_64(&state.fetch_add(1, Ordering::Relaxed).to_le_bytes());

@@ -222,7 +222,9 @@ impl Files {
                 if is_among(new, FileKey::of(&metadata)) {
                     continue;
                 }
-                let Ok(Some(Found::Dormant(row, content))) = self.recognise(entry.path(), 0) else { continue };
+                let found = self.recognise(entry.path(), 0);
+                has_missed |= matches!(found, Ok(Some(Found::Gone)));
+                let Ok(Some(Found::Dormant(row, content))) = found else { continue };
                 info!(path = %entry.path().display(), was = row.place, "a file was renamed; reading goes on in it");
                 let id = row.id;
                 self.found_again(row, content, entry.into_path())?;
