@@ -2,8 +2,9 @@
 //!
 //! Always true: what a program makes depends on the record alone. Whatever could tell it the time, the environment or other
 //! records, and what would end or write to this process, is refused when it is compiled. Plain paths as `.customer.id` take a
-//! short way that gives the same values.
+//! short way that gives the same values, and of other programs the fields that they read are enough, where those can be told.
 
+mod fields;
 mod path;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use jaq_core::{Compiler, Ctx, Filter, Vars, data, load, unwrap_valr};
 use jaq_json::{Val, read};
 use serde::de::IgnoredAny;
 
+use fields::Fields;
 use path::Path;
 
 type Data = data::JustLut<Val>;
@@ -51,6 +53,7 @@ pub struct Query {
     program: Filter<Data>,
     /// The short way, if there is one.
     path: Option<Path>,
+    fields: Option<Fields>,
 }
 
 /// What is wrong with a program.
@@ -85,7 +88,7 @@ pub enum ValueError {
 impl Query {
     /// Compiles a program once for all records.
     pub fn compile(text: &str) -> Result<Self, QueryError> {
-        Ok(Self { text: text.to_owned(), program: compile(text)?, path: Path::parse(text) })
+        Ok(Self { text: text.to_owned(), program: compile(text)?, path: Path::parse(text), fields: Fields::of(text) })
     }
 
     /// The program.
@@ -96,7 +99,11 @@ impl Query {
     /// The value for one record. Numbers and booleans are written as jq writes them.
     pub fn value(&self, record: &[u8]) -> Result<String, ValueError> {
         let found = self.path.as_ref().map(|path| path.value(record)).transpose()?;
-        found.flatten().unwrap_or_else(|| self.by_program(record))
+        if let Some(found) = found.flatten() {
+            return found;
+        }
+        let input = self.fields.as_ref().map(|fields| fields.input(record)).transpose()?;
+        input.flatten().map_or_else(|| self.by_program(record), |input| self.run(input))
     }
 
     fn by_program(&self, record: &[u8]) -> Result<String, ValueError> {
@@ -105,7 +112,10 @@ impl Query {
         if depth(record) > DEPTH_MAX {
             return Err(ValueError::TooDeep);
         }
-        let input = read::parse_single(record).map_err(|error| ValueError::NotJson(error.to_string()))?;
+        self.run(read::parse_single(record).map_err(|error| ValueError::NotJson(error.to_string()))?)
+    }
+
+    fn run(&self, input: Val) -> Result<String, ValueError> {
         let context = Ctx::<Data>::new(&self.program.lut, Vars::new([]));
         let mut values = self.program.id.run((context, input)).map(unwrap_valr);
         let value = values.next().ok_or(ValueError::Empty)?.map_err(|error| ValueError::Failed(error.to_string()))?;
