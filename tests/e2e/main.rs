@@ -23,6 +23,7 @@ mod memory;
 mod model;
 mod new_transform;
 mod preallocated;
+mod partitions;
 mod processing;
 mod quickstart;
 mod records;
