@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::config::model::{FormatConversionConfig, RegistryConfig, SchemaConfig};
+use crate::convert::Decoder;
 use crate::daemon::chain;
 use crate::schema::{Origin, RegistryError, Resolved, Schema, SchemaSource};
+use crate::stream::input_options;
 
 pub(super) struct Schemas {
     state_dir: PathBuf,
@@ -66,7 +68,13 @@ impl Schemas {
 
     fn line(&mut self, stream: &str, conversion: &FormatConversionConfig, schema: &Schema, seen: &str) {
         println!("  converted to Parquet, schema {schema}{seen}: {} columns", schema.columns().len());
-        for misfit in conversion.misfits(schema) {
+        let misfits = conversion.misfits(schema);
+        if misfits.is_empty()
+            && let Some(reason) = unreadable(conversion, schema)
+        {
+            self.mistake(stream, &format!("no record can be read by {schema}: {reason}"));
+        }
+        for misfit in misfits {
             self.mistake(stream, &misfit);
         }
     }
@@ -74,6 +82,14 @@ impl Schemas {
     fn failed(&mut self, stream: &str, error: &RegistryError) {
         eprintln!("{stream}: {}", chain(error));
         self.found = self.found.max(if error.is_mistake() { Found::Mistakes } else { Found::Unknown });
+    }
+}
+
+/// Why no record can be read by the schema.
+fn unreadable(conversion: &FormatConversionConfig, schema: &Schema) -> Option<String> {
+    match input_options(conversion) {
+        Ok(options) => Decoder::new(schema.columns(), options).err().map(|error| error.to_string()),
+        Err(error) => Some(chain(&error)),
     }
 }
 
