@@ -29,8 +29,6 @@ use super::parquet_options::{Compression, Dictionary, ParquetOptions, Statistics
 const BLOOM_DISTINCT: u64 = 1 << 17;
 /// What a closed column chunk's metadata takes, about.
 const METADATA: usize = 600;
-/// What a column takes while it is written, whatever is in it: measured with some hundreds of files at a time.
-const COLUMN_WRITER: usize = 6 << 10;
 
 /// Why a file could not be written. The file is of no use after it.
 #[derive(Debug, thiserror::Error)]
@@ -283,10 +281,8 @@ impl Group {
         self.writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum::<usize>() + self.int96_memory()
     }
 
-    /// The library tells what is in its buffers, which double when they grow: a third more is what they take on an average.
     fn memory(&self) -> usize {
-        let told = self.writers.iter().map(ArrowColumnWriter::memory_size).sum::<usize>();
-        told + told / 3 + self.writers.len() * COLUMN_WRITER + self.int96_memory()
+        self.writers.iter().map(ArrowColumnWriter::memory_size).sum::<usize>() + self.int96_memory()
     }
 }
 
