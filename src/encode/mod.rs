@@ -5,6 +5,7 @@ pub mod codec;
 mod gzip;
 mod hadoop_snappy;
 pub mod lane;
+mod pages;
 pub mod payload;
 mod snappy;
 pub mod table;

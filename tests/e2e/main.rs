@@ -23,6 +23,7 @@ mod memory;
 mod model;
 mod new_transform;
 mod partition_columns;
+mod partitions;
 mod preallocated;
 mod processing;
 mod quickstart;

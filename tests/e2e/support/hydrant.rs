@@ -106,9 +106,13 @@ impl Hydrant {
 
     /// `hydrant run --drain`, however it will end.
     pub fn begin_drain(scratch: &Scratch, config: &Value) -> Self {
+        Self::begin_drain_with_env(scratch, config, &[])
+    }
+
+    pub fn begin_drain_with_env(scratch: &Scratch, config: &Value, env: &[(&str, &str)]) -> Self {
         let path = write_config(scratch, config);
         let args = ["run".as_ref(), "--drain".as_ref(), "--config".as_ref(), path.as_os_str()];
-        Self::start(scratch, &args, &[])
+        Self::start(scratch, &args, env)
     }
 
     /// `hydrant run` with these options where no more than so many files may be open.
