@@ -199,12 +199,16 @@ impl<W: Write + Send> ParquetWriter<W> {
 
     /// Bytes of memory that are held: the row group that is being built, and the metadata of those that have left.
     pub fn memory(&self) -> usize {
-        let group = self.group.as_ref().map_or(0, Group::memory);
+        self.group.as_ref().map_or(0, Group::memory) + self.metadata_memory()
+    }
+
+    /// Of that, what is held until the file is closed.
+    pub fn metadata_memory(&self) -> usize {
         let closed = match &self.file {
             File::Open(file, _) => file.flushed_row_groups().len(),
             File::Unopened(_) | File::Closed => 0,
         };
-        group + closed * self.schema.leaves.len() * METADATA
+        closed * self.schema.leaves.len() * METADATA
     }
 
     /// Rows that have been written, those of the row group that is being built included.

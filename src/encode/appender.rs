@@ -2,6 +2,7 @@
 //!
 //! Always true: what was appended is in the payload, however long the disk did not take it.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,14 +35,24 @@ impl Appender {
 
     /// Appends to the payload, and waits as long as the disk does not take it.
     pub async fn append(&mut self, bytes: Bytes) {
-        if bytes.is_empty() || self.writer.append_in_memory(&bytes) {
-            return;
+        if !bytes.is_empty() && !self.writer.append_in_memory(&bytes) {
+            self.write(move |writer| writer.append(&bytes)).await;
         }
+    }
+
+    /// What is in memory goes to the disk; waits as long as the disk does not take it.
+    pub async fn leave_memory(&mut self) {
+        if self.memory() > 0 {
+            self.write(PayloadWriter::leave_memory).await;
+        }
+    }
+
+    async fn write(&mut self, write: impl Fn(&mut PayloadWriter) -> io::Result<()> + Clone + Send + 'static) {
         loop {
             let nothing = PayloadWriter::new(&self.folder, "", 0);
-            let (mut writer, block) = (std::mem::replace(&mut self.writer, nothing), bytes.clone());
+            let (mut writer, write) = (std::mem::replace(&mut self.writer, nothing), write.clone());
             let written = tokio::task::spawn_blocking(move || {
-                let result = writer.append(&block);
+                let result = write(&mut writer);
                 (writer, result)
             });
             let (writer, result) = join(written).await;

@@ -63,8 +63,8 @@ pub(super) enum Piece {
     Ready { parts: Vec<Bytes>, records: u64, permit: Arc<Permit> },
     /// Rows that were made of so many bytes of JSON.
     Rows { columns: Arc<Columns>, bytes: u64, permit: Arc<Permit> },
-    /// Memory is short: the rows that are there leave it.
-    CloseGroup,
+    /// Memory is short: rows and what was made of them leave it.
+    LeaveMemory,
 }
 
 /// A finished payload and what it holds, counted where it was written.
@@ -79,6 +79,8 @@ pub struct Lane {
     /// What was pushed and not handed over yet.
     waiting: Option<Piece>,
     held: Arc<AtomicU64>,
+    /// Of that, what sealing alone sets free.
+    lasting: Arc<AtomicU64>,
     worker: Running,
 }
 
@@ -94,12 +96,15 @@ impl Drop for Running {
 impl Lane {
     pub fn open(forming: Forming, pool: ComputePool) -> Self {
         let (pieces, receiver) = mpsc::channel(WAITING);
-        let held = Arc::new(AtomicU64::new(0));
+        let (held, lasting) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let worker = match forming.table.clone() {
-            Some(table) => tokio::spawn(table::Worker::new(&forming, table, pool, held.clone()).run(receiver)),
+            Some(table) => {
+                let counts = table::Counts { held: held.clone(), lasting: lasting.clone() };
+                tokio::spawn(table::Worker::new(&forming, table, pool, counts).run(receiver))
+            }
             None => tokio::spawn(Worker::new(forming, pool, held.clone()).run(receiver)),
         };
-        Self { pieces, waiting: None, held, worker: Running(worker) }
+        Self { pieces, waiting: None, held, lasting, worker: Running(worker) }
     }
 
     /// Adds the records `from..to` of a chunk. They may wait here until [`Lane::hand_over`]; waits while the lane is busy.
@@ -141,10 +146,9 @@ impl Lane {
         self.waiting = Some(Piece::Ready { parts: vec![bytes], records: made, permit: covered_by.clone() });
     }
 
-    /// Lets rows that are held in memory leave it, if the lane is not busy.
-    pub fn close_group(&self) {
-        // A lane that is busy is asked again.
-        let _ = self.pieces.try_send(Piece::CloseGroup);
+    /// Lets rows, and what was made of them, leave memory. False if the lane is busy: it is to be asked again.
+    pub fn leave_memory(&self) -> bool {
+        self.pieces.try_send(Piece::LeaveMemory).is_ok()
     }
 
     /// Hands over what has gathered; whoever has pushed the last of a chunk calls it. Waits while the lane is busy.
@@ -159,6 +163,11 @@ impl Lane {
     /// Bytes of memory that sealing would set free sooner or later.
     pub fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of rows that [`Lane::leave_memory`] would set free.
+    pub fn movable(&self) -> u64 {
+        self.held().saturating_sub(self.lasting.load(Ordering::Relaxed))
     }
 
     /// Waits until all that was pushed is in the payload.
@@ -176,7 +185,7 @@ impl Piece {
             Self::Records { chunk, runs } => runs.iter().map(|&(from, to)| chunk.len(from, to)).sum(),
             Self::Ready { parts, .. } => parts.iter().map(|part| part.len() as u64).sum(),
             Self::Rows { bytes, .. } => *bytes,
-            Self::CloseGroup => 0,
+            Self::LeaveMemory => 0,
         }
     }
 
@@ -185,7 +194,7 @@ impl Piece {
             Self::Records { chunk, runs } => runs.iter().map(|&(from, to)| chunk.made(from, to)).sum(),
             Self::Ready { records, .. } => *records,
             Self::Rows { columns, .. } => columns.rows() as u64,
-            Self::CloseGroup => 0,
+            Self::LeaveMemory => 0,
         }
     }
 
@@ -202,7 +211,7 @@ impl Piece {
             Self::Rows { columns: rows, bytes, .. } => {
                 let _ = columns.append(rows, 0..rows.rows(), *bytes as usize);
             }
-            Self::Ready { .. } | Self::CloseGroup => {}
+            Self::Ready { .. } | Self::LeaveMemory => {}
         }
     }
 
@@ -210,7 +219,7 @@ impl Piece {
         match self {
             Self::Records { chunk, .. } => Some(&chunk.permit),
             Self::Ready { permit, .. } | Self::Rows { permit, .. } => Some(permit),
-            Self::CloseGroup => None,
+            Self::LeaveMemory => None,
         }
     }
 
@@ -225,7 +234,7 @@ impl Piece {
                 let is_as_it_leaves = leaves_as_it_is(chunk, to, forming);
                 (is_together && is_as_it_leaves).then(|| chunk.bytes(from, to))
             }
-            Self::Rows { .. } | Self::CloseGroup => Some(Bytes::new()),
+            Self::Rows { .. } | Self::LeaveMemory => Some(Bytes::new()),
         }
     }
 
@@ -234,7 +243,7 @@ impl Piece {
         match self {
             Self::Ready { parts, .. } => parts.iter().for_each(|part| out.extend_from_slice(part)),
             Self::Records { chunk, runs } => runs.iter().for_each(|&(from, to)| form(chunk, from, to, forming, out)),
-            Self::Rows { .. } | Self::CloseGroup => {}
+            Self::Rows { .. } | Self::LeaveMemory => {}
         }
     }
 }

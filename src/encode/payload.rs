@@ -104,7 +104,7 @@ impl PayloadWriter {
         if self.append_in_memory(block) {
             return Ok(());
         }
-        self.spill()?;
+        self.leave_memory()?;
         let file = self.file.as_ref().ok_or_else(|| io::Error::other("the payload has no file"))?;
         file.file.write_all_at(block, self.len)?;
         self.len += block.len() as u64;
@@ -119,8 +119,8 @@ impl PayloadWriter {
         Payload { body, len: self.len }
     }
 
-    /// Moves what is in memory to the file.
-    fn spill(&mut self) -> io::Result<()> {
+    /// Moves what is in memory to the file. After an error nothing has been moved, and the same call may be made again.
+    pub fn leave_memory(&mut self) -> io::Result<()> {
         if self.file.is_some() {
             return Ok(());
         }

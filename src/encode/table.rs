@@ -39,11 +39,18 @@ pub struct Table {
     pub encodings: Arc<Mutex<Option<Encodings>>>,
 }
 
+/// Bytes of memory, for whoever decides what leaves it.
+pub(super) struct Counts {
+    /// What sealing would set free.
+    pub held: Arc<AtomicU64>,
+    /// Of that, what nothing else sets free.
+    pub lasting: Arc<AtomicU64>,
+}
+
 pub(super) struct Worker {
     table: Table,
     pool: ComputePool,
-    /// Bytes that sealing, or closing the row group, would set free.
-    held: Arc<AtomicU64>,
+    counts: Counts,
     payload: Appender,
     /// What the file's sink has for the payload.
     blocks: mpsc::UnboundedReceiver<Vec<u8>>,
@@ -114,17 +121,18 @@ enum Until {
 }
 
 impl Worker {
-    pub fn new(forming: &Forming, table: Table, pool: ComputePool, held: Arc<AtomicU64>) -> Self {
+    pub fn new(forming: &Forming, table: Table, pool: ComputePool, counts: Counts) -> Self {
         let pages = Pages::new(forming.folder.clone(), format!("{}.pages", forming.entry_name), forming.memory_max);
         let (sender, blocks) = mpsc::unbounded_channel();
         let (rows, permit) = (Rows::new(&table, pages, Sink::new(sender)), table.budget.overdraw(0));
-        Self { payload: Appender::new(forming), blocks, table, pool, held, rows, records: 0, permit }
+        Self { payload: Appender::new(forming), blocks, table, pool, counts, rows, records: 0, permit }
     }
 
     pub async fn run(mut self, mut pieces: mpsc::Receiver<Piece>) -> Formed {
         while let Some(piece) = pieces.recv().await {
-            if let Piece::CloseGroup = piece {
+            if let Piece::LeaveMemory = piece {
                 self.write(Until::GroupClosed).await;
+                self.leave_memory().await;
                 continue;
             }
             if self.rows.waiting_bytes + piece.len() > BATCH_BYTES && self.rows.waiting_bytes > 0 {
@@ -135,7 +143,7 @@ impl Worker {
             self.rows.waiting_bytes += piece.len();
             self.records += piece.records();
             // From here on it is counted where it is now.
-            self.held.fetch_add((self.memory() - before).wrapping_sub(piece.len()), Ordering::Relaxed);
+            self.counts.held.fetch_add((self.memory() - before).wrapping_sub(piece.len()), Ordering::Relaxed);
             self.cover();
             drop(piece);
             if self.rows.waiting_bytes >= BATCH_BYTES {
@@ -170,7 +178,15 @@ impl Worker {
             panic!("a Parquet file cannot be formed: {error}");
         }
         self.rows = rows;
-        self.held.fetch_add((self.memory() + self.payload.memory()).wrapping_sub(before), Ordering::Relaxed);
+        self.counts.held.fetch_add((self.memory() + self.payload.memory()).wrapping_sub(before), Ordering::Relaxed);
+        self.cover();
+    }
+
+    /// What was made of rows goes to the disk.
+    async fn leave_memory(&mut self) {
+        let before = self.payload.memory();
+        self.payload.leave_memory().await;
+        self.counts.held.fetch_sub(before - self.payload.memory(), Ordering::Relaxed);
         self.cover();
     }
 
@@ -179,6 +195,8 @@ impl Worker {
     }
 
     fn cover(&self) {
+        let lasting = self.rows.file.as_ref().map_or(0, ParquetWriter::metadata_memory);
+        self.counts.lasting.store(lasting as u64, Ordering::Relaxed);
         self.table.budget.cover(&self.permit, self.memory() + self.payload.memory());
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Always true: sealing takes the buffer with its lane and its holder as they are; from there on it is a delivery.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ use super::Stream;
 
 /// Bytes of rows that are worth a row group when memory is short.
 const ROWS_MIN: u64 = 64 << 10;
+/// When memory is short, rows leave it until this part of what the stream is guaranteed is free.
+const RELIEF: u64 = 16;
 /// Firehose's, where keys come from transforms alone and nothing is configured.
 const ACTIVE_DEFAULT: usize = 500;
 
@@ -189,16 +192,32 @@ impl Stream {
         })
     }
 
-    /// Memory is short: the largest buffer is sealed early, or its rows go to the disk as a row group of the file that it is
-    /// going to be.
+    /// Memory is short: the largest buffer is sealed early. If that is one of rows, the largest of these go to the disk instead, as
+    /// row groups of the files that they are going to be, as long as there are some worth it.
     pub(super) fn relieve(&mut self) {
-        let Some((route, open)) = self.open.iter().max_by_key(|(_, open)| open.held()) else { return };
-        if open.output.is_tabular() && open.lane.held() > ROWS_MIN {
-            open.lane.close_group();
+        let Some((route, largest)) = self.open.iter().max_by_key(|(_, open)| open.held()) else { return };
+        if largest.output.is_tabular() && self.move_rows() {
             return;
         }
         let route = route.clone();
         self.seal(&route);
+    }
+
+    /// False if there are none worth it.
+    fn move_rows(&self) -> bool {
+        let wanted = self.budget.share() / RELIEF;
+        let rows = |open: &&OpenBuffer| open.output.is_tabular() && open.lane.movable() > ROWS_MIN;
+        let mut lanes: Vec<_> = self.open.values().filter(rows).map(|open| (open.lane.movable(), &open.lane)).collect();
+        lanes.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
+        let mut moved = 0;
+        for (bytes, lane) in &lanes {
+            if moved >= wanted {
+                break;
+            }
+            // Nobody waits for a lane that is busy, as memory is what it may wait for.
+            moved += if lane.leave_memory() { *bytes } else { 0 };
+        }
+        !lanes.is_empty()
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
