@@ -113,6 +113,8 @@ pub struct Chunk {
     /// What processing has left: `data` holds for each record of the source so many records, none or several too, and
     /// their bytes as they leave, delimiters included.
     pub made: Option<Arc<Vec<u32>>>,
+    /// Where each of the records that processing has left ends in `data`, for a destination that takes them one by one.
+    pub record_ends: Option<Arc<Vec<u32>>>,
     /// To which partition of the destination each record belongs, where it has such.
     pub partitions: Option<Arc<Partitions>>,
     /// What record format conversion has made of the records, in place of `data`, which is empty then; `ends` still counts the

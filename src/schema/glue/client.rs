@@ -12,9 +12,10 @@ use aws_sigv4::sign::v4;
 use serde_json::Value as Json;
 use tokio::sync::Mutex;
 
-use super::super::http::{HttpClient, Request, chain, shortened};
+use super::super::http::{HttpClient, Request, shortened};
 use crate::aws;
 use crate::config::model::{GlueConfig, TlsConfig};
+use crate::http::chain;
 
 const SERVICE: &str = "glue";
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";

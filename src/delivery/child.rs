@@ -1,0 +1,87 @@
+//! The child of a delivery: one object with the envelopes of all that a receiver has not taken of it.
+//!
+//! Always true: its key is journalled before it is put, and what it holds follows from what is journalled of the failed requests:
+//! another life forms the same under the same key, and the first object stays.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::destination::Object;
+use crate::encode::frames;
+use crate::encode::lane::Lane;
+use crate::envelope;
+use crate::failpoint;
+use crate::journal::{Journal, JournalError};
+use crate::output::{Place, Target};
+use crate::pool::join;
+use crate::record::Content;
+use crate::requests::{Child, RequestState};
+
+use super::parts::{self, Part};
+use super::sending::Way;
+
+impl Way {
+    /// Puts what has failed of `parts` where failed records go, however long that takes. Its bytes; `None` when cancelled.
+    pub(super) async fn put_child(
+        &self,
+        parts: Vec<Part>,
+        before: Option<(Child, Place)>,
+    ) -> Result<Option<u64>, JournalError> {
+        let may_exist = before.is_some();
+        let (child, place) = match before {
+            Some(known) => known,
+            None => self.intend_child().await?,
+        };
+        failpoint::pass("child-journalled");
+        let destination = match &place.target {
+            Target::Objects(destination) => destination.clone(),
+            // A backup takes objects: the configuration has no other.
+            Target::Requests(..) => return Ok(None),
+        };
+        let output = &self.shipping.child;
+        let mut lane = Lane::open(output.forming(&child.uuid, self.arrival), self.shipping.pool.clone());
+        for part in parts {
+            self.push_envelopes(part, &mut lane).await;
+        }
+        let formed = lane.finish().await;
+        let object = Object { key: child.key, payload: Arc::new(formed.payload), content_encoding: None };
+        failpoint::dump(&object.key, &object.payload);
+        let put = self.shipping.put_object(destination.as_ref(), &object, may_exist).await;
+        if put.is_none() {
+            return Ok(None);
+        }
+        failpoint::pass("child-put");
+        Ok(Some(object.payload.len()))
+    }
+
+    async fn intend_child(&self) -> Result<(Child, Place), JournalError> {
+        let output = &self.shipping.child;
+        let uuid = uuid::Uuid::new_v4().to_string();
+        let child = Child {
+            key: output.key(&self.shipping.stream_name, self.shipping.version, self.arrival, &uuid, &[]),
+            uuid,
+            destination: serde_json::to_string(&output.place.locator).unwrap_or_default(),
+        };
+        let (row, journalled) = (self.row, child.clone());
+        self.shipping.journal("intend child", move |journal: &Journal| journal.intend_child(row, &journalled)).await?;
+        Ok((child, output.place.clone()))
+    }
+
+    async fn push_envelopes(&self, part: Part, lane: &mut Lane) {
+        let RequestState::Failed(reason, _) = part.request.state else { return };
+        let frames = parts::frames_of(self, &part.cut).await;
+        let permit = Arc::new(self.shipping.budget.overdraw(frames.len() as u64 * 3));
+        let records = part.request.end - part.request.first;
+        let envelopes = join(self.shipping.pool.spawn(move || {
+            let (mut rest, mut lines) = (frames.as_slice(), Vec::new());
+            while let Some((frame, behind)) = frames::take(rest) {
+                lines.extend_from_slice(&envelope::endpoint_failed(&frame, &reason));
+                rest = behind;
+            }
+            Bytes::from(lines)
+        }));
+        lane.push_ready(Content::Bytes(envelopes.await), records, &permit).await;
+        lane.hand_over().await;
+    }
+}

@@ -1,0 +1,213 @@
+//! Firehose's HTTP endpoint delivery protocol.
+//!
+//! One attempt is one POST to the URL as it is configured. Redirects are not followed, what comes back is read up to 1 MiB, and
+//! only a well-formed answer to this very request counts: see [`answer`].
+
+mod answer;
+mod body;
+mod classify;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Proxy, Response};
+use tokio::sync::Mutex;
+
+use crate::config::model::{EndpointAuth, HttpEndpointConfig};
+use crate::http;
+use crate::requests::Limits;
+
+use super::receiver::{Patience, Receiver, RequestError, Verdict};
+use super::{AttemptError, BoxFuture, ErrorClass};
+
+/// The protocol's, as decoded.
+pub const RECORD_BYTES_MAX: u64 = 1_024_000;
+const USER_AGENT: &str = "Amazon Kinesis Data Firehose Agent/1.0";
+
+pub struct HttpEndpoint {
+    config: HttpEndpointConfig,
+    /// Headers that are the same for every request.
+    headers: HeaderMap,
+    /// Made for the first request; certificates that cannot be read are looked for again.
+    client: Mutex<Option<Client>>,
+}
+
+impl HttpEndpoint {
+    pub fn new(config: &HttpEndpointConfig) -> Self {
+        let headers = headers(config);
+        Self { config: config.clone(), headers, client: Mutex::default() }
+    }
+
+    async fn client(&self) -> Result<Client, AttemptError> {
+        let mut client = self.client.lock().await;
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        let made = connect(&self.config).map_err(|reason| AttemptError {
+            class: ErrorClass::Denied,
+            code: classify::INTERNAL.to_owned(),
+            message: format!("no connection can be made: {reason}"),
+            ambiguous: false,
+        })?;
+        Ok(client.insert(made).clone())
+    }
+
+    async fn attempt(&self, id: &str, body: Bytes) -> Result<Verdict, RequestError> {
+        let own = |error| RequestError { error, retry_after: None };
+        let client = self.client().await.map_err(own)?;
+        let request = client
+            .post(self.config.url.as_str())
+            .headers(self.headers.clone())
+            .header("X-Amz-Firehose-Request-Id", id)
+            .timeout(self.config.response_timeout)
+            .body(body);
+        let response = request.send().await.map_err(|error| own(classify::failed(error, &self.config)))?;
+        let (status, retry_after) = (response.status(), answer::retry_after(response.headers()));
+        let refused = |refusal: answer::Refusal| RequestError {
+            error: AttemptError {
+                class: refusal.class,
+                code: refusal.code.to_owned(),
+                message: refusal.message,
+                // It has arrived, whatever the answer is worth.
+                ambiguous: true,
+            },
+            retry_after,
+        };
+        answer::judge_head(status, response.headers()).map_err(refused)?;
+        let answer = match read(response).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return Err(refused(answer::too_large())),
+            // What is cut short of an answer that is no success tells nothing more.
+            Err(error) if status.is_success() => return Err(own(classify::failed(error, &self.config))),
+            Err(_) => Vec::new(),
+        };
+        answer::judge(status, &answer, id).map_err(refused)
+    }
+}
+
+impl Receiver for HttpEndpoint {
+    fn name(&self) -> String {
+        self.config.name.clone().unwrap_or_else(|| self.config.place().to_owned())
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            records_max: self.config.request_records_max,
+            record_bytes_max: RECORD_BYTES_MAX,
+            body_bytes_max: self.config.request_bytes_max,
+            body_bytes_min: body::BODY_BYTES_MIN,
+            sized: body::record_bytes,
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { retry: self.config.retry, in_flight: self.config.in_flight }
+    }
+
+    fn body(&self, id: &str, frames: &[u8], now: Timestamp) -> Bytes {
+        let body = body::form(id, frames, now);
+        match self.config.gzip_level.and_then(|level| body::compress(&body, level)) {
+            Some(compressed) => compressed,
+            None => Bytes::from(body),
+        }
+    }
+
+    fn send<'a>(&'a self, id: &'a str, body: Bytes) -> BoxFuture<'a, Result<Verdict, RequestError>> {
+        Box::pin(self.attempt(id, body))
+    }
+}
+
+/// The body; `None` of one that is too large.
+async fn read(mut response: Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if (body.len() + chunk.len()) as u64 > answer::ANSWER_BYTES_MAX {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+fn connect(config: &HttpEndpointConfig) -> Result<Client, String> {
+    let mut builder = Client::builder()
+        .connect_timeout(config.connect_timeout)
+        .redirect(Policy::none())
+        .tcp_keepalive(std::time::Duration::from_secs(60));
+    builder = http::with_tls(builder, &config.tls, config.url.as_str())?;
+    if let Some(proxy) = &config.proxy {
+        let mut all = Proxy::all(&proxy.url).map_err(|error| http::chain(&error.without_url()))?;
+        if let Some((username, password)) = &proxy.credentials {
+            all = all.basic_auth(username, &password.0);
+        }
+        builder = builder.proxy(all);
+    }
+    builder.build().map_err(|error| http::chain(&error))
+}
+
+fn headers(config: &HttpEndpointConfig) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let mut put = |name: &str, value: &str, is_secret: bool| {
+        // Both were looked at when the configuration was read.
+        let (Ok(name), Ok(mut value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else { return };
+        value.set_sensitive(is_secret);
+        headers.insert(name, value);
+    };
+    put("User-Agent", USER_AGENT, false);
+    put("Content-Type", "application/json", false);
+    if config.gzip_level.is_some() {
+        put("Content-Encoding", "gzip", false);
+    }
+    put("X-Amz-Firehose-Protocol-Version", "1.0", false);
+    put("X-Amz-Firehose-Source-Arn", &config.source_arn, false);
+    if let Some(key) = &config.access_key {
+        put("X-Amz-Firehose-Access-Key", &key.0, true);
+    }
+    if !config.common_attributes.is_empty() {
+        put("X-Amz-Firehose-Common-Attributes", &common_attributes(&config.common_attributes), false);
+    }
+    match &config.auth {
+        EndpointAuth::None => {}
+        EndpointAuth::Bearer(token) => put("Authorization", &format!("Bearer {}", token.0), true),
+        EndpointAuth::Basic { username, password } => put("Authorization", &http::basic(username, &password.0), true),
+    }
+    for (name, value) in &config.headers {
+        put(name, &value.0, true);
+    }
+    headers
+}
+
+/// `{"commonAttributes":{…}}`, in the order of the file, and in ASCII as headers are.
+fn common_attributes(attributes: &[(String, String)]) -> String {
+    let quoted = |text: &str| ascii(&serde_json::Value::from(text).to_string());
+    let pairs: Vec<_> = attributes.iter().map(|(name, value)| format!("{}:{}", quoted(name), quoted(value))).collect();
+    format!(r#"{{"commonAttributes":{{{}}}}}"#, pairs.join(","))
+}
+
+/// JSON with every character that is not ASCII escaped.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() && c != '\u{7f}' {
+            text.push(c);
+        } else {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn common_attributes_are_json_in_ascii() {
+        let attributes = [("team", "wéb"), ("quote\"", "a\nb"), ("x", "😀")];
+        let attributes = attributes.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let text = common_attributes(&attributes);
+        assert_eq!(text, r#"{"commonAttributes":{"team":"w\u00e9b","quote\"":"a\nb","x":"\ud83d\ude00"}}"#);
+        assert!(HeaderValue::try_from(text).is_ok());
+    }
+}

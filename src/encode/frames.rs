@@ -1,0 +1,196 @@
+//! Frames: a payload in which each record can be found again, with what is known of it.
+//!
+//! Always true: one frame holds one record as it leaves, and frames lie end to end. They are never sent: a destination that takes
+//! records makes its own form of them.
+
+use std::io;
+
+use crate::positions::{put_varint, take_varint};
+use crate::record::{Chunk, PartitionId, PositionRange};
+
+use super::payload::Payload;
+
+/// A frame's header has six numbers.
+const HEADER_BYTES_MAX: usize = 6 * 10;
+/// How much is read of a payload at once.
+const WINDOW: usize = 256 << 10;
+
+/// One record of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'a> {
+    pub partition: PartitionId,
+    /// Of its source record.
+    pub range: PositionRange,
+    /// Among what was made of its source record, from 0.
+    pub ordinal: u64,
+    /// Milliseconds since 1970.
+    pub arrival_ms: i64,
+    pub data: &'a [u8],
+}
+
+/// What is known of a frame without its data.
+#[derive(Debug, Clone, Copy)]
+pub struct Header {
+    pub bytes: u64,
+    /// Of the whole frame.
+    pub length: u64,
+    pub partition: PartitionId,
+    pub range: PositionRange,
+    pub ordinal: u64,
+    pub arrival_ms: i64,
+}
+
+impl Frame<'_> {
+    fn append_to(&self, out: &mut Vec<u8>, delimiter: &[u8]) {
+        let delimiter = if self.data.ends_with(delimiter) { &[] } else { delimiter };
+        put_varint(out, (self.data.len() + delimiter.len()) as u64);
+        put_varint(out, self.partition.0.unsigned_abs());
+        put_varint(out, self.range.start.0);
+        put_varint(out, self.range.end.0 - self.range.start.0);
+        put_varint(out, self.ordinal);
+        put_varint(out, self.arrival_ms.unsigned_abs());
+        out.extend_from_slice(self.data);
+        out.extend_from_slice(delimiter);
+    }
+}
+
+/// Appends the records that leave for the source's records `from..to` of a chunk. `delimiter` goes behind those that have not been
+/// given it in processing.
+pub(super) fn append(chunk: &Chunk, from: usize, to: usize, delimiter: &[u8], out: &mut Vec<u8>) {
+    let (partition, arrival_ms) = (chunk.partition.id(), chunk.arrival.as_millisecond());
+    let Some(made) = &chunk.made else {
+        for index in from..to {
+            let (range, data) = (chunk.range(index, index + 1), chunk.record(index));
+            Frame { partition, range, ordinal: 0, arrival_ms, data }.append_to(out, delimiter);
+        }
+        return;
+    };
+    let ends = chunk.record_ends.as_deref().map_or(&[][..], Vec::as_slice);
+    let mut next: usize = made[..from].iter().map(|&made| made as usize).sum();
+    for index in from..to {
+        let (mut start, range) = (chunk.record_start(index) as usize, chunk.range(index, index + 1));
+        for ordinal in 0..u64::from(made[index]) {
+            let end = ends.get(next).map_or(chunk.ends[index] as usize, |&end| end as usize);
+            let data = &chunk.data[start..end];
+            Frame { partition, range, ordinal, arrival_ms, data }.append_to(out, &[]);
+            (start, next) = (end, next + 1);
+        }
+    }
+}
+
+/// The frame at the beginning of `bytes`, and what follows it; `None` where there is no whole one.
+pub fn take(bytes: &[u8]) -> Option<(Frame<'_>, &[u8])> {
+    let header = header(bytes)?;
+    let (whole, rest) = bytes.split_at_checked(usize::try_from(header.length).ok()?)?;
+    let data = &whole[whole.len() - header.bytes as usize..];
+    let Header { partition, range, ordinal, arrival_ms, .. } = header;
+    Some((Frame { partition, range, ordinal, arrival_ms, data }, rest))
+}
+
+fn header(bytes: &[u8]) -> Option<Header> {
+    let mut rest = bytes;
+    let mut number = || take_varint(&mut rest);
+    let (data, partition, start, length) = (number()?, number()?, number()?, number()?);
+    let (ordinal, arrival_ms) = (number()?, number()?);
+    let end = start.checked_add(length).filter(|&end| end > start)?;
+    Some(Header {
+        bytes: data,
+        length: data.checked_add((bytes.len() - rest.len()) as u64)?,
+        partition: PartitionId(i64::try_from(partition).ok()?),
+        range: PositionRange::new(start, end),
+        ordinal,
+        arrival_ms: i64::try_from(arrival_ms).ok()?,
+    })
+}
+
+/// Calls `with` for each frame of a payload, in order. Blocks where the payload is a file.
+pub fn scan(payload: &Payload, mut with: impl FnMut(Header)) -> io::Result<()> {
+    let (mut at, mut window, mut begin) = (0, Vec::new(), 0_u64);
+    while at < payload.len() {
+        let seen = (at - begin) as usize;
+        let is_short = window.len().saturating_sub(seen) < HEADER_BYTES_MAX;
+        if is_short && begin + (window.len() as u64) < payload.len() {
+            window = payload.read(at, WINDOW)?;
+            begin = at;
+            continue;
+        }
+        let header = window.get(seen..).and_then(header).filter(|header| at + header.length <= payload.len());
+        let header =
+            header.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a payload's frames are damaged"))?;
+        at += header.length;
+        with(header);
+        if at > begin + window.len() as u64 {
+            // The data of a large record was not needed.
+            (window, begin) = (Vec::new(), at);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::payload::PayloadWriter;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn frames_come_back_from_memory_and_from_a_file(
+            records in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..300), 0u64..1 << 50, 0u64..3), 0..40),
+            large in prop::option::of(0usize..40),
+            memory_max in prop_oneof![Just(0u64), Just(1 << 30)],
+            blocks in 1usize..5,
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let mut records = records;
+            if let Some((data, ..)) = large.and_then(|index| records.get_mut(index)) {
+                data.resize(WINDOW * 2 + 7, b'x');
+            }
+            let frame = |(data, start, ordinal): &'_ (Vec<u8>, u64, u64)| {
+                (PartitionId(3), PositionRange::new(*start, start + data.len() as u64 + 1), *ordinal, 1_700_000_000_123)
+            };
+            let mut writer = PayloadWriter::new(folder.path(), "p", memory_max);
+            for some in records.chunks(blocks) {
+                let mut block = Vec::new();
+                for record in some {
+                    let (partition, range, ordinal, arrival_ms) = frame(record);
+                    Frame { partition, range, ordinal, arrival_ms, data: &record.0 }.append_to(&mut block, b"");
+                }
+                writer.append(&Bytes::from(block)).unwrap();
+            }
+            let payload = writer.finish();
+            let mut headers = Vec::new();
+            scan(&payload, |header| headers.push(header)).unwrap();
+            prop_assert_eq!(headers.len(), records.len());
+            let mut at = 0;
+            for (header, record) in headers.iter().zip(&records) {
+                prop_assert_eq!((header.partition, header.range, header.ordinal, header.arrival_ms), frame(record));
+                let bytes = payload.read(at, header.length as usize).unwrap();
+                let (found, rest) = take(&bytes).unwrap();
+                prop_assert!(rest.is_empty());
+                prop_assert_eq!(found.data, record.0.as_slice());
+                at += header.length;
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_frames_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _ = take(&bytes);
+            let _ = scan(&Payload::from_bytes(bytes), |_| ());
+        }
+    }
+
+    #[test]
+    fn a_delimiter_is_appended_where_it_is_missing() {
+        let range = PositionRange::new(0, 3);
+        let frame = |data| Frame { partition: PartitionId(1), range, ordinal: 0, arrival_ms: 0, data };
+        for (data, delimiter, expected) in [("ab", "\n", "ab\n"), ("ab\n", "\n", "ab\n"), ("ab", "", "ab")] {
+            let mut bytes = Vec::new();
+            frame(data.as_bytes()).append_to(&mut bytes, delimiter.as_bytes());
+            assert_eq!(take(&bytes).unwrap().0.data, expected.as_bytes());
+        }
+    }
+}
