@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing::error;
 
-use crate::encode::frames::{self, Header};
+use crate::encode::frames::{self, Header, Layout};
 use crate::encode::payload::{Payload, PayloadWriter};
 use crate::envelope::RECORD_TOO_LARGE;
 use crate::pool::{ComputePool, join};
@@ -49,12 +49,18 @@ impl Part {
     }
 }
 
+/// In which order the records of a payload are numbered.
+pub(super) async fn layout(pool: &ComputePool, payload: &Arc<Payload>) -> Arc<Layout> {
+    Arc::new(read(pool, payload, Layout::of).await)
+}
+
 /// What becomes of a whole payload.
 pub(super) async fn cut(way: &Way) -> Vec<Part> {
     let limits = way.receiver.limits();
+    let layout = way.layout.clone();
     let cuts = read(&way.shipping.pool, &way.payload, move |payload| {
         let mut cutter = Cutter::new(limits);
-        scan(payload, |item| cutter.push(item))?;
+        scan(&layout, payload, |item| cutter.push(item))?;
         Ok(cutter.finish())
     });
     let mut parts = Vec::new();
@@ -75,10 +81,10 @@ pub(super) async fn cut(way: &Way) -> Vec<Part> {
 
 /// Where requests of an earlier life lie now.
 pub(super) async fn find(way: &Way, requests: Vec<Request>) -> Vec<Part> {
-    let known = requests.clone();
+    let (known, layout) = (requests.clone(), way.layout.clone());
     let found = read(&way.shipping.pool, &way.payload, move |payload| {
         let mut finder = Finder::new(&known);
-        scan(payload, |item| finder.push(item))?;
+        scan(&layout, payload, |item| finder.push(item))?;
         Ok(finder.finish())
     });
     requests.into_iter().zip(found.await).map(|(request, cut)| Part::of(request, cut)).collect()
@@ -106,12 +112,13 @@ pub(super) async fn split(way: &Way, part: &Part, halves: &(Request, Request)) -
 pub(super) async fn without(way: &Way, done: Arc<RecordSet>) -> Without {
     let (folder, memory_max) = way.shipping.child.place.room();
     let (folder, name) = (folder.to_owned(), format!("{}-rest", way.uuid));
+    let layout = way.layout.clone();
     read(&way.shipping.pool, &way.payload, move |payload| {
         let mut writer = PayloadWriter::new(&folder, &name, memory_max);
         let (mut at, mut records, mut result) = (0, 0, Ok(()));
-        frames::scan(payload, |header| {
+        layout.scan(payload, |header| {
             if result.is_ok() && !is_in(&done, &header) {
-                let frame = payload.read(at, header.length as usize);
+                let frame = layout.read(payload, at..at + header.length);
                 result = frame.and_then(|frame| writer.append(&Bytes::from(frame)));
                 records += 1;
             }
@@ -125,9 +132,8 @@ pub(super) async fn without(way: &Way, done: Arc<RecordSet>) -> Without {
 
 /// The frames of a part.
 pub(super) async fn frames_of(way: &Way, cut: &Cut) -> Vec<u8> {
-    let range = cut.payload.clone();
-    let bytes = (range.end - range.start) as usize;
-    read(&way.shipping.pool, &way.payload, move |payload| payload.read(range.start, bytes)).await
+    let (range, layout) = (cut.payload.clone(), way.layout.clone());
+    read(&way.shipping.pool, &way.payload, move |payload| layout.read(payload, range.clone())).await
 }
 
 /// The source records that a part holds whole.
@@ -164,8 +170,8 @@ fn is_in(done: &RecordSet, header: &Header) -> bool {
     ranges.get(next).is_some_and(|range| range.start <= header.range.start)
 }
 
-fn scan(payload: &Payload, mut with: impl FnMut(Item)) -> io::Result<()> {
-    frames::scan(payload, |header| {
+fn scan(layout: &Layout, payload: &Payload, mut with: impl FnMut(Item)) -> io::Result<()> {
+    layout.scan(payload, |header| {
         with(Item { bytes: header.bytes, begins: header.ordinal == 0, length: header.length });
     })
 }

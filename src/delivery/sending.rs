@@ -12,6 +12,7 @@ use crate::destination::Existence;
 use crate::destination::outage::Outage;
 use crate::destination::receiver::Receiver;
 use crate::destination::retry::exists_until_answered;
+use crate::encode::frames::Layout;
 use crate::encode::lane::Formed;
 use crate::encode::payload::Payload;
 use crate::failpoint;
@@ -44,6 +45,7 @@ pub(super) struct Way {
     /// Of its oldest record.
     pub(super) arrival: Timestamp,
     pub(super) payload: Arc<Payload>,
+    pub(super) layout: Arc<Layout>,
     pub(super) records: u64,
 }
 
@@ -58,7 +60,7 @@ impl Sending {
     ) -> Result<Option<Self>, JournalError> {
         let (row, before) = match plan {
             Plan::New { intent, partitions, ranges } => {
-                let mut way = Way::of(&shipping, receiver, outage, &intent, formed);
+                let mut way = Way::of(&shipping, receiver, outage, &intent, formed).await;
                 let parts = parts::cut(&way).await;
                 way.row = shipping.intend(*intent, partitions, ranges, requests_of(&parts)).await?;
                 failpoint::pass("intent-committed");
@@ -68,7 +70,7 @@ impl Sending {
         };
         // Only a delivery of objects has nothing of the kind.
         let Some(before) = before else { return Ok(None) };
-        let way = Way { row, ..Way::of(&shipping, receiver, outage, &before.intent, formed) };
+        let way = Way { row, ..Way::of(&shipping, receiver, outage, &before.intent, formed).await };
         if before.is_as_journalled && requests::is_plan_of(&before.sent.requests, way.records) {
             let parts = parts::find(&way, before.sent.requests).await;
             let child = before.sent.child.zip(before.child_place);
@@ -91,7 +93,9 @@ impl Sending {
         let done = Arc::new(requests::done_of(&sent.requests, is_child_there));
         let all = way.records;
         let payload = parts::without(&way, done.clone()).await;
-        let mut way = Way { records: payload.records, payload: Arc::new(payload.payload), ..way };
+        let (records, payload) = (payload.records, Arc::new(payload.payload));
+        let layout = parts::layout(&way.shipping.pool, &payload).await;
+        let mut way = Way { records, payload, layout, ..way };
         let skipped = all - way.records;
         if way.records == 0 {
             return Ok(Some(Self { way: Arc::new(way), parts: Vec::new(), child: None, skipped }));
@@ -163,13 +167,14 @@ async fn send_all(way: &Arc<Way>, parts: Vec<Part>) -> Result<Option<Vec<Part>>,
 }
 
 impl Way {
-    fn of(
+    async fn of(
         shipping: &Shipping,
         receiver: Arc<dyn Receiver>,
         outage: Arc<Outage>,
         intent: &Intent,
         formed: Formed,
     ) -> Self {
+        let payload = Arc::new(formed.payload);
         Self {
             shipping: shipping.clone(),
             receiver,
@@ -178,7 +183,8 @@ impl Way {
             uuid: intent.uuid.clone(),
             key: intent.key.clone(),
             arrival: Timestamp::from_millisecond(intent.arrival_ms).unwrap_or_default(),
-            payload: Arc::new(formed.payload),
+            layout: parts::layout(&shipping.pool, &payload).await,
+            payload,
             records: formed.records,
         }
     }

@@ -3,7 +3,9 @@
 //! Always true: one frame holds one record as it leaves, and frames lie end to end. They are never sent: a destination that takes
 //! records makes its own form of them.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 
 use crate::positions::{put_varint, take_varint};
 use crate::record::{Chunk, PartitionId, PositionRange};
@@ -103,18 +105,65 @@ fn header(bytes: &[u8]) -> Option<Header> {
     })
 }
 
-/// Calls `with` for each frame of a payload, in order. Blocks where the payload is a file.
-pub fn scan(payload: &Payload, mut with: impl FnMut(Header)) -> io::Result<()> {
-    let (mut at, mut window, mut begin) = (0, Vec::new(), 0_u64);
-    while at < payload.len() {
+/// The order in which the frames of a payload are numbered: those of each source partition together, in their order. Whoever forms
+/// the payload again numbers them in the same way, however the partitions were read in turns.
+#[derive(Debug, Default)]
+pub struct Layout {
+    /// Where each piece begins in that order, and where it lies in the payload.
+    pieces: Vec<(u64, Range<u64>)>,
+}
+
+impl Layout {
+    /// Blocks where the payload is a file.
+    pub fn of(payload: &Payload) -> io::Result<Self> {
+        let (mut by_partition, mut at) = (BTreeMap::<PartitionId, Vec<Range<u64>>>::new(), 0);
+        scan(payload, 0..payload.len(), |header| {
+            let pieces = by_partition.entry(header.partition).or_default();
+            match pieces.last_mut().filter(|last| last.end == at) {
+                Some(last) => last.end += header.length,
+                None => pieces.push(at..at + header.length),
+            }
+            at += header.length;
+        })?;
+        let mut begin = 0;
+        let placed = by_partition.into_values().flatten().map(|piece| {
+            let placed = (begin, piece.clone());
+            begin += piece.end - piece.start;
+            placed
+        });
+        Ok(Self { pieces: placed.collect() })
+    }
+
+    /// Calls `with` for each frame, in order. Blocks where the payload is a file.
+    pub fn scan(&self, payload: &Payload, mut with: impl FnMut(Header)) -> io::Result<()> {
+        self.pieces.iter().try_for_each(|(_, piece)| scan(payload, piece.clone(), &mut with))
+    }
+
+    /// The frames that lie in `range` of the order. Blocks where the payload is a file.
+    pub fn read(&self, payload: &Payload, range: Range<u64>) -> io::Result<Vec<u8>> {
+        let mut frames = Vec::with_capacity((range.end - range.start) as usize);
+        let first = self.pieces.partition_point(|(begin, _)| *begin <= range.start).saturating_sub(1);
+        for (begin, piece) in self.pieces[first..].iter().take_while(|(begin, _)| *begin < range.end) {
+            let from = piece.start + range.start.saturating_sub(*begin);
+            let to = piece.end.min(piece.start + (range.end - begin));
+            frames.extend(payload.read(from, to.saturating_sub(from) as usize)?);
+        }
+        Ok(frames)
+    }
+}
+
+/// Calls `with` for each frame in `range` of a payload, which begins and ends with one.
+fn scan(payload: &Payload, range: Range<u64>, mut with: impl FnMut(Header)) -> io::Result<()> {
+    let (mut at, mut window, mut begin) = (range.start, Vec::new(), range.start);
+    while at < range.end {
         let seen = (at - begin) as usize;
         let is_short = window.len().saturating_sub(seen) < HEADER_BYTES_MAX;
-        if is_short && begin + (window.len() as u64) < payload.len() {
-            window = payload.read(at, WINDOW)?;
+        if is_short && begin + (window.len() as u64) < range.end {
+            window = payload.read(at, WINDOW.min((range.end - at) as usize))?;
             begin = at;
             continue;
         }
-        let header = window.get(seen..).and_then(header).filter(|header| at + header.length <= payload.len());
+        let header = window.get(seen..).and_then(header).filter(|header| at + header.length <= range.end);
         let header =
             header.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a payload's frames are damaged"))?;
         at += header.length;
@@ -163,7 +212,7 @@ mod tests {
             }
             let payload = writer.finish();
             let mut headers = Vec::new();
-            scan(&payload, |header| headers.push(header)).unwrap();
+            scan(&payload, 0..payload.len(), |header| headers.push(header)).unwrap();
             prop_assert_eq!(headers.len(), records.len());
             let mut at = 0;
             for (header, record) in headers.iter().zip(&records) {
@@ -179,7 +228,60 @@ mod tests {
         #[test]
         fn any_bytes_are_frames_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             let _ = take(&bytes);
-            let _ = scan(&Payload::from_bytes(bytes), |_| ());
+            let _ = Layout::of(&Payload::from_bytes(bytes));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_numbered_alike_however_partitions_were_read_in_turns(
+            turns in prop::collection::vec((0i64..4, 0usize..30), 1..40),
+            seed in any::<u64>(),
+            from in 0.0..1.0,
+            to in 0.0..1.0,
+        ) {
+            let form = |order: &[usize]| {
+                let mut bytes = Vec::new();
+                for &index in order {
+                    let (partition, length) = turns[index];
+                    let range = PositionRange::new(index as u64 * 100, index as u64 * 100 + 1);
+                    let data = vec![b'x'; length];
+                    Frame { partition: PartitionId(partition), range, ordinal: 0, arrival_ms: 0, data: &data }
+                        .append_to(&mut bytes, b"");
+                }
+                Payload::from_bytes(bytes)
+            };
+            let numbered = |payload: &Payload| {
+                let layout = Layout::of(payload).unwrap();
+                let mut numbered = Vec::new();
+                layout.scan(payload, |header| numbered.push((header.partition, header.range, header.length))).unwrap();
+                (layout, numbered)
+            };
+            let in_turns: Vec<usize> = (0..turns.len()).collect();
+            // Another interleaving, in which each partition keeps its order.
+            let mut queues: Vec<Vec<usize>> = (0..4)
+                .map(|p| in_turns.iter().rev().copied().filter(|&index| turns[index].0 == p).collect()).collect();
+            let (mut otherwise, mut dice) = (Vec::new(), seed);
+            while otherwise.len() < turns.len() {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                otherwise.extend(queues[(dice >> 62) as usize].pop());
+            }
+            let (one, other) = (form(&in_turns), form(&otherwise));
+            let ((layout, numbers), (again, numbers_again)) = (numbered(&one), numbered(&other));
+            prop_assert_eq!(&numbers, &numbers_again);
+            let (from, to) = ((from * turns.len() as f64) as usize, (to * turns.len() as f64) as usize);
+            let (from, to) = (from.min(to), from.max(to));
+            let offset = |n: usize| numbers[..n].iter().map(|(_, _, length)| length).sum::<u64>();
+            let range = offset(from)..offset(to);
+            let read = layout.read(&one, range.clone()).unwrap();
+            prop_assert_eq!(read.len() as u64, range.end - range.start);
+            prop_assert_eq!(&read, &again.read(&other, range).unwrap());
+            let (mut rest, mut found) = (&read[..], Vec::new());
+            while let Some((frame, behind)) = take(rest) {
+                found.push((frame.partition, frame.range));
+                rest = behind;
+            }
+            prop_assert_eq!(found, numbers[from..to].iter().map(|&(p, range, _)| (p, range)).collect::<Vec<_>>());
         }
     }
 
