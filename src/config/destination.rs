@@ -73,7 +73,7 @@ impl<'a> Destination<'a> {
     pub fn config(&self) -> DestinationConfig {
         match self {
             Self::Objects(output) => DestinationConfig::Objects(output.config.clone()),
-            Self::HttpEndpoint(endpoint, _) => DestinationConfig::HttpEndpoint(endpoint.clone()),
+            Self::HttpEndpoint(endpoint, _) => DestinationConfig::HttpEndpoint(HttpEndpointConfig::clone(endpoint)),
         }
     }
 }

@@ -16,10 +16,13 @@ use crate::journal::{Journal, JournalError};
 use crate::output::{Place, Target};
 use crate::pool::join;
 use crate::record::Content;
-use crate::requests::{Child, RequestState};
+use crate::requests::{Child, Reason, RequestState};
 
 use super::parts::{self, Part};
 use super::sending::Way;
+
+/// So much is formed at once: an endpoint's words stand in every line.
+const LINES_BYTES: usize = 256 << 10;
 
 impl Way {
     /// Puts what has failed of `parts` where failed records go, however long that takes. Its bytes; `None` when cancelled.
@@ -71,17 +74,32 @@ impl Way {
     async fn push_envelopes(&self, part: Part, lane: &mut Lane) {
         let RequestState::Failed(reason, _) = part.request.state else { return };
         let frames = parts::frames_of(self, &part.cut).await;
-        let permit = Arc::new(self.shipping.budget.overdraw(frames.len() as u64 * 3));
-        let records = part.request.end - part.request.first;
-        let envelopes = join(self.shipping.pool.spawn(move || {
-            let (mut rest, mut lines) = (frames.as_slice(), Vec::new());
-            while let Some((frame, behind)) = frames::take(rest) {
-                lines.extend_from_slice(&envelope::endpoint_failed(&frame, &reason));
-                rest = behind;
+        let covered = self.shipping.budget.overdraw(frames.len() as u64);
+        let (frames, reason) = (Bytes::from(frames), Arc::new(reason));
+        let mut rest = frames;
+        while !rest.is_empty() {
+            let (some, reason) = (rest.clone(), reason.clone());
+            let (lines, records, taken) = join(self.shipping.pool.spawn(move || envelopes(&some, &reason))).await;
+            if taken == 0 {
+                return;
             }
-            Bytes::from(lines)
-        }));
-        lane.push_ready(Content::Bytes(envelopes.await), records, &permit).await;
-        lane.hand_over().await;
+            let permit = Arc::new(self.shipping.budget.overdraw(lines.len() as u64));
+            lane.push_ready(Content::Bytes(lines), records, &permit).await;
+            lane.hand_over().await;
+            rest = rest.slice(taken..);
+        }
+        drop(covered);
     }
+}
+
+/// The lines of the first records, how many those are, and the length of their frames.
+fn envelopes(frames: &[u8], reason: &Reason) -> (Bytes, u64, usize) {
+    let (mut rest, mut lines, mut records) = (frames, Vec::new(), 0);
+    while lines.len() < LINES_BYTES
+        && let Some((frame, behind)) = frames::take(rest)
+    {
+        lines.extend_from_slice(&envelope::endpoint_failed(&frame, reason));
+        (rest, records) = (behind, records + 1);
+    }
+    (Bytes::from(lines), records, frames.len() - rest.len())
 }

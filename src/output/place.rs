@@ -107,7 +107,7 @@ impl Connection {
     fn of_destination(config: &DestinationConfig) -> Self {
         match config {
             DestinationConfig::Objects(store) => Self::of(store),
-            DestinationConfig::HttpEndpoint(endpoint) => Self::HttpEndpoint(endpoint.clone()),
+            DestinationConfig::HttpEndpoint(endpoint) => Self::HttpEndpoint(Box::new(endpoint.clone())),
         }
     }
 

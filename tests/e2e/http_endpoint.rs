@@ -351,3 +351,25 @@ fn with_another_processing_nothing_is_lost_and_nothing_acknowledged_comes_again(
     assert_eq!(endpoint.lines(), [r#"{"n":0}"#, r#"{"m":1}"#, r#"{"m":2}"#]);
     endpoint.assert_no_complaints();
 }
+
+/// What is left of a delivery goes under ids of its own, without what was acknowledged.
+#[test]
+fn a_delivery_that_has_lost_records_goes_on_with_the_others() {
+    let (scratch, endpoint) = (Scratch::new(), Endpoint::start());
+    let lines: Vec<_> = (0..10).map(|n| format!("line {n}")).collect();
+    let path = scratch.log("a.log", lines.join("\n") + "\n");
+    endpoint.behave(|_, before| if before == 0 { Reaction::Accept } else { Reaction::Refuse(500, &[]) });
+    let mut config = to_endpoint(&scratch, &endpoint, json!({ "max_records": 4 }));
+    config["shutdown_timeout_seconds"] = 0.into();
+    let hydrant = Hydrant::run(&scratch, &config);
+    wait_until("the second was refused", || endpoint.received().len() >= 2);
+    hydrant.terminate().expect_code(0);
+    let refused = endpoint.received().pop().expect("a request").id;
+    endpoint.behave(|_, _| Reaction::Accept);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).expect("the log");
+    file.set_len("line n\n".len() as u64 * 6).expect("a log can be cut");
+    let finished = Hydrant::drain(&scratch, &config);
+    assert_eq!(endpoint.lines(), lines[..6], "{finished}");
+    assert!(endpoint.taken().iter().all(|(id, _)| *id != refused), "other records, another id");
+    endpoint.assert_no_complaints();
+}

@@ -13,7 +13,7 @@ use crate::partition::{PrefixTemplate, TimeZoneName};
 #[serde(untagged)]
 pub enum DestinationConfig {
     Objects(ObjectStoreConfig),
-    HttpEndpoint(Box<HttpEndpointConfig>),
+    HttpEndpoint(HttpEndpointConfig),
 }
 
 /// Where objects go: a destination's, a backup's, an error output's.

@@ -24,7 +24,7 @@ const URL: &str = "url: 'https://logs.example/in'";
 fn endpoint(keys: &str) -> HttpEndpointConfig {
     let config = config(&stream(keys, BACKUP));
     match &config.delivery_streams[0].destination {
-        DestinationConfig::HttpEndpoint(endpoint) => (**endpoint).clone(),
+        DestinationConfig::HttpEndpoint(endpoint) => endpoint.clone(),
         other @ DestinationConfig::Objects(_) => panic!("{other:?}"),
     }
 }
