@@ -2,12 +2,16 @@
 
 mod crash;
 
+use std::path::Path;
+use std::process::Command;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::endpoint::{answer, proper};
 use crate::support::scratch::{InTheWay, append};
+use crate::support::servers::{Server, certificates, free_port};
 use crate::support::{Endpoint, Hydrant, Objects, Reaction, Scratch, blockable, config, directory, stream, wait_until};
 
 const FAILED: &str = "http-endpoint-failed/";
@@ -109,6 +113,50 @@ fn several_requests_are_under_way_where_that_is_asked_for() {
     let mut found = endpoint.lines();
     found.sort();
     assert_eq!(found, lines);
+}
+
+/// The endpoint stands in for a proxy, which is asked for whole URLs.
+#[test]
+fn requests_go_by_a_proxy_that_is_told_who_asks() {
+    let (scratch, endpoint) = (Scratch::new(), Endpoint::start());
+    scratch.log("a.log", "one\n");
+    let proxy = endpoint.url().replace("/in?source=hydrant", "");
+    let keys =
+        json!({ "url": "http://logs.example/in", "proxy": { "url": proxy, "username": "me", "password": "hunter2" } });
+    Hydrant::drain(&scratch, &to_endpoint(&scratch, &endpoint, keys));
+    let received = endpoint.received();
+    assert_eq!(received[0].line, "POST http://logs.example/in HTTP/1.1");
+    assert_eq!(received[0].headers["proxy-authorization"], format!("Basic {}", STANDARD.encode("me:hunter2")));
+    assert_eq!(endpoint.lines(), ["one"]);
+}
+
+#[test]
+fn a_server_and_a_client_show_each_other_certificates() {
+    let (scratch, endpoint) = (Scratch::new(), Endpoint::start());
+    scratch.log("a.log", "one\n");
+    certificates(scratch.root(), "server-ca", "server");
+    certificates(scratch.root(), "client-ca", "client");
+    let port = free_port();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/tls_proxy.py");
+    let upstream = endpoint.url().replace("/in?source=hydrant", "");
+    let mut command = Command::new("python3");
+    command.arg(script).args([&port.to_string(), &upstream, "server.pem", "server.key", "client-ca.pem"]);
+    let proxy = Server::start(&scratch, "proxy", command, port);
+    let with = |authority: &str| {
+        json!({
+            "url": format!("https://127.0.0.1:{}/in", proxy.port),
+            "auth": { "basic": { "username": "me", "password": "hunter2" } },
+            "response_timeout_seconds": 10,
+            "tls": { "ca_file": authority, "certificate_file": "client.pem", "key_file": "client.key" },
+        })
+    };
+    let wrong = to_endpoint(&scratch, &endpoint, with("client-ca.pem"));
+    let hydrant = Hydrant::run(&scratch, &wrong);
+    wait_until("it does not trust the server", || hydrant.said("HttpEndpoint.SSLHandshakeFailure") > 0);
+    hydrant.kill_9();
+    Hydrant::drain(&scratch, &to_endpoint(&scratch, &endpoint, with("server-ca.pem")));
+    endpoint.assert_no_complaints();
+    assert_eq!(endpoint.lines(), ["one"]);
 }
 
 /// What an endpoint may do instead of a proper answer; each is a failure, and the same request comes again.
@@ -356,20 +404,25 @@ fn with_another_processing_nothing_is_lost_and_nothing_acknowledged_comes_again(
 #[test]
 fn a_delivery_that_has_lost_records_goes_on_with_the_others() {
     let (scratch, endpoint) = (Scratch::new(), Endpoint::start());
-    let lines: Vec<_> = (0..10).map(|n| format!("line {n}")).collect();
-    let path = scratch.log("a.log", lines.join("\n") + "\n");
+    let lines = |name: &str| (0..5).map(|n| format!("{name} {n}")).collect::<Vec<_>>();
+    for name in ["a", "b"] {
+        scratch.log(&format!("{name}.log"), lines(name).join("\n") + "\n");
+    }
     endpoint.behave(|_, before| if before == 0 { Reaction::Accept } else { Reaction::Refuse(500, &[]) });
     let mut config = to_endpoint(&scratch, &endpoint, json!({ "max_records": 4 }));
     config["shutdown_timeout_seconds"] = 0.into();
+    // Both are in one delivery: four of one file, then the fifth with three of the other.
+    config["delivery_streams"][0]["buffering"]["interval_seconds"] = 3.into();
     let hydrant = Hydrant::run(&scratch, &config);
     wait_until("the second was refused", || endpoint.received().len() >= 2);
     hydrant.terminate().expect_code(0);
-    let refused = endpoint.received().pop().expect("a request").id;
+    let (first, refused) = (endpoint.received().remove(0), endpoint.received().pop().expect("a request"));
+    assert_eq!((first.records.len(), refused.records.len()), (4, 4));
+    let (kept, lost) = if first.records[0].starts_with(b"a") { ("a", "b.log") } else { ("b", "a.log") };
+    std::fs::remove_file(scratch.logs().join(lost)).expect("a log can be deleted");
     endpoint.behave(|_, _| Reaction::Accept);
-    let file = std::fs::OpenOptions::new().write(true).open(&path).expect("the log");
-    file.set_len("line n\n".len() as u64 * 6).expect("a log can be cut");
     let finished = Hydrant::drain(&scratch, &config);
-    assert_eq!(endpoint.lines(), lines[..6], "{finished}");
-    assert!(endpoint.taken().iter().all(|(id, _)| *id != refused), "other records, another id");
+    assert_eq!(endpoint.lines(), lines(kept), "{finished}");
+    assert!(endpoint.taken().iter().all(|(id, _)| *id != refused.id), "other records, another id");
     endpoint.assert_no_complaints();
 }

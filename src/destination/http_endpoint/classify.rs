@@ -29,15 +29,22 @@ pub fn failed(error: reqwest::Error, config: &HttpEndpointConfig) -> AttemptErro
     AttemptError { class, code: code.to_owned(), message, ambiguous: !matches!(code, CONNECTION_FAILED | TLS_FAILURE) }
 }
 
-/// Whether it was the handshake: the library that makes it reports as invalid data what it refuses.
+/// Whether it was the handshake: what it refuses is invalid data to the library that makes it, and a connection that is made has an
+/// end only there.
 fn is_tls(error: &dyn Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
-        let is_refusal = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
-        if error.downcast_ref::<io::Error>().is_some_and(is_refusal) {
+        if error.downcast_ref::<io::Error>().is_some_and(is_of_handshake) {
             return true;
         }
         cause = error.source();
     }
     false
+}
+
+/// An error may be wrapped in another of the same kind, which does not name it as its source.
+fn is_of_handshake(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>());
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+        || inner.is_some_and(is_of_handshake)
 }

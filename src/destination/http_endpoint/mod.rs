@@ -201,6 +201,46 @@ fn ascii(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::{EndpointUrl, TlsConfig};
+    use std::time::Duration;
+
+    fn endpoint(url: String) -> HttpEndpoint {
+        HttpEndpoint::new(&HttpEndpointConfig {
+            url: EndpointUrl::new(url),
+            name: None,
+            access_key: None,
+            common_attributes: Vec::new(),
+            gzip_level: None,
+            source_arn: String::from("arn:x"),
+            retry: Duration::ZERO,
+            in_flight: 1,
+            request_bytes_max: 1 << 20,
+            request_records_max: 10,
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(5),
+            tls: TlsConfig::default(),
+            proxy: None,
+            auth: EndpointAuth::None,
+            headers: Vec::new(),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_request_that_nobody_took_is_told_from_one_that_may_have_arrived() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/in?key=hush", listener.local_addr().unwrap());
+        let (send, accept) = (endpoint(url.clone()), async {
+            // Accepted and closed again, with the request unread.
+            drop(listener.accept().await.unwrap());
+        });
+        let (broken, ()) = tokio::join!(send.send("id", Bytes::from_static(b"{}")), accept);
+        let broken = broken.expect_err("no answer").error;
+        assert_eq!((broken.code.as_str(), broken.ambiguous), ("HttpEndpoint.ConnectionReset", true), "{broken}");
+        drop(listener);
+        let refused = endpoint(url).send("id", Bytes::from_static(b"{}")).await.expect_err("nobody listens").error;
+        assert_eq!((refused.code.as_str(), refused.ambiguous), ("HttpEndpoint.ConnectionFailed", false), "{refused}");
+        assert!(!format!("{broken}{refused}").contains("hush"), "{broken} {refused}");
+    }
 
     #[test]
     fn common_attributes_are_json_in_ascii() {
