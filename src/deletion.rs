@@ -201,7 +201,8 @@ fn delete_if_delivered(candidate: &Candidate, readers: &Readers, view: &JournalV
     };
     let standings = readers.standings(&file, path, view)?;
     let is_delivered = !standings.is_empty() && standings.iter().all(Standing::is_complete);
-    if !is_delivered || FileKey::of(&before) != candidate.key || !candidate.is_due(&before) {
+    let is_begun = standings.iter().any(|standing| standing.is_only_begun(&file).unwrap_or(true));
+    if !is_delivered || is_begun || FileKey::of(&before) != candidate.key || !candidate.is_due(&before) {
         return Ok(None);
     }
     if !standings.iter().try_fold(true, |whole, standing| Ok::<_, io::Error>(whole && standing.is_whole(&file)?))? {

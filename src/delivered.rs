@@ -74,7 +74,7 @@ impl Readers {
             let progress = match row {
                 Some(row) if is_file_of(row, &content_of(file, Some(row))?)? => {
                     // Behind the look at the journal: what has come since is unread.
-                    let size = content_of(file, Some(row))?.look()?.size;
+                    let size = reader.text_size(&content_of(file, Some(row))?, row.checkpoint.0)?;
                     // A file that was cut shorter this moment is another one.
                     (size >= row.checkpoint.0).then(|| Progress::new(row, size, reader.needs_copies))
                 }
@@ -121,6 +121,11 @@ impl Reader {
         self.matched.iter().map(|(key, path)| (key, path.as_path()))
     }
 
+    /// Where the text of a file ends, of which everything before `from` is that: NULs behind it are no data.
+    fn text_size(&self, content: &Content, from: u64) -> io::Result<u64> {
+        file::text_end_by(&self.source, content, from)
+    }
+
     /// By the path itself, and by any other path that leads to the same file.
     fn matches(&self, key: &FileKey, path: &Path) -> bool {
         self.matched.contains_key(key) || self.discovery.is_match(path)
@@ -133,6 +138,20 @@ impl Standing<'_> {
         self.progress.as_ref().is_some_and(Progress::is_complete)
     }
 
+    /// Whether a writer has given the file a size and nothing else yet: there are NULs alone in it.
+    pub fn is_only_begun(&self, file: &File) -> io::Result<bool> {
+        let is_empty = self.progress.as_ref().is_some_and(|progress| progress.size == 0);
+        Ok(is_empty && !content_of(file, self.row.as_ref())?.is_unpacked())
+    }
+
+    /// How much there is in the file that could be delivered, in bytes.
+    pub fn size(&self, file: &File) -> io::Result<u64> {
+        match &self.progress {
+            Some(progress) => Ok(progress.size),
+            None => self.reader.text_size(&content_of(file, self.row.as_ref())?, 0),
+        }
+    }
+
     /// Whether what the stream reads of the file is all of it. Decompresses a compressed file.
     pub fn is_whole(&self, file: &File) -> io::Result<bool> {
         Ok(content_of(file, self.row.as_ref())?.is_whole())
@@ -141,12 +160,14 @@ impl Standing<'_> {
     /// Counts records as the stream's source cuts them. Reads the whole file.
     pub fn records(&self, file: &File) -> io::Result<Records> {
         let content = content_of(file, self.row.as_ref())?;
-        let whole = Progress { size: content.look()?.size, checkpoint: 0, parts: Vec::new() };
+        let whole = Progress { size: self.size(file)?, checkpoint: 0, parts: Vec::new() };
         let progress = self.progress.as_ref().unwrap_or(&whole);
         let states: BTreeMap<u64, State> = progress.parts.iter().map(|part| (part.range.start.0, part.state)).collect();
         let cuts = progress.parts.iter().map(|part| part.range.end.0).collect();
         let mut records = Records::default();
-        file::for_each_record(Arc::new(content), &self.reader.source, progress.size, cuts, |start| {
+        let evidence = self.row.as_ref().and_then(|row| Evidence::from_json(&row.evidence));
+        let order = evidence.and_then(|evidence| evidence.order());
+        file::for_each_record(Arc::new(content), &self.reader.source, order, progress.size, cuts, |start| {
             let state = states.range(..=start).next_back().map_or(State::Unread, |(_, &state)| state);
             match state {
                 State::Delivered => records.delivered += 1,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::convert;
 use crate::encode::frames::Frame;
 use crate::processing::{ErrorCode, ErrorType, Failure};
-use crate::record::{Chunk, OversizeRecord};
+use crate::record::{Chunk, OversizeRecord, Position};
 use crate::requests::Reason;
 
 /// Code for a record that is longer than `max_record_kb`.
@@ -83,10 +83,41 @@ struct ConversionFailed<'a> {
     last_error_message: String,
     attempt_ending_timestamp: i64,
     raw_data: String,
+    /// Of a file, the position of the record's first byte.
+    sequence_number: String,
+    /// Which of the record's failed objects it is, from 0.
+    sub_sequence_number: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_catalog_table: Option<&'a DataCatalogTable>,
+}
+
+/// The table by which a record could not be converted, as Firehose names it; null is what the registry does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DataCatalogTable {
+    pub catalog_id: Option<String>,
+    pub database_name: Option<String>,
+    pub table_name: String,
+    pub region: Option<String>,
+    pub version_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role_arn: Option<String>,
+}
+
+/// Where a failed part of a record comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// For people.
+    pub place: &'a str,
+    pub position: Position,
+    /// Which of the record's parts that failed in the same way it is, from 0.
+    pub number: usize,
+    pub arrival: Timestamp,
 }
 
 /// The line for a record that has failed, in the shape that Firehose has for failures of its kind.
-pub fn failed(raw: &[u8], failure: &Failure, place: &str, arrival: Timestamp, now: Timestamp) -> Bytes {
+pub fn failed(raw: &[u8], failure: &Failure, origin: Origin<'_>, now: Timestamp) -> Bytes {
+    let Origin { place, position, number, arrival } = origin;
     match failure.code.error_type() {
         ErrorType::Processing | ErrorType::Metadata => processing_failed(raw, failure, place, arrival, now),
         ErrorType::Conversion => line(&ConversionFailed {
@@ -96,6 +127,9 @@ pub fn failed(raw: &[u8], failure: &Failure, place: &str, arrival: Timestamp, no
             last_error_message: format!("{}; {place}", failure.message),
             attempt_ending_timestamp: now.as_millisecond(),
             raw_data: STANDARD.encode(raw),
+            sequence_number: position.to_string(),
+            sub_sequence_number: number,
+            data_catalog_table: failure.table.as_deref(),
         }),
     }
 }
@@ -184,7 +218,7 @@ mod tests {
 
     use super::*;
     use crate::memory::MemoryBudget;
-    use crate::record::{PartitionId, Position, PositionRange, SourcePartition};
+    use crate::record::{PartitionId, PositionRange, SourcePartition};
 
     struct File;
 
@@ -245,6 +279,32 @@ mod tests {
                 r#""errorMessage":"the record is 2000 bytes long and rawData holds its first 7; position 100 to 2101 of "#,
                 r#"/var/log/\"odd\".log","attemptsMade":1,"arrivalTimestamp":1700000000123,"#,
                 r#""attemptEndingTimestamp":1700000000456}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_conversions_envelope_names_the_table() {
+        let at = |millis| Timestamp::from_millisecond(millis).unwrap();
+        let table = DataCatalogTable {
+            catalog_id: None,
+            database_name: Some(String::from("web")),
+            table_name: String::from("access"),
+            region: Some(String::from("eu-west-1")),
+            version_id: Some(String::from("3")),
+            role_arn: None,
+        };
+        let failure = Failure { code: ErrorCode::NotInSchema, table: Some(Arc::new(table)), ..Failure::new("no") };
+        let origin = Origin { place: "here", position: Position(100), number: 1, arrival: at(5) };
+        let line = failed(b"{}", &failure, origin, at(7));
+        assert_eq!(
+            std::str::from_utf8(&line).unwrap(),
+            concat!(
+                r#"{"attemptsMade":1,"arrivalTimestamp":5,"lastErrorCode":"DataFormatConversion.MalformedData","#,
+                r#""lastErrorMessage":"no; here","attemptEndingTimestamp":7,"rawData":"e30=","sequenceNumber":"100","#,
+                r#""subSequenceNumber":1,"dataCatalogTable":{"catalogId":null,"databaseName":"web","tableName":"access","#,
+                r#""region":"eu-west-1","versionId":"3"}}"#,
                 "\n"
             )
         );

@@ -136,10 +136,19 @@ pub struct Partitions {
     pub of: Vec<u32>,
 }
 
+impl Partitions {
+    fn of(&self, records: Range<usize>) -> Self {
+        Self { all: self.all.clone(), of: self.of[records].to_vec() }
+    }
+}
+
 /// Rows of a chunk's records.
 #[derive(Debug)]
 pub struct Rows {
-    pub columns: Columns,
+    /// Maybe with rows of other records, too.
+    pub columns: Arc<Columns>,
+    /// The first row.
+    pub start: u32,
     /// For each record of the source the rows up to its end.
     pub ends: Vec<u32>,
 }
@@ -147,8 +156,17 @@ pub struct Rows {
 impl Rows {
     /// The rows of the records `from..to`.
     pub fn range(&self, from: usize, to: usize) -> Range<usize> {
-        let end = |index: usize| if index == 0 { 0 } else { self.ends[index - 1] as usize };
-        end(from)..end(to)
+        self.end(from)..self.end(to)
+    }
+
+    /// Behind the last row of the records before `index`.
+    fn end(&self, index: usize) -> usize {
+        (if index == 0 { self.start } else { self.ends[index - 1] }) as usize
+    }
+
+    fn of(&self, records: Range<usize>) -> Self {
+        let start = self.end(records.start) as u32;
+        Self { columns: self.columns.clone(), start, ends: self.ends[records].to_vec() }
     }
 }
 
@@ -253,11 +271,14 @@ impl Chunk {
             return self.clone();
         }
         Self {
-            data: self.data.slice(..self.ends[index - 1] as usize),
+            data: if self.rows.is_some() { Bytes::new() } else { self.data.slice(..self.ends[index - 1] as usize) },
             ends: Arc::new(self.ends[..index].to_vec()),
             last_is_bare: false,
             source_ends: self.source_ends.as_ref().map(|ends| Arc::new(ends[..index].to_vec())),
             made: self.made.as_ref().map(|made| Arc::new(made[..index].to_vec())),
+            record_ends: self.record_ends.as_ref().map(|ends| Arc::new(ends[..self.made(0, index) as usize].to_vec())),
+            partitions: self.partitions.as_ref().map(|partitions| Arc::new(partitions.of(0..index))),
+            rows: self.rows.as_ref().map(|rows| Arc::new(rows.of(0..index))),
             ..self.clone()
         }
     }
@@ -268,13 +289,19 @@ impl Chunk {
         let moved = start.0 - self.start.0;
         Self {
             start,
-            data: self.data.slice(base as usize..),
+            data: if self.rows.is_some() { Bytes::new() } else { self.data.slice(base as usize..) },
             ends: Arc::new(self.ends[index..].iter().map(|end| end - base).collect()),
             source_ends: self
                 .source_ends
                 .as_ref()
                 .map(|ends| Arc::new(ends[index..].iter().map(|end| end - moved).collect())),
             made: self.made.as_ref().map(|made| Arc::new(made[index..].to_vec())),
+            record_ends: self.record_ends.as_ref().map(|ends| {
+                let ends = &ends[self.made(0, index) as usize..];
+                Arc::new(ends.iter().map(|end| end - base).collect())
+            }),
+            partitions: self.partitions.as_ref().map(|partitions| Arc::new(partitions.of(index..self.records()))),
+            rows: self.rows.as_ref().map(|rows| Arc::new(rows.of(index..self.records()))),
             ..self.clone()
         }
     }
@@ -301,4 +328,74 @@ pub struct OversizeRecord {
     /// When it was found to be too long, if that was in an earlier life.
     pub failed_at: Option<Timestamp>,
     pub permit: Arc<crate::memory::Permit>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::convert::{Decoder, InputOptions};
+    use crate::memory::MemoryBudget;
+    use crate::schema;
+
+    struct Nowhere;
+
+    impl SourcePartition for Nowhere {
+        fn id(&self) -> PartitionId {
+            PartitionId(1)
+        }
+
+        fn name(&self) -> String {
+            String::new()
+        }
+
+        fn evidence(&self, _: Position) -> Option<PlacedEvidence> {
+            None
+        }
+
+        fn settled(&self, _: Position) {}
+    }
+
+    /// Three records of 10 bytes each, with one row, none, and two.
+    fn converted() -> Chunk {
+        let columns = [schema::Column::nullable("n", "int".parse().unwrap())];
+        let mut decoder = Decoder::new(&columns, InputOptions::default()).unwrap();
+        let mut rows = decoder.columns();
+        decoder.decode(br#"{"n":1}{"n":2}{"n":3}"#, 0..21, &mut rows, &mut Vec::new()).unwrap();
+        let names = ["a", "b"].map(|name| Partition::from_values(vec![name.to_owned()]));
+        let budget = MemoryBudget::new(1 << 20).join();
+        Chunk {
+            partition: Arc::new(Nowhere),
+            start: Position(100),
+            data: Bytes::new(),
+            ends: Arc::new(vec![10, 20, 30]),
+            delimiter_len: 1,
+            last_is_bare: false,
+            source_ends: None,
+            made: Some(Arc::new(vec![1, 0, 2])),
+            record_ends: None,
+            partitions: Some(Arc::new(Partitions { all: names.to_vec(), of: vec![0, 0, 1] })),
+            rows: Some(Arc::new(Rows { columns: Arc::new(rows), start: 0, ends: vec![1, 1, 3] })),
+            arrival: Timestamp::UNIX_EPOCH,
+            failed_at: None,
+            permit: budget.acquire(1, &CancellationToken::new(), Duration::from_secs(1)).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_chunk_has_its_own_rows_and_partitions() {
+        let whole = converted();
+        let of = |chunk: &Chunk, index: usize| {
+            let rows = chunk.rows.as_ref().unwrap().range(index, index + 1);
+            (chunk.position(index).0, rows, chunk.partition_of(index, index + 1).0.unwrap().values()[0].clone())
+        };
+        let (first, rest) = (whole.until(1), whole.from(1));
+        assert_eq!((first.records(), rest.records()), (1, 2));
+        assert_eq!(of(&first, 0), of(&whole, 0));
+        assert_eq!([of(&rest, 0), of(&rest, 1)], [of(&whole, 1), of(&whole, 2)]);
+        assert_eq!(of(&rest.from(1), 0), (120, 1..3, String::from("b")));
+    }
 }

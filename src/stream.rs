@@ -19,7 +19,7 @@ mod routing;
 mod sealing;
 mod settling;
 
-pub use converting::{ConvertingError, input_options, record_time_formats};
+pub use converting::{ConvertingError, decoder, input_options, record_time_formats};
 pub use life::{Ended, Environment, Life, StreamError, run, shape_to_look};
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -86,6 +86,8 @@ struct Stream {
     settled: Vec<(DeliveryRowId, RecordSet)>,
     /// The checkpoints that are in the journal, as far as this life has stored them.
     stored: HashMap<PartitionId, Position>,
+    /// Checkpoints may have moved that are not in the journal.
+    may_have_moved: bool,
     /// What is in the journal after the last settlement.
     backlog: Backlog,
     /// Memory of what earlier lives have left.
@@ -158,6 +160,7 @@ impl Stream {
             reforming: BTreeMap::new(),
             settled: Vec::new(),
             stored: HashMap::new(),
+            may_have_moved: false,
             backlog: Backlog::new(failpoint::at_most(DELIVERIES_MAX)),
             has_read_all: false,
             shipping_now: JoinSet::new(),

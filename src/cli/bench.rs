@@ -78,7 +78,7 @@ fn measure(trial: &Trial<'_>, chunks: &[Chunk], step: StepConfig) -> Result<Meas
             Some(processing) => processing.try_out(chunk)?,
             None => trial.fates(chunk)?,
         };
-        let records = fates.into_iter().flat_map(|fate| fate.outputs).map(|(data, _)| data);
+        let records = fates.into_iter().flat_map(|fate| fate.outputs).map(|output| output.data);
         outputs.extend(chunk_of(records, chunk));
     }
     let (begun, mut rounds) = (Instant::now(), 0);

@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             }
         }
         if let Some(conversion) = &stream.format_conversion {
-            schemas.show(&stream.name, conversion);
+            schemas.show(stream, conversion);
         }
         match &stream.destination {
             DestinationConfig::Objects(_) => {

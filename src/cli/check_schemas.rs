@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::config::model::{FormatConversionConfig, RegistryConfig, SchemaConfig};
+use crate::config::model::{DeliveryStreamConfig, FormatConversionConfig, RegistryConfig, SchemaConfig};
 use crate::daemon::chain;
 use crate::schema::{Origin, RegistryError, Resolved, Schema, SchemaSource};
 
@@ -38,10 +38,10 @@ impl Schemas {
     }
 
     /// One line about a stream's schema, or an error for each thing that is wrong with it.
-    pub fn show(&mut self, stream: &str, conversion: &FormatConversionConfig) {
+    pub fn show(&mut self, stream: &DeliveryStreamConfig, conversion: &FormatConversionConfig) {
         let source = match SchemaSource::to_look(&conversion.schema, &self.state_dir) {
             Ok(source) => source,
-            Err(error) => return self.failed(stream, &error),
+            Err(error) => return self.failed(&stream.name, &error),
         };
         if !self.is_online && is_elsewhere(&conversion.schema) {
             return match source.cached() {
@@ -52,22 +52,33 @@ impl Schemas {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let resolved = match runtime {
             Ok(runtime) => runtime.block_on(source.resolve()),
-            Err(error) => return self.mistake(stream, &error.to_string()),
+            Err(error) => return self.mistake(&stream.name, &error.to_string()),
         };
         match resolved {
             Ok(Resolved { schema, origin: Origin::Asked }) => self.line(stream, conversion, &schema, ""),
             Ok(Resolved { schema, origin: Origin::Cached { at, error } }) => {
                 self.line(stream, conversion, &schema, &as_of(at));
-                self.failed(stream, &error);
+                self.failed(&stream.name, &error);
             }
-            Err(error) => self.failed(stream, &error),
+            Err(error) => self.failed(&stream.name, &error),
         }
     }
 
-    fn line(&mut self, stream: &str, conversion: &FormatConversionConfig, schema: &Schema, seen: &str) {
-        println!("  converted to Parquet, schema {schema}{seen}: {} columns", schema.columns().len());
-        for misfit in conversion.misfits(schema) {
-            self.mistake(stream, &misfit);
+    fn line(
+        &mut self,
+        stream: &DeliveryStreamConfig,
+        conversion: &FormatConversionConfig,
+        schema: &Schema,
+        seen: &str,
+    ) {
+        let columns = conversion.file_columns(schema, &stream.destination.hive_columns());
+        let left_out = match columns.left_out.as_slice() {
+            [] => String::new(),
+            names => format!(", not in the file: {}", names.join(", ")),
+        };
+        println!("  converted to Parquet, schema {schema}{seen}: {} columns{left_out}", columns.written.len());
+        for misfit in conversion.misfits(schema, &columns) {
+            self.mistake(&stream.name, &misfit);
         }
     }
 

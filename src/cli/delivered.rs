@@ -69,7 +69,7 @@ struct Line<'a> {
     /// `None` where no delivery stream reads the file.
     stream: Option<&'a str>,
     state: &'static str,
-    /// Bytes in the file.
+    /// Bytes in the file, without the NULs behind its text.
     size: u64,
     delivered: Amount,
     in_flight: Amount,
@@ -186,7 +186,7 @@ fn is_unchanged(before: &Metadata, now: &Metadata) -> bool {
 fn line<'a>(path: &Path, file: &File, standing: &Standing<'a>, records: Records) -> io::Result<Line<'a>> {
     let stream = standing.reader.stream.as_str();
     let Some(progress) = &standing.progress else {
-        return Ok(Line::unread(path, Some(stream), "never_seen", file.metadata()?.len(), Some(records.unread)));
+        return Ok(Line::unread(path, Some(stream), "never_seen", standing.size(file)?, Some(records.unread)));
     };
     let amount = |state, records| Amount { bytes: progress.bytes(state), records: Some(records) };
     Ok(Line {

@@ -1,5 +1,6 @@
 //! `hydrant test`: pipeline tests, which say what a delivery stream's processing makes of records.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ use crate::config::model::Config;
 use crate::config::{self, Expected, ExpectedData, ExpectedOutput, PipelineTest, PipelineTests, RecordTest};
 use crate::daemon::chain;
 use crate::envelope::code_name;
-use crate::processing::Fate;
+use crate::processing::{Fate, Leaving};
 use crate::record::{Chunk, NoHeader, PartitionId, Position, SourcePartition};
 
 use super::trial::{Trial, TrialError};
@@ -41,8 +42,12 @@ const ARRIVAL: i64 = 1_767_225_600;
           expect: dropped
         - input: { users: [a, b] }
           expect: { many: [{ ok: { user: a }, partition_keys: { user: a } }, { ok: { user: b } }] }
+        - input: { customer: a/b }
+          expect: { ok: { customer: a/b }, prefix: 'web/customer=a%2Fb/2026/01/01/00/' }
 
-All records arrive at 2026-01-01 00:00 UTC, so that clocks and random numbers are the same in each run.
+partition_keys are all that transforms have set and that the queries under `partitioning` find; prefix is that of the object to \
+which the record goes. All records arrive at 2026-01-01 00:00 UTC, so that clocks and random numbers are the same in each run; \
+of a random string in a prefix, `!{firehose:random-string}` is left.
 
 Exits with 0 if all is as expected, 1 if not, 2 if a file is wrong.")]
 pub struct Arguments {
@@ -111,7 +116,9 @@ fn differences(config: &Config, test: &PipelineTest) -> Result<Vec<String>, Tria
     let trial = Trial::open(config, &test.stream)?;
     let Some(chunk) = chunk(&trial, test)? else { return Ok(Vec::new()) };
     let fates = trial.fates(&chunk)?;
-    Ok(test.records.iter().zip(&fates).filter_map(|(record, fate)| difference(record, fate)).collect())
+    let arrival = chunk.arrival;
+    let prefix = |output: &Leaving| trial.prefix(output, arrival);
+    Ok(test.records.iter().zip(&fates).filter_map(|(record, fate)| difference(record, fate, &prefix)).collect())
 }
 
 /// The records as the source would hand them on.
@@ -168,7 +175,10 @@ impl SourcePartition for Given {
     fn settled(&self, _: Position) {}
 }
 
-fn difference(record: &RecordTest, fate: &Fate) -> Option<String> {
+/// Says where an output goes.
+type PrefixOf<'p> = dyn Fn(&Leaving) -> String + 'p;
+
+fn difference(record: &RecordTest, fate: &Fate, prefix: &PrefixOf<'_>) -> Option<String> {
     let details = match &record.expected {
         Expected::Dropped if fate.name() == "dropped" => return None,
         Expected::Failed { message, code } if fate.name() == "failed" => {
@@ -180,8 +190,12 @@ fn difference(record: &RecordTest, fate: &Fate) -> Option<String> {
             Vec::new()
         }
         Expected::Outputs(outputs) if fate.failures.is_empty() && outputs.len() == fate.outputs.len() => {
-            let differ = |(expected, got)| output_differences(expected, got);
-            let details: Vec<_> = outputs.iter().zip(&fate.outputs).flat_map(differ).collect();
+            let mut details = Vec::new();
+            for (number, (expected, got)) in outputs.iter().zip(&fate.outputs).enumerate() {
+                let of = if outputs.len() > 1 { format!("output {}: ", number + 1) } else { String::new() };
+                let differences = output_differences(expected, got, prefix);
+                details.extend(differences.into_iter().map(|difference| format!("{of}{difference}")));
+            }
             if details.is_empty() {
                 return None;
             }
@@ -198,7 +212,8 @@ fn difference(record: &RecordTest, fate: &Fate) -> Option<String> {
     Some(text)
 }
 
-fn output_differences(expected: &ExpectedOutput, (data, keys): &(Vec<u8>, Vec<(String, String)>)) -> Vec<String> {
+fn output_differences(expected: &ExpectedOutput, got: &Leaving, prefix: &PrefixOf<'_>) -> Vec<String> {
+    let data = got.data.as_slice();
     let mut differences = match &expected.data {
         ExpectedData::Text(text) if text.as_bytes() == data => Vec::new(),
         ExpectedData::Text(_) => vec![String::from("the data differs")],
@@ -207,22 +222,44 @@ fn output_differences(expected: &ExpectedOutput, (data, keys): &(Vec<u8>, Vec<(S
             Err(error) => vec![format!("the data is no JSON: {error}")],
         },
     };
-    let sorted = |keys: &[(String, String)]| {
-        let mut keys = keys.to_vec();
-        keys.sort();
-        keys
-    };
-    if expected.partition_keys.as_ref().is_some_and(|expected| sorted(expected) != sorted(keys)) {
-        differences.push(String::from("the partition keys differ"));
+    if let Some(keys) = &expected.partition_keys {
+        differences.extend(key_differences(keys, &got.keys));
+    }
+    if let Some(expected) = &expected.prefix {
+        let prefix = prefix(got);
+        if *expected != prefix {
+            differences.push(format!("prefix: expected {expected}, got {prefix}"));
+        }
     }
     differences
+}
+
+/// Where two sets of partition keys differ, by name.
+fn key_differences(expected: &[(String, String)], got: &[(String, String)]) -> Vec<String> {
+    let names: BTreeSet<_> = expected.iter().chain(got).map(|(name, _)| name).collect();
+    let values = |keys: &[(String, String)], name: &str| {
+        let mut values: Vec<_> =
+            keys.iter().filter(|(known, _)| known == name).map(|(_, value)| value.clone()).collect();
+        // A query and a transform may agree.
+        values.dedup();
+        values.join(" and ")
+    };
+    let differ = |name: &String| match (values(expected, name), values(got, name)) {
+        (expected, got) if expected == got => None,
+        (expected, got) if got.is_empty() => {
+            Some(format!("partition key {name}: expected {expected}, and it is not there"))
+        }
+        (expected, got) if expected.is_empty() => Some(format!("partition key {name}: not expected, got {got}")),
+        (expected, got) => Some(format!("partition key {name}: expected {expected}, got {got}")),
+    };
+    names.into_iter().filter_map(differ).collect()
 }
 
 /// Where two values differ, by path as jq writes it.
 fn json_differences(path: &str, expected: &Json, got: &Json) -> Vec<String> {
     match (expected, got) {
         (Json::Object(expected), Json::Object(got)) => {
-            let names: std::collections::BTreeSet<_> = expected.keys().chain(got.keys()).collect();
+            let names: BTreeSet<_> = expected.keys().chain(got.keys()).collect();
             let differ = |name: &String| match (expected.get(name), got.get(name)) {
                 (Some(expected), Some(got)) => json_differences(&format!("{path}.{name}"), expected, got),
                 (Some(expected), None) => vec![format!("{path}.{name}: expected {expected}, and it is not there")],
@@ -255,11 +292,12 @@ fn expected_output_shown(output: &ExpectedOutput) -> String {
         ExpectedData::Text(text) => shown(text.as_bytes()),
         ExpectedData::Json(json) => json.to_string(),
     };
-    format!("ok {data}{}", keys_shown(output.partition_keys.as_deref().unwrap_or_default()))
+    let prefix = output.prefix.as_ref().map(|prefix| format!(" -> {prefix}")).unwrap_or_default();
+    format!("ok {data}{}{prefix}", keys_shown(output.partition_keys.as_deref().unwrap_or_default()))
 }
 
 fn fate_shown(fate: &Fate) -> Vec<String> {
-    let outputs = fate.outputs.iter().map(|(data, keys)| format!("ok {}{}", shown(data), keys_shown(keys)));
+    let outputs = fate.outputs.iter().map(|output| format!("ok {}{}", shown(&output.data), keys_shown(&output.keys)));
     let failures =
         fate.failures.iter().map(|(_, failure)| format!("failed {} {}", code_name(failure.code), failure.message));
     let lines: Vec<_> = outputs.chain(failures).collect();

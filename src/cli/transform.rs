@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::daemon::chain;
 use crate::envelope::code_name;
-use crate::processing::{Failure, Fate, PartitionKeys};
+use crate::processing::{Failure, Fate, Leaving};
 
 use super::bench::bench;
 use super::trial::{Outcome, Trial, TrialError, Tried, open_input};
@@ -26,7 +27,8 @@ use super::trial::{Outcome, Trial, TrialError, Tried, open_input};
 
 Records are cut as the stream's source cuts them. With --json, one object a line: record (from 1), position, outcome (ok, \
 dropped, failed, or partly_failed), outputs with data (dataBase64 where it is not UTF-8) and partitionKeys, failures with \
-errorCode and errorMessage. Exits with 1 if a record cannot be tried, not if one fails.")]
+errorCode and errorMessage. With dynamic partitioning an output has the prefix of the object to which it goes, as of now, and \
+partitionKeys has what queries find, too. Exits with 1 if a record cannot be tried, not if one fails.")]
 pub struct Arguments {
     /// The delivery stream.
     #[arg(long, value_name = "NAME")]
@@ -73,14 +75,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn show(arguments: &Arguments, trial: &Trial<'_>) -> Result<(), TrialError> {
     let (file, name) = open_input(arguments.file.as_deref())?;
     let mut out = BufWriter::new(io::stdout().lock());
-    let (mut number, mut counts) = (0, Counts::default());
+    let (mut number, mut counts, now) = (0, Counts::default(), Timestamp::now());
+    let prefix = |output: &Leaving| trial.is_partitioned().then(|| trial.prefix(output, now));
     trial.run(file, &name, |tried| -> Result<(), TrialError> {
         number += 1;
         counts.add(&tried);
         if arguments.json {
-            writeln!(out, "{}", as_json(number, &tried))?;
+            writeln!(out, "{}", as_json(number, &tried, &prefix))?;
         } else {
-            write_text(&mut out, number, &tried)?;
+            write_text(&mut out, number, &tried, &prefix)?;
         }
         Ok(())
     })?;
@@ -120,7 +123,10 @@ impl std::fmt::Display for Counts {
     }
 }
 
-fn write_text(out: &mut impl Write, number: u64, tried: &Tried<'_>) -> io::Result<()> {
+/// Says where an output goes, if that depends on it.
+type PrefixOf<'p> = dyn Fn(&Leaving) -> Option<String> + 'p;
+
+fn write_text(out: &mut impl Write, number: u64, tried: &Tried<'_>, prefix: &PrefixOf<'_>) -> io::Result<()> {
     let (record, fate) = match tried.record {
         Outcome::TooLarge(length) => {
             return writeln!(out, "{number}\tfailed\tthe record is {length} bytes long, which is over the limit");
@@ -130,10 +136,13 @@ fn write_text(out: &mut impl Write, number: u64, tried: &Tried<'_>) -> io::Resul
     if fate.is_dropped() {
         writeln!(out, "{number}\tdropped\t{}", printable(record))?;
     }
-    for (data, keys) in &fate.outputs {
-        write!(out, "{number}\tok\t{}", printable(data))?;
-        for (name, value) in keys {
+    for output in &fate.outputs {
+        write!(out, "{number}\tok\t{}", printable(&output.data))?;
+        for (name, value) in &output.keys {
             write!(out, "\t{}={}", printable(name.as_bytes()), printable(value.as_bytes()))?;
+        }
+        if let Some(prefix) = prefix(output) {
+            write!(out, "\t-> {prefix}")?;
         }
         writeln!(out)?;
     }
@@ -153,7 +162,7 @@ fn printable(bytes: &[u8]) -> String {
     text
 }
 
-fn as_json(number: u64, tried: &Tried<'_>) -> Value {
+fn as_json(number: u64, tried: &Tried<'_>, prefix: &PrefixOf<'_>) -> Value {
     let position = tried.position;
     match tried.record {
         Outcome::TooLarge(length) => json!({
@@ -165,16 +174,17 @@ fn as_json(number: u64, tried: &Tried<'_>) -> Value {
         }),
         Outcome::Fate(_, fate) => json!({
             "record": number, "position": position, "outcome": fate.name(),
-            "outputs": fate.outputs.iter().map(|(data, keys)| output(data, keys)).collect::<Vec<_>>(),
+            "outputs": fate.outputs.iter().map(|output| leaving(output, prefix(output))).collect::<Vec<_>>(),
             "failures": fate.failures.iter().map(|(data, failure)| failed(data, failure)).collect::<Vec<_>>(),
         }),
     }
 }
 
-fn output(data: &[u8], keys: &PartitionKeys) -> Value {
-    let keys: Map<_, _> = keys.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
-    let mut object = bytes(data);
+fn leaving(output: &Leaving, prefix: Option<String>) -> Value {
+    let keys: Map<_, _> = output.keys.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
+    let mut object = bytes(&output.data);
     object.insert(String::from("partitionKeys"), Value::Object(keys));
+    object.extend(prefix.map(|prefix| (String::from("prefix"), Value::String(prefix))));
     Value::Object(object)
 }
 
@@ -186,7 +196,8 @@ fn failed(data: &[u8], failure: &Failure) -> Value {
     Value::Object(object)
 }
 
-fn bytes(data: &[u8]) -> Map<String, Value> {
+/// As `data`, or as `dataBase64` where they are no UTF-8.
+pub(super) fn bytes(data: &[u8]) -> Map<String, Value> {
     let (name, value) = match std::str::from_utf8(data) {
         Ok(text) => ("data", text.to_owned()),
         Err(_) => ("dataBase64", STANDARD.encode(data)),

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::model::{Config, DeliveryStreamConfig, FileSourceConfig, SourceConfig};
 use crate::memory::{MemoryBudget, Permit, StreamBudget};
-use crate::processing::{ConfigError, Down, Fate, Processing};
+use crate::partition::Partition;
+use crate::processing::{ConfigError, Down, Fate, Leaving, Processing};
 use crate::record::Chunk;
 use crate::source::file::{Piece, for_each_chunk};
 
@@ -107,6 +109,18 @@ impl<'a> Trial<'a> {
             Some(processing) => processing.try_out(chunk),
             None => Ok((0..chunk.records()).map(|index| Fate::unchanged(chunk.record(index))).collect()),
         }
+    }
+
+    /// Whether where something goes depends on its records.
+    pub fn is_partitioned(&self) -> bool {
+        self.stream.destination.layout().is_some_and(|layout| layout.prefix.dynamic().len() > 0)
+    }
+
+    /// The prefix of the object in which something would be delivered that arrives at `at`. A random string is none yet.
+    pub fn prefix(&self, output: &Leaving, at: Timestamp) -> String {
+        let Some(layout) = self.stream.destination.layout() else { return String::new() };
+        let values = output.partition.as_ref().map(Partition::values).unwrap_or_default();
+        layout.prefix.evaluate(at, &layout.time_zone, None, values, &mut || String::from("!{firehose:random-string}"))
     }
 
     pub fn source(&self) -> &FileSourceConfig {

@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use super::map::{Map, nearest};
 use super::model::{
     Compression, Deserializer, Dictionary, FormatConversionConfig, InputConfig, NamedRegistry, ObjectStoreConfig,
-    OnUnknownField, ParquetCompression, ParquetConfig, RegistryConfig, SchemaConfig, SchemaReference, Statistics,
-    TimestampFormat, Timestamps, WriterVersion,
+    OnUnknownField, ParquetCompression, ParquetConfig, PartitionColumns, RegistryConfig, SchemaConfig, SchemaReference,
+    Statistics, TimestampFormat, Timestamps, WriterVersion,
 };
 use super::reader::Value;
 use super::registries::Registries;
 use super::text::Text;
 use super::{quoted, schema_file};
 use crate::convert::Pattern;
+use crate::partition::PrefixTemplate;
 use crate::schema::{NameError, Schema, SchemaName, Version};
 
-const KEYS: &[&str] = &["schema", "on_unknown_field", "input", "parquet", "orc"];
+const KEYS: &[&str] = &["schema", "on_unknown_field", "partition_columns", "input", "parquet", "orc"];
 const GZIP_LEVEL_DEFAULT: u8 = 6;
 const ZSTD_LEVEL_DEFAULT: u8 = 1;
 const TIMESTAMP_FORMATS_MAX: usize = 32;
@@ -30,22 +31,37 @@ pub(super) fn format_conversion(value: &Value<'_>, registries: &Registries) -> O
     }
     let schema = map.required("schema").and_then(|value| schema(&value, registries));
     let on_unknown_field = map.get_or("on_unknown_field", OnUnknownField::Ignore, on_unknown_field);
+    let partition_columns = map.optional("partition_columns", |value| {
+        value.one_of(&[("omit", PartitionColumns::Omit), ("keep", PartitionColumns::Keep)])
+    });
     let input = map.optional("input", |value| input(&value.map(INPUT)?));
     let parquet = map.optional("parquet", |value| parquet(&value.map(PARQUET)?));
-    let conversion = FormatConversionConfig {
+    Some(FormatConversionConfig {
         schema: schema?,
         on_unknown_field: on_unknown_field?,
+        partition_columns: partition_columns?,
         input: input?.unwrap_or_default(),
         parquet: parquet?.unwrap_or_default(),
-    };
-    if let SchemaConfig::Inline(table) = &conversion.schema {
-        let misfits = conversion.misfits(&Schema::inline(table.clone()));
+    })
+}
+
+/// Whether what the configuration says of inline columns is true of files under this prefix.
+pub(super) fn check_columns(stream: &Map<'_>, conversion: &FormatConversionConfig, prefix: &PrefixTemplate) -> bool {
+    let SchemaConfig::Inline(table) = &conversion.schema else { return true };
+    let schema = Schema::inline(table.clone());
+    let misfits = conversion.misfits(&schema, &conversion.file_columns(&schema, &prefix.hive_columns()));
+    if let Some(value) = stream.get("format_conversion") {
         misfits.iter().for_each(|misfit| value.problem(misfit.clone(), None));
-        if !misfits.is_empty() {
-            return None;
-        }
     }
-    Some(conversion)
+    misfits.is_empty()
+}
+
+/// How records are read, without a schema: `input` and `on_unknown_field`.
+pub(super) fn reading(value: &Value<'_>) -> Option<(InputConfig, OnUnknownField)> {
+    let map = value.map(&["input", "on_unknown_field"])?;
+    let input = map.get_or("input", InputConfig::default(), |value| input(&value.map(INPUT)?));
+    let on_unknown_field = map.get_or("on_unknown_field", OnUnknownField::Ignore, on_unknown_field);
+    Some((input?, on_unknown_field?))
 }
 
 /// Reports what stands beside `format_conversion` and would mean nothing.

@@ -33,6 +33,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Of a service whose address is known.
+    pub fn of(region: Option<String>, assume_role: Option<AssumeRole>) -> Self {
+        Self { region, assume_role, ..Self::default() }
+    }
+
     pub fn region(&self) -> Option<&str> {
         self.region.as_deref()
     }
@@ -286,7 +291,7 @@ pub(super) fn url(value: &Value<'_>, allowed: &str, credentials_help: &str) -> O
     Some(text.check(allowed, |_| is_url)?.text)
 }
 
-fn assume_role(value: &Value<'_>) -> Option<AssumeRole> {
+pub(super) fn assume_role(value: &Value<'_>) -> Option<AssumeRole> {
     let map = value.map(&["role_arn", "external_id"])?;
     let allowed = "an ARN such as `arn:aws:iam::123456789012:role/delivery`";
     let role_arn = map

@@ -60,6 +60,11 @@ impl Files {
         Self::of_kind("schema", LEAST_SCHEMA)
     }
 
+    /// Given on a command line.
+    pub fn of_options() -> Self {
+        Self::of_kind("text", "for example `{ input: { deserializer: hive } }`")
+    }
+
     fn of_kind(what: &'static str, least: &'static str) -> Self {
         Self { kind: (what, least), files: Vec::new(), problems: Vec::new(), nodes: NODES_MAX }
     }

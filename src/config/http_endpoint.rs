@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::destination::Connection;
+use super::destination::{self, Connection};
 use super::hints::GZIP_LEVEL_DEFAULT;
 use super::map::Map;
 use super::model::{
@@ -68,7 +68,7 @@ pub(super) fn http_endpoint(value: &Value<'_>, stream: Option<&str>, aws: &Conne
     let response_timeout = seconds(&map, "response_timeout_seconds", 1..=900, RESPONSE_SECONDS_DEFAULT);
     let tls = map.get_or("tls", TlsConfig::default(), registries::tls);
     let proxy = map.optional("proxy", proxy);
-    let auth = map.get_or("auth", EndpointAuth::None, auth);
+    let auth = map.get_or("auth", EndpointAuth::None, |value| auth(value, aws));
     let headers = map.get_or("headers", Vec::new(), headers);
     let (url, tls) = (url?, tls?);
     if tls != TlsConfig::default() && !url.is_encrypted() {
@@ -230,12 +230,26 @@ fn proxy(value: &Value<'_>) -> Option<ProxyConfig> {
     Some(ProxyConfig { url: url?.text, credentials })
 }
 
-fn auth(value: &Value<'_>) -> Option<EndpointAuth> {
-    const KINDS: &[&str] = &["basic", "bearer_token"];
+fn auth(value: &Value<'_>, aws: &Connection) -> Option<EndpointAuth> {
+    const KINDS: &[&str] = &["basic", "bearer_token", "sigv4"];
     let (kind, options) = value.map(KINDS)?.exactly_one(KINDS)?;
-    if kind == "bearer_token" {
-        return Some(EndpointAuth::Bearer(Secret(options.word("a token without blanks")?.text)));
+    match kind {
+        "bearer_token" => Some(EndpointAuth::Bearer(Secret(options.word("a token without blanks")?.text))),
+        "sigv4" => sigv4(&options, aws),
+        _ => basic(&options),
     }
+}
+
+fn sigv4(options: &Value<'_>, aws: &Connection) -> Option<EndpointAuth> {
+    let map = options.map(&["service", "region", "assume_role"])?;
+    let service = map.required("service").and_then(|value| value.word("the name of a service such as `execute-api`"));
+    let region = map.optional("region", |value| Some(value.word("the name of a region such as `eu-west-1`")?.text));
+    let role = map.optional("assume_role", destination::assume_role);
+    let (region, _, assume_role) = Connection::of(region?, role?).or(aws);
+    Some(EndpointAuth::SigV4 { service: service?.text, region, assume_role })
+}
+
+fn basic(options: &Value<'_>) -> Option<EndpointAuth> {
     let map = options.map(&["username", "password"])?;
     let allowed = "a name without colon";
     let username =

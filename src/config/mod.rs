@@ -88,17 +88,32 @@ pub fn load_tests(path: &Path) -> Result<PipelineTests, ConfigErrors> {
 
 /// One version of a table as a directory registry has it: what `bytes`, read from `path`, hold.
 pub fn read_table(path: &Path, bytes: Vec<u8>) -> Result<Table, ConfigErrors> {
+    read_literal(path, bytes, Files::of_schemas(), schema_file::table)
+}
+
+/// How records are read, as it stands under a `format_conversion`: `input` and `on_unknown_field`.
+pub fn read_options(name: &Path, text: &str) -> Result<(InputConfig, OnUnknownField), ConfigErrors> {
+    read_literal(name, text.as_bytes().to_vec(), Files::of_options(), conversion::reading)
+}
+
+/// With no `${…}` replaced.
+fn read_literal<T>(
+    path: &Path,
+    bytes: Vec<u8>,
+    files: Files,
+    read: impl FnOnce(&reader::Value<'_>) -> Option<T>,
+) -> Result<T, ConfigErrors> {
     let bytes = (bytes.len() as u64 <= FILE_BYTES_MAX).then_some(bytes);
     let environment =
         Environment { variables: BTreeMap::new(), working_folder: PathBuf::new(), purpose: Purpose::Look };
-    let files = RefCell::new(Files::of_schemas());
+    let files = RefCell::new(files);
     let root = files.borrow_mut().add(path, bytes);
-    let table = root.and_then(|root| {
+    let what = root.and_then(|root| {
         let reader = Reader::literal(&environment, &files);
-        schema_file::table(&reader.root(&root))
+        read(&reader.root(&root))
     });
-    match table {
-        Some(table) if !files.borrow().has_problems() => Ok(table),
+    match what {
+        Some(what) if !files.borrow().has_problems() => Ok(what),
         _ => Err(files.into_inner().into_errors()),
     }
 }

@@ -4,11 +4,13 @@
 //! `Serialize` exists for one purpose: the fingerprint by which the journal tells one version of a delivery stream's
 //! configuration from the next.
 
+mod columns;
 mod destination;
 mod file;
 mod http_endpoint;
 mod schema;
 
+pub use columns::{FileColumns, PartitionColumns};
 pub use destination::{
     AssumeRole, DestinationConfig, DirectoryConfig, ObjectLayout, ObjectStoreConfig, S3Config, ServerSideEncryption,
 };

@@ -193,6 +193,15 @@ fn stream_config<'a>(
     if !(is_right && is_right_in_backup && is_alone) {
         return None;
     }
+    let has_columns = match (&format_conversion, destination.objects()) {
+        (Some(Some(conversion)), Some(output)) => {
+            conversion::check_columns(map, conversion, &output.config.layout().prefix)
+        }
+        (Some(Some(_)), None) | (Some(None) | None, _) => true,
+    };
+    if !has_columns {
+        return None;
+    }
     if let (true, Destination::Objects(output)) = (is_converted, &mut destination) {
         conversion::name_objects(&mut output.config);
     }

@@ -50,6 +50,8 @@ pub struct ExpectedOutput {
     pub data: ExpectedData,
     /// All of them; `None` where nobody asks.
     pub partition_keys: Option<Vec<(String, String)>>,
+    /// The evaluated prefix of the object to which it goes; `None` where nobody asks.
+    pub prefix: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -99,7 +101,7 @@ fn expected(value: &Value<'_>) -> Option<Expected> {
         value.one_of(&[("dropped", ())])?;
         return Some(Expected::Dropped);
     };
-    let map = value.map(&["ok", "many", "failed", "partition_keys", "code"])?;
+    let map = value.map(&["ok", "many", "failed", "partition_keys", "prefix", "code"])?;
     let (outcome, what) = map.exactly_one(OUTCOMES)?;
     let expected = match outcome {
         "ok" => Expected::Outputs(vec![output(value)?]),
@@ -110,6 +112,10 @@ fn expected(value: &Value<'_>) -> Option<Expected> {
         _ => {
             let message = what.string("a part of the error's message")?.text;
             let code = map.optional("code", |value| Some(value.string("an error code")?.text))?;
+            if let Some(key) = ["partition_keys", "prefix"].into_iter().find(|key| map.get(key).is_some()) {
+                value.problem(format!("`{key}` stands beside `ok` only"), None);
+                return None;
+            }
             return Some(Expected::Failed { message, code });
         }
     };
@@ -121,12 +127,13 @@ fn expected(value: &Value<'_>) -> Option<Expected> {
 }
 
 fn output(value: &Value<'_>) -> Option<ExpectedOutput> {
-    let map = value.map(&["ok", "partition_keys", "code"])?;
+    let map = value.map(&["ok", "partition_keys", "prefix", "code"])?;
     let partition_keys = map.optional("partition_keys", |value| {
         let keys = value.named("a mapping of names to values")?;
         keys.iter().map(|(name, value)| Some(((*name).to_owned(), value.string("a string")?.text))).collect()
     });
-    Some(ExpectedOutput { data: data(&map.required("ok")?)?, partition_keys: partition_keys? })
+    let prefix = map.optional("prefix", |value| Some(value.string("an evaluated prefix")?.text));
+    Some(ExpectedOutput { data: data(&map.required("ok")?)?, partition_keys: partition_keys?, prefix: prefix? })
 }
 
 /// A string stands for itself, a mapping or list for its JSON.

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::schema::{Field, Type};
 
 use super::column::{Column, Values};
+use super::error::Misfit;
 use super::json::Value;
 use super::json_text;
 use super::number::{self, Excess, Number, NumberError};
@@ -23,7 +24,7 @@ use super::time_text;
 
 mod mismatch;
 
-pub(super) use mismatch::{Mismatch, Path};
+pub(super) use mismatch::Path;
 use mismatch::{Reason, mismatch, not_an_object, number_reason, shown};
 
 /// The fields without a column that were met, with their paths; of equal paths the last counts.
@@ -42,7 +43,7 @@ impl<'v> Coercion<'_, 'v> {
         data_type: &Type,
         value: &'v Value<'v>,
         path: &Path<'_>,
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Misfit> {
         if *value == Value::Null {
             column.push_null();
             return Ok(());
@@ -161,13 +162,7 @@ impl<'v> Coercion<'_, 'v> {
         Ok(())
     }
 
-    fn array(
-        &mut self,
-        column: &mut Column,
-        item: &Type,
-        value: &'v Value<'v>,
-        path: &Path<'_>,
-    ) -> Result<(), Mismatch> {
+    fn array(&mut self, column: &mut Column, item: &Type, value: &'v Value<'v>, path: &Path<'_>) -> Result<(), Misfit> {
         let values = match value {
             Value::Array(values) => values.as_slice(),
             value if self.is_lenient() => std::slice::from_ref(value),
@@ -193,7 +188,7 @@ impl<'v> Coercion<'_, 'v> {
         (key_type, item): (&Type, &Type),
         value: &'v Value<'v>,
         path: &Path<'_>,
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Misfit> {
         let Value::Object(members) = value else {
             let reason = if self.is_lenient() { "an object is expected" } else { "Start of Object expected" };
             return Err(mismatch(path, data_type, value, reason.into()));
@@ -236,7 +231,7 @@ impl<'v> Coercion<'_, 'v> {
         fields: &[Field],
         value: &'v Value<'v>,
         path: &Path<'_>,
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Misfit> {
         let mut values: Vec<Option<&'v Value<'v>>> = vec![None; fields.len()];
         match value {
             Value::Object(members) => {

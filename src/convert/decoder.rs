@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use crate::schema::Column as SchemaColumn;
 
-use super::coerce::{Coercion, Mismatch, Path};
+use super::coerce::{Coercion, Path};
 use super::column::{Column, Columns, Values};
-use super::error::{Failure, SchemaError};
+use super::error::{Failure, Misfit, SchemaError};
 use super::fast::{self, Speculation};
 use super::json::{JsonError, Parser, Value};
 use super::json_text;
@@ -110,9 +110,9 @@ impl Decoder {
             Ok(Value::Object(members)) => {
                 match self.row(&members, columns) {
                     Ok(()) => columns.rows += 1,
-                    Err(reason) => {
+                    Err(misfit) => {
                         columns.cut();
-                        failures.push(Failure::mismatch(reason, start..parser.at));
+                        failures.push(Failure::misfit(misfit, start..parser.at));
                     }
                 }
                 return parser.at;
@@ -135,12 +135,13 @@ impl Decoder {
         &self,
         members: &'v [(std::borrow::Cow<'v, str>, Value<'v>)],
         columns: &mut Columns,
-    ) -> Result<(), String> {
+    ) -> Result<(), Misfit> {
         let mut values: Vec<Option<&Value<'_>>> = vec![None; self.rules.columns.len()];
         let mut coercion = Coercion { rules: &self.rules, unknown: Vec::new() };
         for (key, value) in members {
             match self.rules.column(key) {
                 Some(index) => values[index] = Some(value),
+                None if self.rules.is_left_out(key) => {}
                 None => coercion.unknown_field(&Path::column(key), value),
             }
         }
@@ -148,38 +149,39 @@ impl Decoder {
             let path = Path::column(&known.name);
             match value {
                 None | Some(Value::Null) if known.is_required => {
-                    return Err(format!("Column `{}` of type {} must have a value", known.name, known.data_type));
+                    let (column, data_type) = (known.name.clone(), known.data_type.to_string());
+                    return Err(Misfit::Missing { column, data_type });
                 }
-                Some(value) => {
-                    let pushed = coercion.push(column, &known.data_type, value, &path);
-                    pushed.map_err(|mismatch: Mismatch| mismatch.to_string())?;
-                }
+                Some(value) => coercion.push(column, &known.data_type, value, &path)?,
                 None => column.push_null(),
             }
         }
         match (self.rules.unknown, coercion.unknown.first()) {
             (Unknown::Ignore, _) | (_, None) => Ok(()),
-            (Unknown::Fail, Some((path, _))) => Err(format!("No column takes the field `{path}`")),
+            (Unknown::Fail, Some((path, value))) => Err(Misfit::Unknown { path: path.clone(), kind: value.kind() }),
             (Unknown::Rescue(index), Some(_)) => match columns.columns.get_mut(index) {
-                Some(column) => rescue(column, &coercion.unknown),
+                Some(column) => {
+                    let too_long = || Misfit::UnknownTooLong { column: self.rules.columns[index].name.clone() };
+                    rescue(column, &coercion.unknown).then_some(()).ok_or_else(too_long)
+                }
                 None => Ok(()),
             },
         }
     }
 }
 
-/// Puts unknown fields in place of the null that the column has got.
-fn rescue(column: &mut Column, unknown: &[(String, &Value<'_>)]) -> Result<(), String> {
+/// Puts unknown fields in place of the null that the column has got, if there is room for them.
+fn rescue(column: &mut Column, unknown: &[(String, &Value<'_>)]) -> bool {
     let row = column.len() - 1;
     column.truncate(row);
     if let Values::Text(text) = &mut column.values {
         let unknown = json_text::last_of(unknown.iter().map(|(path, value)| (path.as_str(), *value)));
         json_text::write_members(&mut text.bytes, &unknown, false);
         if i32::try_from(text.bytes.len()).is_err() {
-            return Err(String::from("The unknown fields are too long"));
+            return false;
         }
         text.close();
         column.validity.push_valid(row);
     }
-    Ok(())
+    true
 }

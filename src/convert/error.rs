@@ -30,20 +30,54 @@ pub struct Failure {
     /// The failed object in the bytes that were decoded. Behind a syntax error nobody can tell where an object begins, so that
     /// it goes on to the record's end then.
     pub bytes: Range<usize>,
+    /// Where it is one field's fault.
+    pub misfit: Option<Box<Misfit>>,
+}
+
+/// Why a field does not fit. Paths are as in `user.addresses[0].floor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Misfit {
+    /// A value of this kind (`string`, `object`, …) cannot be of the type that is there.
+    Value { path: String, data_type: String, kind: &'static str, reason: String },
+    /// A required column has no value.
+    Missing { column: String, data_type: String },
+    /// No column takes the field.
+    Unknown { path: String, kind: &'static str },
+    /// A record's unknown fields do not fit the column that takes them.
+    UnknownTooLong { column: String },
+}
+
+impl std::fmt::Display for Misfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Value { path, data_type, kind, reason } => {
+                write!(f, "Column `{path}` of type {data_type} cannot take this {kind}: {reason}")
+            }
+            Self::Missing { column, data_type } => write!(f, "Column `{column}` of type {data_type} must have a value"),
+            Self::Unknown { path, .. } => write!(f, "No column takes the field `{path}`"),
+            Self::UnknownTooLong { .. } => f.write_str("The unknown fields are too long"),
+        }
+    }
 }
 
 impl Failure {
     pub(super) fn parse(reason: impl std::fmt::Display, bytes: Range<usize>) -> Self {
-        Self { code: ErrorCode::ParseError, message: format!("Encountered malformed JSON. {reason}"), bytes }
+        let message = format!("Encountered malformed JSON. {reason}");
+        Self { code: ErrorCode::ParseError, message, bytes, misfit: None }
+    }
+
+    pub(super) fn misfit(misfit: Misfit, bytes: Range<usize>) -> Self {
+        let failure = Self::mismatch(&misfit, bytes);
+        Self { misfit: Some(Box::new(misfit)), ..failure }
     }
 
     pub(super) fn mismatch(reason: impl std::fmt::Display, bytes: Range<usize>) -> Self {
         let message = format!("Data does not match the schema. {reason}");
-        Self { code: ErrorCode::MalformedData, message, bytes }
+        Self { code: ErrorCode::MalformedData, message, bytes, misfit: None }
     }
 
     pub(super) fn shape(message: &str, bytes: Range<usize>) -> Self {
-        Self { code: ErrorCode::MalformedData, message: message.to_owned(), bytes }
+        Self { code: ErrorCode::MalformedData, message: message.to_owned(), bytes, misfit: None }
     }
 }
 

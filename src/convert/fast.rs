@@ -12,7 +12,7 @@ use super::coerce::{Coercion, Path};
 use super::column::{Column, Columns, Values};
 use super::json::{Parser, Value};
 use super::keys::{self, Keys, Read, START};
-use super::rules::{Rules, Unknown};
+use super::rules::{LEFT_OUT, Rules, Unknown};
 use super::timestamp::Epoch;
 use crate::schema::Type;
 
@@ -108,6 +108,7 @@ impl Speculation {
                 },
             };
             at = match column {
+                Some(LEFT_OUT) => self.skip(data, value_at, end)?,
                 Some(index) => {
                     pushed += 1;
                     let index = usize::from(index);

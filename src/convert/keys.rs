@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::rules::Rules;
+use super::rules::{LEFT_OUT, Rules};
 use super::scan::{self, BLOCK};
 
 /// Spellings that are remembered; records with keys that never come again must not fill memory.
@@ -147,7 +147,9 @@ impl Keys {
         if let Some(&id) = self.known.get(key) {
             return Some((id, self.entries.get(usize::from(id.0))?.0));
         }
-        let column = rules.column(std::str::from_utf8(key).ok()?).map(|index| index as u16);
+        let name = std::str::from_utf8(key).ok()?;
+        let left_out = || rules.is_left_out(name).then_some(LEFT_OUT);
+        let column = rules.column(name).map(|index| index as u16).or_else(left_out);
         if self.known.len() >= KNOWN_MAX || key.len() > KNOWN_LEN_MAX {
             // What is not remembered must not be expected either: it has no place to keep its column in.
             return Some((OTHER, column));

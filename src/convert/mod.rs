@@ -44,7 +44,7 @@ mod writer;
 pub use column::Columns;
 pub use decoder::{Decoder, Full};
 pub use encodings::Encodings;
-pub use error::{ErrorCode, Failure, SchemaError};
+pub use error::{ErrorCode, Failure, Misfit, SchemaError};
 pub use file_schema::FileSchema;
 pub use joda::{Pattern, PatternError};
 pub use options::{Deserializer, InputOptions, OnUnknownField, TimestampFormat};

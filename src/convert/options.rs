@@ -55,6 +55,8 @@ pub struct InputOptions {
     /// Tried in order. Empty for the deserializer's own: Firehose's forms for OpenX, [`TimestampFormat::Sql`] for Hive.
     pub timestamp_formats: Vec<TimestampFormat>,
     pub on_unknown_field: OnUnknownField,
+    /// Columns that nothing is made of: their fields are known, and passed over.
+    pub left_out: Vec<String>,
 }
 
 impl Default for InputOptions {
@@ -66,6 +68,7 @@ impl Default for InputOptions {
             column_to_json_key: BTreeMap::new(),
             timestamp_formats: Vec::new(),
             on_unknown_field: OnUnknownField::Ignore,
+            left_out: Vec::new(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A schema and its input options, checked once: what every record is read by.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::schema::{Column, Type};
 
@@ -10,14 +10,17 @@ use super::json_text::lower;
 use super::options::{Deserializer, InputOptions, OnUnknownField};
 use super::timestamp::TimestampFormats;
 
+/// In place of a column's number: a field that is passed over.
+pub(super) const LEFT_OUT: u16 = u16::MAX;
 /// Columns are numbered with 16 bits, of which one number stands for none.
-const COLUMNS_MAX: usize = u16::MAX as usize - 1;
+const COLUMNS_MAX: usize = LEFT_OUT as usize - 1;
 
 #[derive(Debug)]
 pub(super) struct Rules {
     pub(super) columns: Vec<Column>,
     /// From a key as [`Rules::key`] has it to the column's index.
     by_key: HashMap<String, usize>,
+    left_out: HashSet<String>,
     pub(super) deserializer: Deserializer,
     is_case_insensitive: bool,
     has_dots_for_underscores: bool,
@@ -44,6 +47,7 @@ impl Rules {
         let mut rules = Self {
             columns: columns.to_vec(),
             by_key: HashMap::with_capacity(columns.len()),
+            left_out: HashSet::new(),
             deserializer: options.deserializer,
             is_case_insensitive: options.case_insensitive,
             has_dots_for_underscores: options.convert_dots_in_json_keys_to_underscores,
@@ -72,7 +76,12 @@ impl Rules {
             }
             rules.by_key.insert(key, index);
         }
-        let is_column = |name: &&String| columns.iter().any(|column| column.name == **name);
+        for name in &options.left_out {
+            let key = rules.key(options.column_to_json_key.get(name).unwrap_or(name)).into_owned();
+            rules.left_out.insert(key);
+        }
+        let is_column =
+            |name: &&String| options.left_out.contains(name) || columns.iter().any(|column| column.name == **name);
         match options.column_to_json_key.keys().find(|name| !is_column(name)) {
             Some(column) => Err(SchemaError::NoSuchColumn { column: column.clone() }),
             None => Ok(rules),
@@ -105,6 +114,11 @@ impl Rules {
 
     pub(super) fn column(&self, key: &str) -> Option<usize> {
         self.by_key.get(self.key(key).as_ref()).copied()
+    }
+
+    /// Whether a field that no column takes is known all the same, and no unknown field.
+    pub(super) fn is_left_out(&self, key: &str) -> bool {
+        !self.left_out.is_empty() && self.left_out.contains(self.key(key).as_ref())
     }
 
     /// Whether keys of maps, and of objects that become text, are written in lower case.

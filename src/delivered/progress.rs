@@ -29,7 +29,7 @@ pub struct Part {
 /// One file as one delivery stream has read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes in the file.
+    /// Bytes in the file, without the NULs behind its text.
     pub size: u64,
     /// Everything before it is settled, but for what was skipped, and what another partition owes.
     pub checkpoint: u64,

@@ -16,9 +16,12 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::copy::{self, CheckpointCopy};
 use super::{Inner, Journal, JournalError, schema};
+use crate::failpoint;
 
 /// Name of the database in `state_dir`.
 pub(super) const DATABASE: &str = "hydrant.db";
+/// What is appended to it while it is not ready.
+const UNREADY: &str = ".new";
 /// What is appended to it for the files that SQLite keeps.
 const FILES: [&str; 3] = ["", "-wal", "-shm"];
 const LOCK: &str = "lock";
@@ -124,7 +127,7 @@ fn existing(state_dir: &Path, path: &Path) -> Result<Option<Connection>, OpenErr
         let path_shown = path.display();
         match usable(path) {
             Ok(Some(connection)) => return Ok(Some(connection)),
-            // A crash in the middle of the first start, or somebody emptied it: nobody can tell, so nothing may be skipped.
+            // Somebody emptied it: nothing may be skipped.
             Ok(None) => tracing::error!(path = %path_shown, "the state database is not complete and is set aside"),
             Err(OpenError::Journal(JournalError::Corrupt(error))) => {
                 tracing::error!(%error, path = %path_shown, "the state database is damaged and is set aside");
@@ -151,19 +154,35 @@ fn usable(path: &Path) -> Result<Option<Connection>, OpenError> {
     Ok((ready > 0).then_some(connection))
 }
 
-/// Makes a database where there is none: of a first start, or in place of one that was lost.
+/// Makes a database where there is none: of a first start, or in place of one that was lost. Until it is ready it has another
+/// name: what a crash leaves behind would count as lost.
 fn make(state_dir: &Path, path: &Path) -> Result<(Connection, Start), OpenError> {
-    let made = connect(path).and_then(|mut connection| {
-        prepare(&mut connection, path)?;
-        begin(state_dir, connection)
+    let unready = beside(path, UNREADY);
+    let remove = || FILES.iter().for_each(|suffix| drop(std::fs::remove_file(beside(&unready, suffix))));
+    remove();
+    let made = connect(&unready).and_then(|mut connection| {
+        prepare(&mut connection, &unready)?;
+        let (connection, start) = begin(state_dir, connection)?;
+        // With the last connection SQLite's other files go.
+        connection.close().map_err(|(_, error)| broken(error))?;
+        failpoint::pass("database-made");
+        put_in_place(&unready, path).map_err(|source| OpenError::Folder { path: state_dir.to_owned(), source })?;
+        Ok(start)
     });
     if made.is_err() {
-        // One that is left over would count as lost when this is tried again.
-        for suffix in FILES {
-            let _ = std::fs::remove_file(beside(path, suffix));
-        }
+        remove();
     }
-    made
+    made.and_then(|start| Ok((connect(path)?, start)))
+}
+
+/// Gives a database that is ready its name.
+fn put_in_place(unready: &Path, path: &Path) -> io::Result<()> {
+    let log = beside(unready, "-wal");
+    if log.exists() {
+        return Err(io::Error::other(format!("{} is still there", log.display())));
+    }
+    std::fs::rename(unready, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 /// Opens a database file and makes sure that it is whole.
@@ -190,8 +209,7 @@ pub(super) fn broken(error: rusqlite::Error) -> OpenError {
     OpenError::Journal(error.into())
 }
 
-/// Makes an empty database ready. Ends with one transaction, so that after a crash on the way the database is one that was
-/// never made ready.
+/// Makes an empty database ready, with one transaction.
 fn begin(state_dir: &Path, mut connection: Connection) -> Result<(Connection, Start), OpenError> {
     let copy = CheckpointCopy::load(state_dir).unwrap_or_else(|error| {
         let unusable = state_dir.join(copy::FILE);

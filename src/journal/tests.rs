@@ -209,6 +209,18 @@ fn a_start_that_failed_leaves_nothing_that_would_count_as_lost() {
     assert_eq!(open(folder.path()).start, Start::First);
 }
 
+#[test]
+fn a_first_start_that_was_interrupted_is_a_first_start_again() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("hydrant.db.new"), b"half a database").unwrap();
+    std::fs::write(folder.path().join("hydrant.db.new-wal"), b"and its log").unwrap();
+    let Opened { journal, start } = open(folder.path());
+    assert_eq!(start, Start::First);
+    assert!(journal.loss_notice().is_none());
+    let left = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!left.into_iter().any(|name| name.to_string_lossy().contains(".new")));
+}
+
 const COPY_WITH_A_STREAM_TWICE: &str = r#"{ "format": 1, "streams": [
     { "name": "s", "version": 1, "scanned": true, "partitions": [] },
     { "name": "s", "version": 1, "scanned": true, "partitions": [] }

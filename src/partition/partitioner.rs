@@ -124,6 +124,15 @@ impl Partitioner {
         Ok(Partition(values.into()))
     }
 
+    /// Names and values of the keys that queries find in a record, not escaped: for people.
+    pub fn queried(&self, record: &[u8]) -> Vec<(String, String)> {
+        let found = |value_of: &ValueOf| match value_of {
+            ValueOf::Query(key, query) => Some((key.clone(), query.value(record).ok()?)),
+            ValueOf::Lambda(_) | ValueOf::Time(..) => None,
+        };
+        self.values.iter().filter_map(found).collect()
+    }
+
     /// The values that a record of `now` would have, where they tell a time.
     pub fn times(&self, now: Timestamp) -> Vec<Option<String>> {
         let time = |value_of: &ValueOf| match value_of {

@@ -172,6 +172,15 @@ impl PrefixTemplate {
         components
     }
 
+    /// Names before the `=` of folders, as Hive has them: `day=!{timestamp:yyyy-MM-dd}/`.
+    pub fn hive_columns(&self) -> Vec<String> {
+        let like: String = self.pieces.iter().map(Piece::longest).collect();
+        // What stands behind the last `/` is the beginning of the object's name.
+        let folders = like.rsplit_once('/').map_or("", |(folders, _)| folders);
+        let names = folders.split('/').filter_map(|folder| folder.split_once('='));
+        names.map(|(name, _)| name.to_owned()).filter(|name| !name.is_empty()).collect()
+    }
+
     /// The prefix of one object. `at` is the arrival of its oldest record; `error_type` one of [`ERROR_OUTPUT_TYPES`]
     /// for an error output, `None` for other objects, whose templates do not ask for it. `random` gives the random strings,
     /// a new one for each occurrence. `values` are those of [`PrefixTemplate::dynamic`], in that order, escaped.

@@ -1,13 +1,16 @@
 //! Partition keys by jq: a program that makes one value of a record.
 //!
 //! Always true: what a program makes depends on the record alone. Whatever could tell it the time, the environment or other
-//! records, and what would end or write to this process, is refused when it is compiled. Plain paths as `.customer.id` take a
-//! short way that gives the same values.
+//! records, and what would end or write to this process, is refused when it is compiled. A run ends: see `bounded`. Plain paths
+//! as `.customer.id` take a short way that gives the same values.
 
+mod bounded;
 mod path;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use jaq_core::load::parse::Def;
 use jaq_core::load::{Arena, File, Loader, span};
 use jaq_core::{Compiler, Ctx, Filter, Vars, data, load, unwrap_valr};
 use jaq_json::{Val, read};
@@ -37,6 +40,9 @@ const REFUSED: [&str; 14] = [
     "repl",
     "input_line_number",
 ];
+
+/// Under this name a program is called.
+const PROGRAM: &str = "hydrant_program";
 
 /// What jq has and jaq does not.
 const ADDED: &str = "
@@ -105,7 +111,18 @@ impl Query {
         if depth(record) > DEPTH_MAX {
             return Err(ValueError::TooDeep);
         }
-        let input = read::parse_single(record).map_err(|error| ValueError::NotJson(error.to_string()))?;
+        self.run(read::parse_single(record).map_err(|error| ValueError::NotJson(error.to_string()))?)
+    }
+
+    /// Within bounds, whoever calls it.
+    fn run(&self, input: Val) -> Result<String, ValueError> {
+        let failed = |reason: &str| Err(ValueError::Failed(reason.to_owned()));
+        // A mistake in jaq is this record's alone.
+        let result = catch_unwind(AssertUnwindSafe(|| bounded::run(|| self.only_value(input))));
+        result.unwrap_or_else(|_| Ok(failed("the program panicked"))).unwrap_or_else(failed)
+    }
+
+    fn only_value(&self, input: Val) -> Result<String, ValueError> {
         let context = Ctx::<Data>::new(&self.program.lut, Vars::new([]));
         let mut values = self.program.id.run((context, input)).map(unwrap_valr);
         let value = values.next().ok_or(ValueError::Empty)?.map_err(|error| ValueError::Failed(error.to_string()))?;
@@ -164,15 +181,36 @@ fn depth(json: &[u8]) -> usize {
     deepest
 }
 
+/// What is wrong with a program is found in the program itself, and then it is compiled with its bounds.
 fn compile(text: &str) -> Result<Filter<Data>, QueryError> {
-    let is_allowed = |name: &str| !REFUSED.contains(&name);
+    compile_as(text, text, definitions())?;
+    let program = load::parse(text, |parser| parser.term()).ok_or_else(|| unreadable(text, text.len()))?;
+    let program = Def { name: PROGRAM, args: Vec::new(), body: program };
+    compile_as(text, PROGRAM, definitions().into_iter().chain([program]).map(bounded::definition))
+}
+
+/// jq's definitions.
+fn definitions<'t>() -> Vec<Def<&'t str>> {
     let added = load::parse(ADDED, |parser| parser.defs()).unwrap_or_default();
-    let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(added);
-    let defs = defs.filter(|def| is_allowed(def.name));
+    let all = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(added);
+    all.filter(|def| is_allowed(def.name)).collect::<Vec<_>>()
+}
+
+fn is_allowed(name: &str) -> bool {
+    !REFUSED.contains(&name)
+}
+
+/// `code` is `text`, or what calls it.
+fn compile_as<'t>(
+    text: &'t str,
+    code: &'t str,
+    definitions: impl IntoIterator<Item = Def<&'t str>>,
+) -> Result<Filter<Data>, QueryError> {
     let functions = jaq_core::funs::<Data>().chain(jaq_std::funs()).chain(jaq_json::funs());
-    let functions = functions.filter(|(name, _, _)| is_allowed(name));
+    let functions = functions.filter(|(name, args, _)| is_allowed(name) && (*name, args.len()) != ("range", 3));
+    let functions = functions.chain(bounded::functions());
     let arena = Arena::default();
-    let modules = Loader::new(defs).load(&arena, File { code: text, path: () }).map_err(|errors| {
+    let modules = Loader::new(definitions).load(&arena, File { code, path: () }).map_err(|errors| {
         let error = errors.into_iter().next().map(|(_, error)| error);
         error.map_or_else(|| unreadable(text, text.len()), |error| not_loaded(text, &error))
     })?;
@@ -282,6 +320,74 @@ mod tests {
         assert_eq!(value(".a", &deep), Err(ValueError::NotScalar("an array")));
         assert_eq!(value(".a|length", &deep), Err(ValueError::TooDeep));
         assert_eq!(depth(br#"{"a":["[[\"[[\\",[]]}[]"#), 3);
+    }
+
+    #[test]
+    fn every_run_ends() {
+        for (text, part) in [
+            ("until(false; .)", "too many steps"),
+            ("[recurse(.)]", "too many steps"),
+            ("last(range(infinite))", "too many steps"),
+            ("reduce range(0; 1; 0) as $x (0; . + 1)", "too many steps"),
+            ("[repeat(1)] | length", "too many steps"),
+            ("first(repeat(empty))", "too many steps"),
+            ("def f: (try error(\"x\") catch f); f", ""),
+            ("def f: f?; f // \"x\"", ""),
+            ("first(repeat(try error(\"x\") catch empty)) // \"x\"", "too many steps"),
+            ("def f: 1 + f; f", "calls itself too often"),
+            ("def f: [f]; f", "calls itself too often"),
+            ("def f: .a | 1 + f; path(f)", "calls itself too often"),
+            ("until(false; [.])", "nests values too deep"),
+            ("reduce range(1000000) as $x (null; {a: .})", "nests values too deep"),
+            ("reduce range(100) as $x (\"x\"; . + .)", "too large"),
+            ("def f($s): f($s + $s); f(\"x\")", "too large"),
+            ("def f($s): f($s + $s); f([1])", "too large"),
+            ("\"x\" * .n", "too large"),
+            (".n * \"x\"", "too large"),
+            ("\"x\" * .big", "too large"),
+            (".n *= \"x\" | .n", "too large"),
+            ("reduce range(100) as $x (.big; . * .)", "too large"),
+            ("[limit(.n; repeat(1))] | length", "too many steps"),
+            ("[limit(10000000; repeat(\"x\" * 4000000))] | length", "too large"),
+            ("(\"x\" * 1000000) as $x | [range(100000) | $x + \"y\"] | length", "too large"),
+            ("[.n] | .[1000000000000] = 1 | length", ""),
+        ] {
+            let record = "{\"n\":1000000000000,\"big\":1000000000000000000000000000000}";
+            match value(text, record) {
+                Ok(value) => assert!(part.is_empty(), "{text}: {value}"),
+                Err(error) => assert!(error.to_string().contains(part), "{text}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn bounds_change_nothing_else() {
+        for (text, expected) in [
+            ("def f($x): $x + 1; f(1) * 2", "4"),
+            (".a += 1 | .a", "3"),
+            (".a *= 2 | .a", "4"),
+            ("[range(0; 10; 3)] | join(\"-\")", "0-3-6-9"),
+            ("[range(3; 0; -1)] | map(. + 1) | add", "9"),
+            ("[range(2.5)] | length", "3"),
+            ("path(first(.a, .b)) | .[0]", "a"),
+            ("(.. | select(type == \"number\")) |= . + 1 | .a", "3"),
+            ("to_entries | map(.key) | join(\",\")", "a,b"),
+            ("del(.a) | keys[0]", "b"),
+            ("\"ab\" * 3", "ababab"),
+            ("{a: {b: 1}} * {a: {c: 2}} | .a | keys | join(\",\")", "b,c"),
+            ("\"\\(.a + 1)\"", "3"),
+            ("label $out | foreach .b[] as $x (0; . + $x; if . > 2 then ., break $out else empty end)", "3"),
+            (".b as [$x, $y] | $x + $y", "3"),
+            ("[.b[] | if . > 1 then \"x\" * . else \"y\" end] | add", "yxx"),
+            ("[.b[.a - 1:]] | flatten | length", "1"),
+            // What grows in a fold is not copied each time.
+            ("reduce range(20000) as $x ([]; . + [$x]) | length", "20000"),
+            ("reduce range(20000) as $x (\"\"; . + \"abcdef\") | length", "120000"),
+            ("[range(20000) | tostring] | join(\"-\") | length", "108889"),
+            ("[range(20000)] | map([.]) | add | length", "20000"),
+        ] {
+            assert_eq!(value(text, "{\"a\":2,\"b\":[1,2]}").as_deref(), Ok(expected), "{text}");
+        }
     }
 
     #[test]

@@ -46,16 +46,6 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// What is wrong with one record; of several objects in it some may be right.
-    pub(super) fn try_out(&self, record: &[u8], keys: SetKeys<'_>) -> Failures {
-        if let Some(Err(error)) = self.partitioner.as_ref().map(|partitioner| partitioner.partition(record, keys)) {
-            return vec![(record.to_vec(), Failure::of_partitioning(&error))];
-        }
-        let Some(conversion) = &self.conversion else { return Vec::new() };
-        let Converted { failures, .. } = conversion.convert(record, std::iter::once(std::iter::once(0..record.len())));
-        failures.into_iter().map(|(_, range, failure)| (record[range].to_vec(), failure)).collect()
-    }
-
     /// Whether records stay as they are.
     pub fn is_nothing(&self) -> bool {
         self.partitioner.is_none() && self.conversion.is_none()
@@ -462,7 +452,7 @@ fn count_rows(converted: Converted, made: &mut Made) -> Rows {
         *records = end - before;
         before = end;
     }
-    Rows { columns: converted.columns, ends: converted.ends }
+    Rows { columns: Arc::new(converted.columns), start: 0, ends: converted.ends }
 }
 
 /// The same with what leaves to other partitions.
@@ -529,6 +519,7 @@ pub(super) fn too_large(slice: Slice<'_>) -> Passed {
 fn failed_record(chunk: &Chunk, index: usize, at: Timestamp, is_whole: bool, failures: &mut Failures) -> Vec<Apart> {
     let place = envelope::place(chunk, index);
     let is_one = is_whole && failures.len() == 1;
+    let (position, arrival) = (chunk.position(index), chunk.arrival);
     let mut by_type = BTreeMap::<ErrorType, (Vec<u8>, u64)>::new();
     for (data, failure) in failures.drain(..) {
         let error_type = failure.code.error_type();
@@ -536,7 +527,8 @@ fn failed_record(chunk: &Chunk, index: usize, at: Timestamp, is_whole: bool, fai
         // its conversion.
         let raw = if is_one && error_type != ErrorType::Conversion { chunk.record(index) } else { &data };
         let (lines, records) = by_type.entry(error_type).or_default();
-        lines.extend_from_slice(&envelope::failed(raw, &failure, &place, chunk.arrival, at));
+        let origin = envelope::Origin { place: &place, position, number: *records as usize, arrival };
+        lines.extend_from_slice(&envelope::failed(raw, &failure, origin, at));
         *records += 1;
     }
     let apart = |(error_type, (lines, records))| Apart {

@@ -3,10 +3,10 @@
 //! Always true: each object of a record becomes one row or one failure, in the record's order.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::convert::{self, Columns, Decoder, InputOptions, SchemaError};
-use crate::schema::Column;
+use crate::convert::{self, Columns, Decoder};
+use crate::envelope::DataCatalogTable;
 
 use super::{ErrorCode, Failure};
 
@@ -15,6 +15,7 @@ const DECODERS_MAX: usize = 16;
 
 /// Converts by one schema.
 pub struct Conversion {
+    table: Option<Arc<DataCatalogTable>>,
     fresh: Decoder,
     learned: Mutex<Vec<Decoder>>,
 }
@@ -29,8 +30,9 @@ pub struct Converted {
 }
 
 impl Conversion {
-    pub fn new(columns: &[Column], options: InputOptions) -> Result<Self, SchemaError> {
-        Ok(Self { fresh: Decoder::new(columns, options)?, learned: Mutex::default() })
+    /// `table` is what failures name, if the schema is one of a registry.
+    pub fn new(decoder: Decoder, table: Option<DataCatalogTable>) -> Self {
+        Self { table: table.map(Arc::new), fresh: decoder, learned: Mutex::default() }
     }
 
     /// No rows yet.
@@ -53,7 +55,7 @@ impl Conversion {
                     // A chunk is far smaller than what columns take.
                     converted.failures.push((index, piece, Failure::new(full.to_string())));
                 }
-                let failure = |failure: convert::Failure| (index, failure.bytes.clone(), failure.into());
+                let failure = |failure: convert::Failure| (index, failure.bytes.clone(), self.failure(failure));
                 converted.failures.extend(failed.drain(..).map(failure));
             }
             converted.ends.push(converted.columns.rows() as u32);
@@ -68,14 +70,12 @@ impl Conversion {
     fn learned(&self) -> std::sync::MutexGuard<'_, Vec<Decoder>> {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl From<convert::Failure> for Failure {
-    fn from(failure: convert::Failure) -> Self {
+    fn failure(&self, failure: convert::Failure) -> Failure {
         let code = match failure.code {
             convert::ErrorCode::ParseError => ErrorCode::NotJson,
             convert::ErrorCode::MalformedData => ErrorCode::NotInSchema,
         };
-        Self { message: failure.message, code, attempts: 1, arn: None }
+        Failure { code, table: self.table.clone(), ..Failure::new(failure.message) }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::envelope::DataCatalogTable;
 use crate::partition::PartitionError;
 use crate::record::NoHeader;
 
@@ -62,7 +63,7 @@ pub use sequence::Sequence;
 pub use single_line::SingleLineConfig;
 pub use stage::{Apart, Arrival, Goal, Processed, Stage};
 pub use transcode::TranscodeConfig;
-pub use try_out::{Down, Fate};
+pub use try_out::{Down, Fate, Leaving};
 
 /// Where a record comes from, for processors that say so.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +89,8 @@ pub struct Failure {
     pub attempts: u32,
     /// `lambdaARN`: the component, where it was one.
     pub arn: Option<Arc<str>>,
+    /// `dataCatalogTable`: what the record could not be converted by.
+    pub table: Option<Arc<DataCatalogTable>>,
 }
 
 /// `errorCode`. Firehose's own where the failure is one that Firehose knows.
@@ -142,7 +145,7 @@ impl ErrorType {
 impl Failure {
     /// A processor's.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: ErrorCode::ProcessingFailed, attempts: 1, arn: None }
+        Self { message: message.into(), code: ErrorCode::ProcessingFailed, attempts: 1, arn: None, table: None }
     }
 
     /// Of a record that belongs to no partition.
@@ -152,7 +155,7 @@ impl Failure {
 
     /// A component's.
     pub fn of_transform(message: String, code: ErrorCode, attempts: u32, arn: Arc<str>) -> Self {
-        Self { message, code, attempts, arn: Some(arn) }
+        Self { message, code, attempts, arn: Some(arn), table: None }
     }
 }
 

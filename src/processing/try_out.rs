@@ -1,8 +1,11 @@
 //! What becomes of records, for whoever wants to see it: the same steps, and nothing is delivered.
 
+use std::ops::Range;
+
+use crate::partition::Partition;
 use crate::record::Chunk;
 
-use super::chunks::{fail_as_a_whole, has_died, slice_end, too_large};
+use super::chunks::{Shape, fail_as_a_whole, has_died, slice_end, too_large};
 use super::sequence::{Passed, Slice};
 use super::wasm::{BATCH_RECORDS_MAX, Handling, Pace, Stop};
 use super::{Failure, Origin, PartitionKeys, Processing};
@@ -10,16 +13,27 @@ use super::{Failure, Origin, PartitionKeys, Processing};
 /// What becomes of one source record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fate {
-    /// What leaves, without the output delimiter.
-    pub outputs: Vec<(Vec<u8>, PartitionKeys)>,
+    pub outputs: Vec<Leaving>,
     /// What has failed of it: the bytes that the failing step had got, and why.
     pub failures: Vec<(Vec<u8>, Failure)>,
+}
+
+/// What leaves of a record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leaving {
+    /// Without the output delimiter.
+    pub data: Vec<u8>,
+    /// What transforms have set, and what the queries of dynamic partitioning have found.
+    pub keys: PartitionKeys,
+    /// With dynamic partitioning.
+    pub partition: Option<Partition>,
 }
 
 impl Fate {
     /// Of a record that nothing is done with.
     pub fn unchanged(record: &[u8]) -> Self {
-        Self { outputs: vec![(record.to_vec(), PartitionKeys::new())], failures: Vec::new() }
+        let output = Leaving { data: record.to_vec(), ..Leaving::default() };
+        Self { outputs: vec![output], failures: Vec::new() }
     }
 }
 
@@ -48,11 +62,8 @@ impl Processing {
 
     /// What comes after all steps: outputs that belong to no partition, or are no rows, fail.
     fn try_shape(&self, fate: &mut Fate) {
-        for (data, keys) in std::mem::take(&mut fate.outputs) {
-            match self.shape.try_out(&data, &keys) {
-                failures if failures.is_empty() => fate.outputs.push((data, keys)),
-                failures => fate.failures.extend(failures),
-            }
+        for output in std::mem::take(&mut fate.outputs) {
+            self.shape.try_out(output, fate);
         }
     }
 
@@ -100,10 +111,42 @@ impl Processing {
     }
 }
 
+impl Shape {
+    /// Of several objects in a record some may be rows and others fail.
+    fn try_out(&self, mut output: Leaving, fate: &mut Fate) {
+        if let Some(partitioner) = &self.partitioner {
+            match partitioner.partition(&output.data, &output.keys) {
+                Ok(partition) => output.partition = Some(partition),
+                Err(error) => return fate.failures.push((output.data, Failure::of_partitioning(&error))),
+            }
+            output.keys.extend(partitioner.queried(&output.data));
+        }
+        let Some(conversion) = &self.conversion else { return fate.outputs.push(output) };
+        let record = output.data.as_slice();
+        let converted = conversion.convert(record, std::iter::once(std::iter::once(0..record.len())));
+        if converted.failures.is_empty() {
+            return fate.outputs.push(output);
+        }
+        let mut from = 0;
+        for (_, range, failure) in converted.failures {
+            fate.outputs.extend(rows(&output, from..range.start));
+            from = range.end;
+            fate.failures.push((record[range].to_vec(), failure));
+        }
+        fate.outputs.extend(rows(&output, from..record.len()));
+    }
+}
+
+/// What stands between failed objects, if that is anything.
+fn rows(output: &Leaving, range: Range<usize>) -> Option<Leaving> {
+    let data = output.data[range].trim_ascii();
+    (!data.is_empty()).then(|| Leaving { data: data.to_vec(), ..output.clone() })
+}
+
 fn take(passed: Passed, fates: &mut [Fate]) {
     for (record, source, keys) in passed.passing.iter() {
         let keys = keys.as_ref().map_or_else(Vec::new, |keys| keys.to_vec());
-        fates[source as usize].outputs.push((record.to_vec(), keys));
+        fates[source as usize].outputs.push(Leaving { data: record.to_vec(), keys, partition: None });
     }
     for part in passed.failed {
         fates[part.source as usize].failures.push((part.data, part.failure));

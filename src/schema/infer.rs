@@ -5,7 +5,7 @@
 //! there are.
 
 use super::sample::Sample;
-use super::{Column, Field, Table, TableError, Type};
+use super::{Column, Field, Table, TableError, Type, check_name};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -98,7 +98,17 @@ impl Inference {
             remarks.extend(texts.into_iter().map(|text| Remark { column: known.name.clone(), text }));
             Column::nullable(&known.name, data_type)
         };
-        let columns = self.fields.iter().map(&mut column).collect();
+        let usable = self.fields.iter().filter(|known| check_name(&known.name).is_ok());
+        let columns = usable.map(&mut column).collect();
+        for known in &self.fields {
+            if let Err(reason) = check_name(&known.name) {
+                let shown: String = format!("{:?}", known.name).chars().take(EXAMPLE_CHARS_MAX).collect();
+                remarks.push(Remark {
+                    column: known.name.clone(),
+                    text: format!("the field {shown} is left out: {reason}"),
+                });
+            }
+        }
         Ok(Proposal { table: Table::new(columns, Vec::new())?, remarks })
     }
 }
@@ -325,6 +335,19 @@ mod tests {
         let types: Vec<_> = columns.iter().map(|(_, data_type)| data_type.as_str()).collect();
         assert_eq!((types, remarks.len()), (vec!["bigint", "string", "array<string>", "string"], 4), "{remarks:?}");
         assert!(remarks.iter().any(|remark| remark.contains("also written `d`")), "{remarks:?}");
+    }
+
+    #[test]
+    fn a_field_that_no_column_can_be_called_after_is_left_out() {
+        let (columns, remarks) = infer(&[json!({ "a": 1, "": 2, "b\n": 3 })]);
+        assert_eq!(columns, [(String::from("a"), String::from("bigint"))]);
+        assert_eq!(
+            remarks,
+            [
+                r#"the field "" is left out: a column needs a name"#,
+                r#"the field "b\n" is left out: a column's name has a control character in it"#,
+            ]
+        );
     }
 
     #[test]

@@ -6,16 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::model::{
-    self, Deserializer, FormatConversionConfig, OnUnknownField, ParquetCompression, ParquetConfig, Statistics,
-    Timestamps,
+    self, DeliveryStreamConfig, Deserializer, FileColumns, FormatConversionConfig, OnUnknownField, ParquetCompression,
+    ParquetConfig, RegistryConfig, SchemaConfig, Statistics, Timestamps,
 };
 use crate::convert::{
-    self, FileSchema, InputOptions, ParquetOptions, PatternError, SchemaError, TimestampFormat, TimestampFormats,
+    self, Decoder, FileSchema, InputOptions, ParquetOptions, PatternError, SchemaError, TimestampFormat,
+    TimestampFormats,
 };
 use crate::encode::table::Table;
+use crate::envelope::DataCatalogTable;
 use crate::memory::StreamBudget;
 use crate::processing::Conversion;
-use crate::schema::{RegistryError, Schema, SchemaSource, Watch};
+use crate::schema::{RegistryError, Schema, SchemaName, SchemaSource, Watch};
 
 /// What a life converts with.
 pub(super) struct Converting {
@@ -45,24 +47,20 @@ impl Converting {
     /// Asks the registry, or the cache of its answers.
     pub(super) async fn open(
         config: &FormatConversionConfig,
-        stream: &str,
+        stream: &DeliveryStreamConfig,
         state_dir: &Path,
         budget: Arc<StreamBudget>,
     ) -> Result<Self, ConvertingError> {
         let source = SchemaSource::new(&config.schema, state_dir)?;
         let schema = source.resolve().await?.schema;
-        if let Some(misfit) = config.misfits(&schema).into_iter().next() {
-            return Err(ConvertingError::Misfit(misfit));
-        }
+        let (columns, conversion) = conversion(config, &schema, &stream.destination.hive_columns())?;
         let name = schema.to_string();
-        let conversion = Conversion::new(schema.columns(), input_options(config)?)
-            .map_err(|source| ConvertingError::Schema { schema: name.clone(), source })?;
         let options = parquet_options(&config.parquet);
-        let file = FileSchema::new(schema.columns(), options.timestamps)
+        let file = FileSchema::new(&columns.written, options.timestamps)
             .map_err(|error| ConvertingError::Parquet { schema: name.clone(), reason: error.to_string() })?;
         let version = schema.version.map(|version| version.to_string());
         let metadata = [
-            ("hydrant.delivery_stream", Some(stream.to_owned())),
+            ("hydrant.delivery_stream", Some(stream.name.clone())),
             ("hydrant.schema", Some(schema.name.clone())),
             ("hydrant.schema_version", version),
             ("hydrant.version", Some(env!("CARGO_PKG_VERSION").to_owned())),
@@ -76,20 +74,70 @@ impl Converting {
             budget,
             encodings: Arc::default(),
         };
-        let format = format!("{name} {} {:?}", schema.fingerprint(), config.parquet);
+        let mut format = format!("{name} {} {:?}", schema.fingerprint(), config.parquet);
+        if config.partition_columns.is_some() {
+            format.push_str(&format!(" {:?} without {:?}", config.partition_columns, columns.left_out));
+        }
         let watch = source.watch(&schema);
         Ok(Self { schema, conversion, table, format, watch })
     }
 }
 
 /// The conversion alone, by the registry's schema or the last one that is known.
-pub(super) async fn to_look(config: &FormatConversionConfig, state_dir: &Path) -> Result<Conversion, ConvertingError> {
+pub(super) async fn to_look(
+    config: &FormatConversionConfig,
+    stream: &DeliveryStreamConfig,
+    state_dir: &Path,
+) -> Result<Conversion, ConvertingError> {
     let schema = SchemaSource::to_look(&config.schema, state_dir)?.resolve().await?.schema;
-    if let Some(misfit) = config.misfits(&schema).into_iter().next() {
+    Ok(conversion(config, &schema, &stream.destination.hive_columns())?.1)
+}
+
+/// The columns of files in whose path these columns stand, and what fills them.
+fn conversion(
+    config: &FormatConversionConfig,
+    schema: &Schema,
+    in_path: &[String],
+) -> Result<(FileColumns, Conversion), ConvertingError> {
+    let (columns, decoder) = decoder(config, schema, in_path)?;
+    Ok((columns, Conversion::new(decoder, catalog_table(config, schema))))
+}
+
+/// The columns of files in whose path these columns stand, and what reads records for them.
+pub fn decoder(
+    config: &FormatConversionConfig,
+    schema: &Schema,
+    in_path: &[String],
+) -> Result<(FileColumns, Decoder), ConvertingError> {
+    let columns = config.file_columns(schema, in_path);
+    if let Some(misfit) = config.misfits(schema, &columns).into_iter().next() {
         return Err(ConvertingError::Misfit(misfit));
     }
-    Conversion::new(schema.columns(), input_options(config)?)
-        .map_err(|source| ConvertingError::Schema { schema: schema.to_string(), source })
+    let options = InputOptions { left_out: columns.left_out.clone(), ..input_options(config)? };
+    let decoder = Decoder::new(&columns.written, options)
+        .map_err(|source| ConvertingError::Schema { schema: schema.to_string(), source })?;
+    Ok((columns, decoder))
+}
+
+/// The schema as Firehose's envelopes name it; `None` for columns in the configuration.
+fn catalog_table(config: &FormatConversionConfig, schema: &Schema) -> Option<DataCatalogTable> {
+    let SchemaConfig::Registry(reference) = &config.schema else { return None };
+    let (database_name, table_name) = match &reference.name {
+        SchemaName::Table { database, table } => (Some(database.clone()), table.clone()),
+        SchemaName::Subject(subject) => (None, subject.clone()),
+    };
+    let (catalog_id, region, role) = match &reference.registry.config {
+        RegistryConfig::Glue(glue) => (glue.catalog_id.clone(), glue.region.clone(), glue.assume_role.as_ref()),
+        RegistryConfig::Directory(_) | RegistryConfig::Confluent(_) => (None, None, None),
+    };
+    Some(DataCatalogTable {
+        catalog_id,
+        database_name,
+        table_name,
+        region,
+        version_id: schema.version.map(|version| version.to_string()),
+        role_arn: role.map(|role| role.role_arn.clone()),
+    })
 }
 
 /// How JSON is read, as the decoder takes it.
@@ -106,6 +154,7 @@ pub fn input_options(config: &FormatConversionConfig) -> Result<InputOptions, Co
             OnUnknownField::ErrorOutput => convert::OnUnknownField::ErrorOutput,
             OnUnknownField::Rescue { column } => convert::OnUnknownField::Rescue(column.clone()),
         },
+        left_out: Vec::new(),
     })
 }
 

@@ -108,9 +108,7 @@ pub async fn run(
     let row = journal.run("stream", move |journal| journal.stream(&name, &fingerprint)).await?;
     let budget = environment.budget.join();
     let converting = match &config.format_conversion {
-        Some(conversion) => {
-            Some(Converting::open(conversion, &config.name, journal.state_dir(), budget.clone()).await?)
-        }
+        Some(conversion) => Some(Converting::open(conversion, config, journal.state_dir(), budget.clone()).await?),
         None => None,
     };
     let made_by = fingerprint::of_processing(config, converting.as_ref().map(|converting| &converting.schema));
@@ -174,7 +172,7 @@ pub async fn run(
 /// What is done with the records of a stream after all steps, for whoever only looks: nothing is kept.
 pub async fn shape_to_look(config: &DeliveryStreamConfig, state_dir: &Path) -> Result<Shape, StreamError> {
     let conversion = match &config.format_conversion {
-        Some(conversion) => Some(converting::to_look(conversion, state_dir).await?),
+        Some(conversion) => Some(converting::to_look(conversion, config, state_dir).await?),
         None => None,
     };
     Ok(Shape { partitioner: partitioner(config)?.map(Arc::new), conversion, keeps_ends: false })

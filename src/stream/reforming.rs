@@ -148,6 +148,7 @@ impl Stream {
         if let Some(reforming) = self.reforming.remove(&row) {
             info!(stream = %self.name, key = reforming.pending.row.intent.key, "a delivery of an earlier life holds nothing any more");
             self.ledger.settle(reforming.holder);
+            self.may_have_moved = true;
         }
         Ok(())
     }

@@ -43,6 +43,7 @@ impl Stream {
     pub(super) async fn read(&mut self, partition: PartitionId, range: PositionRange) -> Result<(), StreamError> {
         self.hand_over().await;
         self.ledger.read(partition, range)?;
+        self.may_have_moved = true;
         self.owners.forget_before(partition, range.end);
         self.ship_reformed().await
     }

@@ -90,6 +90,9 @@ impl Stream {
 
     /// Stores the checkpoints that have moved without a delivery: over records that were only skipped.
     pub(super) async fn store_checkpoints(&mut self) -> Result<(), StreamError> {
+        if !std::mem::take(&mut self.may_have_moved) {
+            return Ok(()); // Settlements store what they have moved.
+        }
         let has_moved = |&id: &PartitionId| {
             self.partitions.contains_key(&id) && self.stored.get(&id) != Some(&self.ledger.checkpoint(id))
         };

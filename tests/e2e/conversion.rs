@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Hydrant, Scratch, config, objects::keys, stream, wait_until};
 
 /// `logs/s*.log` into a folder, with `more` in the delivery stream.
-fn converted(scratch: &Scratch, prefix: &str, more: &Value) -> Value {
+pub fn converted(scratch: &Scratch, prefix: &str, more: &Value) -> Value {
     let destination = json!({ "directory": {
         "path": scratch.out(), "prefix": prefix, "error_output_prefix": "failed/!{firehose:error-output-type}/",
     } });
@@ -18,7 +18,7 @@ fn converted(scratch: &Scratch, prefix: &str, more: &Value) -> Value {
     config(scratch, [stream])
 }
 
-fn columns(columns: &[(&str, &str)]) -> Value {
+pub fn columns(columns: &[(&str, &str)]) -> Value {
     let column = |(name, data_type): &(&str, &str)| json!({ "name": name, "type": data_type });
     json!({ "schema": { "inline": columns.iter().map(column).collect::<Vec<_>>() } })
 }
@@ -35,7 +35,7 @@ fn rows(scratch: &Scratch) -> BTreeMap<String, Vec<Value>> {
 }
 
 /// Of the envelopes of one kind: what failed, and why.
-fn failed(scratch: &Scratch, error_type: &str, message: &str) -> Vec<(String, String)> {
+pub fn failed(scratch: &Scratch, error_type: &str, message: &str) -> Vec<(String, String)> {
     use base64::Engine;
     let folder = format!("failed/{error_type}/");
     let mut failed = Vec::new();
@@ -75,6 +75,29 @@ fn good_records_are_rows_and_bad_ones_are_in_the_error_output() {
     assert_eq!(raw, ["not JSON", r#"{"n":"x","text":"y"}"#, r#"{"n":1.5}"#]);
     assert!(failed[0].1.starts_with("Encountered malformed JSON."), "{failed:?}");
     assert!(failed[1].1.contains("Column `n` of type int"), "{failed:?}");
+}
+
+#[test]
+fn an_envelope_names_the_table_and_where_the_record_stands() {
+    let scratch = Scratch::new();
+    let table = scratch.path("schemas/web/access");
+    std::fs::create_dir_all(&table).expect("a registry");
+    std::fs::write(table.join("7.yaml"), "columns:\n  - { name: a, type: int }\n").expect("a version");
+    let schema = json!({ "registry": "lake", "database": "web", "table": "access" });
+    let mut config = converted(&scratch, "p/", &json!({ "format_conversion": { "schema": schema } }));
+    config["schema_registries"] = json!({ "lake": { "directory": { "path": scratch.path("schemas") } } });
+    scratch.log("s.log", "{\"a\":1}\n{\"a\":\"x\"}{\"a\":2}{\"a\":\"y\"}\n");
+    Hydrant::drain(&scratch, &config);
+    let key = keys(&scratch.out()).into_iter().find(|key| key.starts_with("failed/")).expect("an error object");
+    let object = std::fs::read_to_string(scratch.out().join(key)).expect("an error object");
+    let envelopes: Vec<Value> = object.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let table =
+        json!({ "catalogId": null, "databaseName": "web", "tableName": "access", "region": null, "versionId": "7" });
+    for (number, envelope) in envelopes.iter().enumerate() {
+        assert_eq!((&envelope["sequenceNumber"], &envelope["subSequenceNumber"]), (&json!("8"), &json!(number)));
+        assert_eq!(envelope["dataCatalogTable"], table);
+    }
+    assert_eq!(envelopes.len(), 2);
 }
 
 #[test]

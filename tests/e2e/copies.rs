@@ -248,3 +248,55 @@ fn a_header_that_was_taken_for_a_copy_is_read_when_other_lines_follow_after_a_si
     scene.append("app.log.1", "other\n");
     scene.drains_to(&["1", "1", "2", "other"]);
 }
+
+/// Such a file may be a copy that has got lines of its own, so what both have is delivered once.
+#[test]
+fn a_header_that_is_all_of_another_file_is_delivered_once_if_the_name_extends_that_ones() {
+    for is_gone in [false, true] {
+        let scene = Scene::new();
+        scene.scratch.log("app.log", "header\n");
+        let hydrant = scene.run();
+        scene.arrive(&["header"]);
+        hydrant.terminate().expect_code(0);
+        if is_gone {
+            scene.remove("app.log");
+        }
+        scene.scratch.log("app.log.1", "header\n1\n");
+        scene.drains_to(&["1", "header"]);
+    }
+}
+
+#[test]
+fn a_header_is_read_in_each_file_with_other_lines_behind_it_or_with_a_name_of_its_own() {
+    for (one, text, other) in [("app.log", "header\n1\n", "app.log.1"), ("app.log.1", "header\n", "app.log.2")] {
+        let scene = Scene::new();
+        scene.scratch.log(one, text);
+        let first: Vec<&str> = text.lines().collect();
+        let hydrant = scene.run();
+        scene.arrive(&first);
+        scene.scratch.log(other, "header\n2\n");
+        let all = [&first[..], &["2", "header"]].concat();
+        scene.arrive(&all);
+        scene.ends_with(hydrant, &all);
+    }
+}
+
+#[test]
+fn what_was_not_read_of_a_truncated_file_is_read_from_a_copy_that_holds_only_some_of_it() {
+    let mut scene = Scene::new();
+    scene.config["delivery_streams"][0]["source"]["file"]["multiline_start"] = "^A".into();
+    scene.config["delivery_streams"][0]["source"]["file"]["multiline_timeout_ms"] = 600_000.into();
+    scene.scratch.log("app.log", "A 1\n");
+    let hydrant = scene.run();
+    wait_until("it is known", || hydrant.said("a file is read that was not seen before") == 1);
+    scene.copy("app.log", "app.log-copy");
+    wait_until("the copy is seen", || hydrant.said(COPY) == 1);
+    scene.append("app.log", "more\n");
+    // Its bytes are seen when another file of the same walk is.
+    scene.scratch.log("app.log.other", "A 2\nA 3\n");
+    scene.arrive(&["A 2"]);
+    scene.truncate("app.log");
+    wait_until("the loss is in the log", || hydrant.said("lost_bytes=9") == 1);
+    hydrant.terminate().expect_code(0);
+    scene.drains_to(&["A 1", "A 2", "A 3"]);
+}

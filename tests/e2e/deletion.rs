@@ -58,6 +58,22 @@ fn delivered_files_go_and_all_others_stay() {
 }
 
 #[test]
+fn a_file_that_got_its_size_first_goes_when_its_text_is_delivered_and_an_empty_one_stays() {
+    let scratch = Scratch::new();
+    let (filled, empty) = (scratch.log("a.log", "one\n\0\0\0\0"), scratch.log("b.log", "\0\0\0\0"));
+    let deletes = deleting("s", &scratch.logs().join("*.log"), directory(&scratch.out()));
+    let hydrant = Hydrant::run_with_env(&scratch, &config(&scratch, [deletes]), &SHORT);
+    wait_until("the filled one is deleted", || !filled.exists());
+    let marker = scratch.log("c.log", "two\n");
+    wait_until("a file that came later is deleted", || !marker.exists());
+    assert!(empty.exists(), "its writer has just begun it");
+    fs::write(&empty, "three\n\0").expect("a log filled");
+    wait_until("it is deleted", || !empty.exists());
+    hydrant.terminate().expect_code(0);
+    assert_eq!(delivered_lines(&scratch.out()), ["one", "three", "two"]);
+}
+
+#[test]
 fn a_file_whose_beginning_was_skipped_stays() {
     let scratch = Scratch::new();
     let log = scratch.log("a.log", "old\n");

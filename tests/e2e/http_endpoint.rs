@@ -1,6 +1,7 @@
 //! The HTTP endpoint: what is sent, which answers count, and where goes what is not taken.
 
 mod crash;
+mod signature;
 
 use std::path::Path;
 use std::process::Command;

@@ -23,6 +23,8 @@ mod inotify;
 mod memory;
 mod model;
 mod new_transform;
+mod partition_columns;
+mod preallocated;
 mod processing;
 mod quickstart;
 mod records;

@@ -19,6 +19,7 @@
 //! | operation | Hydrant up | down |
 //! | --- | --- | --- |
 //! | append, torn append, rotate, rename in the glob | exactly once | exactly once |
+//! | room behind the text, given and taken | changes nothing | the same |
 //! | rename out of the glob, swap of a link | exactly once if the file was known, else may be lost | the same |
 //! | delete once delivered | exactly once | exactly once |
 //! | delete with an unread rest | exactly once if it was open, until the end of this life; else may be lost | may be lost |

@@ -234,6 +234,22 @@ fn an_emptied_journal_counts_as_lost_and_latest_skips_nothing() {
 
 #[cfg(debug_assertions)]
 #[test]
+fn a_sigkill_while_the_first_state_database_is_made_is_no_loss() {
+    let scratch = Scratch::new();
+    let path = scratch.log("a.log", "old\n");
+    let mut stream = stream("s", &scratch.logs().join("*.log"), directory(&scratch.out()));
+    stream["source"]["file"]["initial_position"] = "latest".into();
+    let config = config(&scratch, [stream]);
+    killed_at(&scratch, &config, "database-made:1");
+    let finished = Hydrant::drain(&scratch, &config);
+    assert!(!scratch.state().join("JOURNAL-WAS-LOST.txt").exists(), "{finished}");
+    append(&path, "new\n");
+    Hydrant::drain(&scratch, &config);
+    assert_eq!(delivered_lines(&scratch.out()), ["new"]);
+}
+
+#[cfg(debug_assertions)]
+#[test]
 fn a_delivery_that_turned_out_to_have_arrived_leaves_the_journal() {
     let scratch = Scratch::new();
     let path = scratch.log("a.log", "one\ntwo\n");

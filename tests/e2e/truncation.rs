@@ -159,6 +159,32 @@ fn a_file_that_got_its_size_first_is_read_as_it_is_filled_and_not_again_when_it_
     scene.ends_with(hydrant, &["1", "2", "3"]);
 }
 
+#[test]
+fn a_truncated_file_keeps_its_byte_order_although_its_writer_makes_no_second_mark() {
+    let big = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>();
+    let mut scene = Scene::new();
+    scene.config["delivery_streams"][0]["source"]["file"]["encoding"] = "utf-16".into();
+    let path = scene.scratch.log("app.log", big("\u{feff}1\n"));
+    let append = |text: &str| {
+        let mut writer = fs::OpenOptions::new().append(true).open(&path).expect("a writer");
+        std::io::Write::write_all(&mut writer, &big(text)).expect("a line");
+    };
+    let hydrant = scene.run();
+    scene.arrive(&["1"]);
+    scene.truncate("app.log");
+    wait_until("the truncation is seen", || hydrant.said("a file was truncated") == 1);
+    append("2\n");
+    scene.arrive(&["1", "2"]);
+    hydrant.kill_9();
+    append("3\n");
+    scene.drains_to(&["1", "2", "3"]);
+    scene.truncate("app.log");
+    append("4\n");
+    scene.drains_to(&["1", "2", "3", "4"]);
+    append("5\n");
+    scene.drains_to(&["1", "2", "3", "4", "5"]);
+}
+
 /// A writer that takes its room some bytes at a time.
 #[test]
 fn a_file_that_gets_more_room_while_it_is_filled_is_read_line_by_line() {

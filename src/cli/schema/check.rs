@@ -1,4 +1,4 @@
-//! `hydrant schema check`: whether one version of a schema may follow another.
+//! `hydrant schema check`: whether one version of a schema may follow another, and whether records fit a schema.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -7,32 +7,42 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{Compatibility, Error, table, target};
+use super::{Compatibility, Error, records, table, target};
 use crate::schema::{Comparison, Level, Schema};
 
-/// Says whether one version of a schema may follow another: whether it is backward, forward, or fully compatible, and what
-/// each change does.
+/// Says whether one version of a schema may follow another, or with --records, which records fit a schema and why others do not.
 #[derive(Args)]
 #[command(after_help = "Examples:
   hydrant schema check --from 1.yaml --to 2.yaml
   hydrant schema check --from lake/web/access@1 --to lake/web/access --compatibility full
   hydrant schema check --from events/orders-value --to orders.yaml --json | jq .level
+  hydrant schema check --schema lake/web/access@2 --records access.ndjson
+  hydrant schema check --stream web --records access.ndjson --json | jq -r .column | sort | uniq -c
+  hydrant schema check --schema a.yaml --records a.json --options '{ input: { deserializer: hive } }'
 
-Backward: old data reads with the new version, and none of it disappears. Forward: new data reads with the old one. Columns \
+Two versions. Backward: old data reads with the new version, and none of it disappears. Forward: new data reads with the old one. Columns \
 may be added, integers widened, required columns become nullable. Standard output is a table of the changes: path, backward \
 (yes, no), forward (yes, no), change. Exits with 0 if the new version is as compatible as asked for, 1 if not, 2 if a schema \
-cannot be read.")]
+cannot be read.
+
+Records are lines, each with one JSON object or several; an object is a row. They are read as a stream with --stream reads what \
+comes to its conversion, or as --options says. Standard output is a table of the rows that do not fit: line, byte in it, column, \
+its type, the value's type, reason; at most --limit of them, and standard error has counts of all. With --json, one object a \
+line, for all of them: also errorCode and errorMessage, as the error output has them, and data. Exits with 0 if all records fit, \
+1 if not, 2 if the schema cannot be read.")]
 pub struct Arguments {
     /// The old version: a file, or REGISTRY/DATABASE/TABLE or REGISTRY/SUBJECT with @VERSION behind it if not the latest.
-    #[arg(long, value_name = "SCHEMA")]
-    from: String,
+    #[arg(long, value_name = "SCHEMA", required_unless_present = "records", requires = "to")]
+    from: Option<String>,
     /// The new version, likewise.
-    #[arg(long, value_name = "SCHEMA")]
-    to: String,
+    #[arg(long, value_name = "SCHEMA", requires = "from")]
+    to: Option<String>,
     /// How much has to be kept.
-    #[arg(long, value_enum, default_value = "backward")]
+    #[arg(long, value_enum, default_value = "backward", conflicts_with = "records")]
     compatibility: Compatibility,
-    /// Print one JSON object.
+    #[command(flatten)]
+    records: records::Arguments,
+    /// Print JSON: one object for two versions, one a line for records.
     #[arg(long)]
     json: bool,
     /// The configuration file, for schemas of registries.
@@ -41,8 +51,11 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
-    let from = target::schema(&arguments.from, &arguments.config)?;
-    let to = target::schema(&arguments.to, &arguments.config)?;
+    let (Some(from), Some(to)) = (&arguments.from, &arguments.to) else {
+        return records::run(&arguments.records, arguments.json, &arguments.config);
+    };
+    let from = target::schema(from, &arguments.config)?;
+    let to = target::schema(to, &arguments.config)?;
     let comparison = Comparison::of(&from.table, &to.table);
     if arguments.json {
         writeln!(io::stdout(), "{}", as_json(&from, &to, &comparison))?;

@@ -1,19 +1,16 @@
 //! `hydrant schema infer`: a schema from sample records.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::Deserializer;
 
 use super::Error;
+use super::lines::{LINE_BYTES_MAX, Line, Lines};
 use crate::schema::Sample;
 use crate::schema::infer::{Inference, Proposal};
-
-/// Longer lines are no records of anybody.
-const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Proposes a schema from sample records: JSON objects, one a line, from FILE or from standard input.
 ///
@@ -43,13 +40,7 @@ struct Counts {
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let mut inference = Inference::default();
-    let counts = match arguments.file.as_deref().filter(|path| *path != Path::new("-")) {
-        Some(path) => {
-            let file = File::open(path).map_err(|source| super::TargetError::File { path: path.to_owned(), source })?;
-            take_all(BufReader::new(file), &mut inference)?
-        }
-        None => take_all(io::stdin().lock(), &mut inference)?,
-    };
+    let counts = take_all(Lines::open(arguments.file.as_deref())?, &mut inference)?;
     if let Some((line, reason)) = &counts.first_other {
         eprintln!("{} of the samples are no JSON objects; the first is in line {line}: {reason}", counts.others);
     }
@@ -73,18 +64,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
 }
 
 /// A line may hold several objects, as a record may.
-fn take_all(mut samples: impl BufRead, inference: &mut Inference) -> Result<Counts, Error> {
-    let (mut counts, mut line, mut number) = (Counts::default(), Vec::new(), 0);
-    loop {
-        line.clear();
-        if samples.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
-            return Ok(counts);
-        }
-        number += 1;
-        if line.len() as u64 == LINE_BYTES_MAX {
+fn take_all(mut lines: Lines, inference: &mut Inference) -> Result<Counts, Error> {
+    let mut counts = Counts::default();
+    while let Some(Line { number, text }) = lines.next()? {
+        let Some(text) = text else {
             return Err(Error::Wrong(format!("line {number} is longer than {} MB", LINE_BYTES_MAX >> 20)));
-        }
-        for value in Deserializer::from_slice(&line).into_iter::<Sample>() {
+        };
+        for value in Deserializer::from_slice(text).into_iter::<Sample>() {
             let reason = match value {
                 Ok(value) if inference.add(&value)? => {
                     counts.objects += 1;
@@ -97,4 +83,5 @@ fn take_all(mut samples: impl BufRead, inference: &mut Inference) -> Result<Coun
             counts.first_other.get_or_insert((number, reason));
         }
     }
+    Ok(counts)
 }

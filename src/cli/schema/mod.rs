@@ -2,7 +2,9 @@
 
 mod check;
 mod infer;
+mod lines;
 mod push;
+mod records;
 mod show;
 mod table;
 mod target;
@@ -12,6 +14,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::schema::{Level, RegistryError};
+use crate::stream::ConvertingError;
 use target::TargetError;
 
 /// Proposes, compares, shows and publishes schemas.
@@ -21,7 +24,8 @@ use target::TargetError;
   hydrant schema push lake/web/access access.yaml              the next version in a directory registry
   hydrant schema show lake                                     what a registry has
   hydrant schema show lake/web/access@2                        the columns of one version
-  hydrant schema check --from lake/web/access --to access.yaml what would change")]
+  hydrant schema check --from lake/web/access --to access.yaml what would change
+  hydrant schema check --schema access.yaml --records log.json do these records fit?")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -59,6 +63,8 @@ enum Error {
     Push(#[from] crate::schema::PushError),
     #[error(transparent)]
     Infer(#[from] crate::schema::infer::InferError),
+    #[error("the records cannot be checked")]
+    Converting(#[from] ConvertingError),
     #[error("{0}")]
     Wrong(String),
     #[error(transparent)]
@@ -92,6 +98,7 @@ impl Error {
     fn is_mistake(&self) -> bool {
         match self {
             Self::Target(_) | Self::Wrong(_) | Self::Config(_) => true,
+            Self::Converting(_) => true,
             Self::Registry(error) => error.is_mistake(),
             Self::Push(_) | Self::Infer(_) | Self::Io(_) => false,
         }

@@ -82,6 +82,11 @@ impl DestinationConfig {
         }
     }
 
+    /// Columns that stand in the path of its objects as `name=value`.
+    pub fn hive_columns(&self) -> Vec<String> {
+        self.layout().map_or_else(Vec::new, |layout| layout.prefix.hive_columns())
+    }
+
     /// Of a destination that takes objects.
     pub fn layout(&self) -> Option<&ObjectLayout> {
         match self {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Secret, TlsConfig};
+use super::{AssumeRole, Secret, TlsConfig};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HttpEndpointConfig {
@@ -52,8 +52,18 @@ pub struct EndpointUrl {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum EndpointAuth {
     None,
-    Basic { username: String, password: Secret },
+    Basic {
+        username: String,
+        password: Secret,
+    },
     Bearer(Secret),
+    SigV4 {
+        /// As AWS calls it in signatures, for example `execute-api`.
+        service: String,
+        /// From here, else from `aws`; `None` leaves it to the SDK's default chain.
+        region: Option<String>,
+        assume_role: Option<AssumeRole>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]

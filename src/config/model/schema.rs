@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::columns::PartitionColumns;
 use super::{AssumeRole, Secret};
-use crate::schema::{Schema, SchemaName, Table, Type, Version};
+use crate::schema::{SchemaName, Table, Version};
 
 /// One entry of `schema_registries`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -85,6 +86,9 @@ pub struct ClientCertificate {
 pub struct FormatConversionConfig {
     pub schema: SchemaConfig,
     pub on_unknown_field: OnUnknownField,
+    /// Whether partition columns are in the file; without it, as the schema has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition_columns: Option<PartitionColumns>,
     pub input: InputConfig,
     pub parquet: ParquetConfig,
 }
@@ -238,29 +242,4 @@ impl Default for ParquetConfig {
             timestamps: Timestamps::Micros,
         }
     }
-}
-
-impl FormatConversionConfig {
-    /// What the configuration says of columns that this schema does not have, or has otherwise.
-    pub fn misfits(&self, schema: &Schema) -> Vec<String> {
-        let has = |name: &str| schema.columns().iter().find(|column| is_same(&column.name, name));
-        let missing = |key: &'static str, column: &str| {
-            has(column).is_none().then(|| format!("`{key}` names a column `{column}` that {schema} does not have"))
-        };
-        let mapped = self.input.column_to_json_key.keys().filter_map(|column| missing("column_to_json_key", column));
-        let filtered = self.parquet.bloom_filters.iter().filter_map(|column| missing("bloom_filters", column));
-        let rescue = match &self.on_unknown_field {
-            OnUnknownField::Rescue { column } => match has(column) {
-                Some(found) if found.data_type == Type::String && !found.is_required => None,
-                Some(_) => Some(format!("the column `{column}` for unknown fields is no nullable string in {schema}")),
-                None => missing("rescue", column),
-            },
-            OnUnknownField::Ignore | OnUnknownField::ErrorOutput => None,
-        };
-        mapped.chain(filtered).chain(rescue).collect()
-    }
-}
-
-fn is_same(one: &str, other: &str) -> bool {
-    one.to_lowercase() == other.to_lowercase()
 }

@@ -65,6 +65,28 @@ fn every_key_is_read_and_no_secret_is_shown() {
 }
 
 #[test]
+fn signatures_take_region_and_role_from_aws_where_they_have_none() {
+    let auth = |keys: &str, aws: &str| {
+        let text = format!(
+            "{aws}\n{}",
+            stream(&format!("{URL}, auth: {{ sigv4: {{ service: execute-api{keys} }} }}"), BACKUP)
+        );
+        match &config(&text).delivery_streams[0].destination {
+            DestinationConfig::HttpEndpoint(endpoint) => endpoint.auth.clone(),
+            other @ DestinationConfig::Objects(_) => panic!("{other:?}"),
+        }
+    };
+    let expected = |region: Option<&str>| EndpointAuth::SigV4 {
+        service: "execute-api".to_owned(),
+        region: region.map(str::to_owned),
+        assume_role: None,
+    };
+    assert_eq!(auth("", ""), expected(None));
+    assert_eq!(auth("", "aws: { region: eu-west-1 }"), expected(Some("eu-west-1")));
+    assert_eq!(auth(", region: us-east-2", "aws: { region: eu-west-1 }"), expected(Some("us-east-2")));
+}
+
+#[test]
 fn mistakes_are_named_with_what_would_do() {
     let cases = [
         (stream(URL, ""), "`http_endpoint` needs a `backup`"),

@@ -1,24 +1,9 @@
 //! What is said of a value that does not fit: where it stands, what it is, and why.
 
+use super::super::error::Misfit;
 use super::super::json::Value;
 use super::super::number::NumberError;
 use crate::schema::Type;
-
-/// Why a value does not fit, and where.
-#[derive(Debug)]
-pub(in super::super) struct Mismatch {
-    pub(in super::super) path: String,
-    pub(in super::super) data_type: String,
-    pub(in super::super) kind: &'static str,
-    pub(in super::super) reason: String,
-}
-
-impl std::fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { path, data_type, kind, reason } = self;
-        write!(f, "Column `{path}` of type {data_type} cannot take this {kind}: {reason}")
-    }
-}
 
 /// The way from a column to a value in it, innermost step first.
 pub(in super::super) struct Path<'p> {
@@ -100,6 +85,6 @@ fn cut(text: &str) -> String {
     }
 }
 
-pub(super) fn mismatch(path: &Path<'_>, data_type: &Type, value: &Value<'_>, Reason(reason): Reason) -> Mismatch {
-    Mismatch { path: path.to_string(), data_type: data_type.to_string(), kind: value.kind(), reason }
+pub(super) fn mismatch(path: &Path<'_>, data_type: &Type, value: &Value<'_>, Reason(reason): Reason) -> Misfit {
+    Misfit::Value { path: path.to_string(), data_type: data_type.to_string(), kind: value.kind(), reason }
 }

@@ -6,12 +6,13 @@
 mod answer;
 mod body;
 mod classify;
+mod sigv4;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Proxy, Response};
+use reqwest::{Client, Proxy, Response, StatusCode};
 use tokio::sync::Mutex;
 
 use crate::config::model::{EndpointAuth, HttpEndpointConfig};
@@ -20,6 +21,7 @@ use crate::requests::Limits;
 
 use super::receiver::{Patience, Receiver, RequestError, Verdict};
 use super::{AttemptError, BoxFuture, ErrorClass};
+use sigv4::Signer;
 
 /// The protocol's, as decoded.
 pub const RECORD_BYTES_MAX: u64 = 1_024_000;
@@ -31,12 +33,13 @@ pub struct HttpEndpoint {
     headers: HeaderMap,
     /// Made for the first request; certificates that cannot be read are looked for again.
     client: Mutex<Option<Client>>,
+    signer: Signer,
 }
 
 impl HttpEndpoint {
     pub fn new(config: &HttpEndpointConfig) -> Self {
         let headers = headers(config);
-        Self { config: config.clone(), headers, client: Mutex::default() }
+        Self { config: config.clone(), headers, client: Mutex::default(), signer: Signer::new(&config.auth) }
     }
 
     async fn client(&self) -> Result<Client, AttemptError> {
@@ -44,26 +47,25 @@ impl HttpEndpoint {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        let made = connect(&self.config).map_err(|reason| AttemptError {
-            class: ErrorClass::Denied,
-            code: classify::INTERNAL.to_owned(),
-            message: format!("no connection can be made: {reason}"),
-            ambiguous: false,
-        })?;
+        let made = connect(&self.config).map_err(|reason| internal(format!("no connection can be made: {reason}")))?;
         Ok(client.insert(made).clone())
     }
 
     async fn attempt(&self, id: &str, body: Bytes) -> Result<Verdict, RequestError> {
         let own = |error| RequestError { error, retry_after: None };
         let client = self.client().await.map_err(own)?;
-        let request = client
-            .post(self.config.url.as_str())
-            .headers(self.headers.clone())
-            .header("X-Amz-Firehose-Request-Id", id)
-            .timeout(self.config.response_timeout)
-            .body(body);
+        let url = self.config.url.as_str();
+        let mut headers = self.headers.clone();
+        put(&mut headers, "X-Amz-Firehose-Request-Id", id, false);
+        let signature = self.signer.sign(url, &headers, &body).await;
+        let signature = signature.map_err(|reason| own(internal(format!("the request cannot be signed: {reason}"))))?;
+        signature.iter().for_each(|(name, value)| put(&mut headers, name, value, true));
+        let request = client.post(url).headers(headers).timeout(self.config.response_timeout).body(body);
         let response = request.send().await.map_err(|error| own(classify::failed(error, &self.config)))?;
         let (status, retry_after) = (response.status(), answer::retry_after(response.headers()));
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            self.signer.forget().await;
+        }
         let refused = |refusal: answer::Refusal| RequestError {
             error: AttemptError {
                 class: refusal.class,
@@ -148,12 +150,7 @@ fn connect(config: &HttpEndpointConfig) -> Result<Client, String> {
 
 fn headers(config: &HttpEndpointConfig) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let mut put = |name: &str, value: &str, is_secret: bool| {
-        // Both were looked at when the configuration was read.
-        let (Ok(name), Ok(mut value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else { return };
-        value.set_sensitive(is_secret);
-        headers.insert(name, value);
-    };
+    let mut put = |name: &str, value: &str, is_secret| put(&mut headers, name, value, is_secret);
     put("User-Agent", USER_AGENT, false);
     put("Content-Type", "application/json", false);
     if config.gzip_level.is_some() {
@@ -168,7 +165,7 @@ fn headers(config: &HttpEndpointConfig) -> HeaderMap {
         put("X-Amz-Firehose-Common-Attributes", &common_attributes(&config.common_attributes), false);
     }
     match &config.auth {
-        EndpointAuth::None => {}
+        EndpointAuth::None | EndpointAuth::SigV4 { .. } => {}
         EndpointAuth::Bearer(token) => put("Authorization", &format!("Bearer {}", token.0), true),
         EndpointAuth::Basic { username, password } => put("Authorization", &http::basic(username, &password.0), true),
     }
@@ -176,6 +173,18 @@ fn headers(config: &HttpEndpointConfig) -> HeaderMap {
         put(name, &value.0, true);
     }
     headers
+}
+
+fn put(headers: &mut HeaderMap, name: &str, value: &str, is_secret: bool) {
+    // What comes from the configuration was looked at when that was read.
+    let (Ok(name), Ok(mut value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else { return };
+    value.set_sensitive(is_secret);
+    headers.insert(name, value);
+}
+
+/// What is wrong here, before anything is sent.
+fn internal(message: String) -> AttemptError {
+    AttemptError { class: ErrorClass::Denied, code: classify::INTERNAL.to_owned(), message, ambiguous: false }
 }
 
 /// `{"commonAttributes":{…}}`, in the order of the file, and in ASCII as headers are.

@@ -18,6 +18,20 @@ fn evaluate(template: &PrefixTemplate, zone: &str, error_type: Option<&str>) -> 
 }
 
 #[test]
+fn folders_with_a_name_and_an_equals_sign_are_columns() {
+    for (prefix, names) in [
+        ("web/day=!{timestamp:yyyy-MM-dd}/hour=!{recordTime:HH}/", &["day", "hour"][..]),
+        ("customer=!{partitionKeyFromQuery:c}/x", &["customer"]),
+        ("!{timestamp:'year='yyyy'/month='MM}/", &["year", "month"]),
+        ("kind=web/!{timestamp:yyyy/MM}/=a/b/", &["kind"]),
+        ("a!{firehose:random-string}/b=!{timestamp:HH}-", &[]),
+        ("plain/", &[]),
+    ] {
+        assert_eq!(PrefixTemplate::parse(prefix, Prefix).unwrap().hive_columns(), names, "{prefix}");
+    }
+}
+
+#[test]
 fn allowed_prefixes_evaluate_as_firehoses() {
     let table = [
         ("plain text stays, without a time or a slash", ErrorOutput, "errors", "errors"),

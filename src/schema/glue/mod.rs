@@ -2,6 +2,8 @@
 
 mod client;
 
+use std::time::Duration;
+
 use serde_json::{Map, Value as Json, json};
 use tracing::warn;
 
@@ -10,14 +12,16 @@ use super::{Column, Schema, SchemaName, Table, Version, avro, json_schema};
 use crate::config::model::GlueConfig;
 use client::{CallError, GlueClient};
 
-/// Pages of a listing: what keeps a server that names the same page again and again from being asked for ever.
+/// Pages of a listing, and items on them: what keeps a server that never comes to an end from being asked for ever.
 const PAGES_MAX: usize = 10_000;
+const ITEMS_MAX: usize = 1_000_000;
 
 pub struct GlueRegistry {
     name: String,
     client: GlueClient,
     catalog_id: Option<String>,
     schema_registry: String,
+    timeout: Duration,
 }
 
 impl GlueRegistry {
@@ -25,7 +29,7 @@ impl GlueRegistry {
         let client =
             GlueClient::new(config).map_err(|reason| RegistryError::Denied { registry: name.to_owned(), reason })?;
         let (catalog_id, schema_registry) = (config.catalog_id.clone(), config.schema_registry.clone());
-        Ok(Self { name: name.to_owned(), client, catalog_id, schema_registry })
+        Ok(Self { name: name.to_owned(), client, catalog_id, schema_registry, timeout: config.timeout })
     }
 
     /// A table of the Data Catalog. Location, SerDe and formats are not looked at, as in Firehose.
@@ -58,13 +62,18 @@ impl GlueRegistry {
     async fn latest_version(&self, database: &str, table: &str) -> Result<(Json, u64), RegistryError> {
         let names = self.in_catalog(&[("DatabaseName", database), ("TableName", table)]);
         let what = || format!("table `{database}/{table}`");
-        let versions = self.pages("GetTableVersions", names, "TableVersions", what).await?;
-        let numbered = |version: Json| Some((version["Table"].clone(), version_id(&version)?));
-        versions.into_iter().filter_map(numbered).max_by_key(|(_, number)| *number).ok_or_else(|| {
-            RegistryError::NotFound {
-                registry: self.name.clone(),
-                what: format!("version of table `{database}/{table}`"),
+        let mut latest: Option<(Json, u64)> = None;
+        let take = |mut version: Json| {
+            if let Some(number) = version_id(&version)
+                && latest.as_ref().is_none_or(|(_, known)| *known < number)
+            {
+                latest = Some((version["Table"].take(), number));
             }
+        };
+        self.pages("GetTableVersions", names, "TableVersions", what, take).await?;
+        latest.ok_or_else(|| RegistryError::NotFound {
+            registry: self.name.clone(),
+            what: format!("version of table `{database}/{table}`"),
         })
     }
 
@@ -78,6 +87,9 @@ impl GlueRegistry {
         let what = || format!("{version} version of schema `{subject}` in `{}`", self.schema_registry);
         let input = json!({ "SchemaId": id, "SchemaVersionNumber": number });
         let answer = self.call("GetSchemaVersion", &input, what).await?;
+        if !answer["SchemaDefinition"].is_string() {
+            return Err(self.away(String::from("GetSchemaVersion is answered without a `SchemaDefinition`")));
+        }
         let text = |key: &str| answer[key].as_str().unwrap_or_default();
         let name = format!("{}/{subject}", self.name);
         self.schema(name, answer["VersionNumber"].as_u64(), |_| {
@@ -121,15 +133,17 @@ impl GlueRegistry {
 
     async fn tables(&self) -> Result<Vec<Listed>, RegistryError> {
         let what = || String::from("Data Catalog");
-        let mut tables = Vec::new();
-        for database in self.pages("GetDatabases", self.in_catalog(&[]), "DatabaseList", what).await? {
-            let Some(database) = database["Name"].as_str() else { continue };
+        let (mut databases, mut tables) = (Vec::new(), Vec::new());
+        let take = |database: Json| databases.extend(database["Name"].as_str().map(str::to_owned));
+        self.pages("GetDatabases", self.in_catalog(&[]), "DatabaseList", what, take).await?;
+        for database in &databases {
             let input = self.in_catalog(&[("DatabaseName", database)]);
-            for table in self.pages("GetTables", input, "TableList", what).await? {
+            let take = |table: Json| {
                 if let Some(Ok(name)) = table["Name"].as_str().map(|table| SchemaName::table(database, table)) {
                     tables.push(Listed { name, versions: version_id(&table).into_iter().collect() });
                 }
-            }
+            };
+            self.pages("GetTables", input, "TableList", what, take).await?;
         }
         Ok(tables)
     }
@@ -137,35 +151,46 @@ impl GlueRegistry {
     async fn subjects(&self) -> Result<Vec<Listed>, RegistryError> {
         let input = json!({ "RegistryId": { "RegistryName": self.schema_registry } });
         let what = || format!("Schema Registry `{}`", self.schema_registry);
-        let schemas = match self.pages("ListSchemas", input, "Schemas", what).await {
+        let mut subjects = Vec::new();
+        let name = |schema: Json| SchemaName::subject(schema["SchemaName"].as_str()?).ok();
+        let take = |schema| subjects.extend(name(schema).map(|name| Listed { name, versions: Vec::new() }));
+        match self.pages("ListSchemas", input, "Schemas", what, take).await {
             // Who has tables only has no Schema Registry.
-            Err(RegistryError::NotFound { .. }) => Vec::new(),
-            schemas => schemas?,
-        };
-        let name = |schema: &Json| SchemaName::subject(schema["SchemaName"].as_str()?).ok();
-        Ok(schemas.iter().filter_map(name).map(|name| Listed { name, versions: Vec::new() }).collect())
+            Ok(()) | Err(RegistryError::NotFound { .. }) => Ok(subjects),
+            Err(error) => Err(error),
+        }
     }
 
-    /// All items of a listing.
+    /// All items of a listing, one at a time.
     async fn pages(
         &self,
         operation: &str,
         mut input: Json,
         key: &str,
         what: impl Fn() -> String,
-    ) -> Result<Vec<Json>, RegistryError> {
-        let mut items = Vec::new();
+        mut take: impl FnMut(Json),
+    ) -> Result<(), RegistryError> {
+        let mut items = 0;
         for _ in 0..PAGES_MAX {
             let mut answer = self.call(operation, &input, &what).await?;
             if let Json::Array(page) = answer[key].take() {
-                items.extend(page);
+                items += page.len();
+                page.into_iter().for_each(&mut take);
             }
-            match answer["NextToken"].take() {
-                Json::String(token) if !token.is_empty() => input["NextToken"] = Json::String(token),
-                _ => return Ok(items),
+            let next = answer["NextToken"].take();
+            if next.as_str().is_none_or(str::is_empty) {
+                return Ok(());
             }
+            if items > ITEMS_MAX || next == input["NextToken"] {
+                break;
+            }
+            input["NextToken"] = next;
         }
-        Err(RegistryError::Away { registry: self.name.clone(), reason: format!("{operation} does not come to an end") })
+        Err(self.away(format!("{operation} does not come to an end")))
+    }
+
+    fn away(&self, reason: String) -> RegistryError {
+        RegistryError::Away { registry: self.name.clone(), reason }
     }
 
     async fn call(&self, operation: &str, input: &Json, what: impl FnOnce() -> String) -> Result<Json, RegistryError> {
@@ -185,11 +210,16 @@ impl GlueRegistry {
 
 impl Registry for GlueRegistry {
     fn resolve<'a>(&'a self, name: &'a SchemaName, version: Version) -> BoxFuture<'a, Result<Schema, RegistryError>> {
-        Box::pin(async move {
+        let resolve = async move {
             match name {
                 SchemaName::Table { database, table } => self.table(database, table, version).await,
                 SchemaName::Subject(subject) => self.subject(subject, version).await,
             }
+        };
+        Box::pin(async move {
+            // Of several calls, too.
+            let resolved = tokio::time::timeout(self.timeout, resolve).await;
+            resolved.unwrap_or_else(|_| Err(self.away(format!("no answer within {:?}", self.timeout))))
         })
     }
 

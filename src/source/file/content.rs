@@ -13,6 +13,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::identity::FileKey;
+use super::text::Extent;
 
 /// Compressed bytes read at once, and decompressed bytes thrown away at once on the way to a later offset.
 const STEP: usize = 64 << 10;
@@ -188,15 +189,18 @@ impl Content {
         self.unpacked.is_some()
     }
 
-    /// Whether this is all that the file holds. Decompresses a compressed one to its end; one that cannot be is not whole.
+    /// Whether this is all that the file holds, but for NULs at its end. Decompresses a compressed one to its end; one that
+    /// cannot be is not whole.
     pub fn is_whole(&self) -> bool {
         let Some(unpacked) = &self.unpacked else { return true };
         let (packing, length) = {
             let unpacked = unpacked.lock().unwrap_or_else(PoisonError::into_inner);
             (unpacked.packing, unpacked.length)
         };
+        let mut decoded = Extent::default();
         let decoder = packing.decoder(self.file.clone());
-        decoder.and_then(|mut bytes| io::copy(&mut bytes, &mut io::sink())).is_ok_and(|decoded| decoded == length)
+        let is_read = decoder.and_then(|mut bytes| io::copy(&mut bytes, &mut decoded)).is_ok();
+        is_read && (decoded.text..=decoded.length).contains(&length)
     }
 
     pub fn look(&self) -> io::Result<Seen> {

@@ -31,6 +31,7 @@ use super::identity::{Evidence, Shared};
 use super::origin::Origin;
 use super::prefix::Prefix;
 use super::share::Share;
+use super::text::TextEnd;
 
 /// A copy that is as it was for so long is not being written any more.
 const QUIET: Duration = Duration::from_secs(300);
@@ -59,6 +60,8 @@ impl Files {
             noted: (shared.equal_to, 0),
             is_second: false,
             size: 0,
+            text: TextEnd::default(),
+            seen: None,
             last_change: Instant::now(),
         };
         self.copies.insert(id, copy);
@@ -135,11 +138,8 @@ impl Files {
     }
 
     fn look_at_copy(&mut self, id: PartitionId, copy: &mut Copy) -> io::Result<Result<Fate, SourceError>> {
-        let size = copy.content.look()?.size;
-        if size != copy.size {
-            copy.size = size;
-            copy.last_change = Instant::now();
-        }
+        copy.look(&self.cutting)?;
+        let size = copy.size;
         let Some(open) = self.open.get(&copy.original) else {
             return Ok(match self.without_original(copy) {
                 Fate::Copy => self.note_shared(id, copy),
@@ -214,6 +214,8 @@ impl Files {
         }
         let has_grown = known < copy.size;
         let known = if is_like_settled { known.max(settled) } else { known };
+        // What was not read of a truncated file is read here, as far as it stands here.
+        let known = copy.file.as_ref().map_or(known, |file| known.min(file.position()));
         // Seen while it was empty, it may have been taken for a copy of the wrong file.
         if known == 0 || has_grown && known < copy.shared.needed {
             return Fate::Other;

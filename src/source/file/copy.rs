@@ -11,11 +11,12 @@ use std::time::Instant;
 use crate::record::PartitionId;
 
 use super::alike::equal_up_to;
-use super::content::Content;
+use super::content::{Content, Seen};
 use super::cutting::Cutting;
 use super::identity::Shared;
 use super::open_file::OpenFile;
 use super::tailed::TailedFile;
+use super::text::TextEnd;
 
 /// Bytes compared in one look, so that a large copy holds up nothing.
 const STEP: u64 = 16 << 20;
@@ -34,7 +35,10 @@ pub struct Copy {
     pub(super) noted: (u64, u64),
     /// Whether it was taken for a copy of another one before: the next mistake is the last.
     pub(super) is_second: bool,
+    /// Where it ends, without NULs at its end.
     pub(super) size: u64,
+    pub(super) text: TextEnd,
+    pub(super) seen: Option<Seen>,
     pub(super) last_change: Instant,
 }
 
@@ -52,6 +56,19 @@ pub(super) enum Fate {
 impl Copy {
     pub fn is_of(&self, original: PartitionId) -> bool {
         self.original == original
+    }
+
+    /// Looks how much it holds by now. A copy may get its size before it is made, too.
+    pub(super) fn look(&mut self, cutting: &Cutting) -> io::Result<()> {
+        let seen = self.content.look()?;
+        let is_news = self.seen.replace(seen) != Some(seen) || self.text.goes_on(&self.content)?;
+        let from = self.shared.equal_to.min(seen.size);
+        self.text.look(&self.content, cutting, (from, seen.size), is_news)?;
+        if self.text.end != self.size {
+            self.size = self.text.end;
+            self.last_change = Instant::now();
+        }
+        Ok(())
     }
 
     /// What it is known to share with its original, as this life or an earlier one has compared them.

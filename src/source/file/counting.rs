@@ -7,6 +7,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use encoding_rs::Encoding;
+
 use crate::config::model::FileSourceConfig;
 use crate::record::PartitionId;
 
@@ -16,10 +18,12 @@ use super::cutting::Cutting;
 use super::tail::{FileEnd, Read, Tail};
 use super::tailed::TailedFile;
 
-/// Calls `found` with the position of each record in the first `size` bytes of a file. Records end at `cuts`, too. Blocks.
+/// Calls `found` with the position of each record in the first `size` bytes of a file, whose byte order is `order` if no mark
+/// says otherwise. Records end at `cuts`, too. Blocks.
 pub fn for_each_record(
     content: Arc<Content>,
     config: &FileSourceConfig,
+    order: Option<&'static Encoding>,
     size: u64,
     cuts: Vec<u64>,
     mut found: impl FnMut(u64),
@@ -27,6 +31,7 @@ pub fn for_each_record(
     let cutting = Arc::new(Cutting::new(config));
     // Nobody knows this partition: it is read for its records alone.
     let file = TailedFile::new(PartitionId(0), content, PathBuf::new(), 0, None);
+    file.was_in(order);
     let mut tail = Tail::new(Arc::new(file), 0, cuts, cutting);
     tail.size = size;
     loop {
@@ -55,7 +60,7 @@ mod tests {
         file.write_all_at(content, 0).unwrap();
         let mut positions = Vec::new();
         let content = Arc::new(Content::plain(CountedFile::new(file)).unwrap());
-        for_each_record(content, &config("\n", 5), size, cuts.to_vec(), |position| positions.push(position)).unwrap();
+        for_each_record(content, &config("\n", 5), None, size, cuts.to_vec(), |at| positions.push(at)).unwrap();
         positions
     }
 

@@ -95,6 +95,14 @@ impl Cutting {
         self.unit == 1 && self.delimiter.needle().first() == Some(&0)
     }
 
+    /// The bytes of a code unit, at which the text of a file ends that has NULs behind it; `None` where those are data, as a
+    /// delimiter has some.
+    pub fn text_unit(&self) -> Option<u64> {
+        let mut units = self.delimiter.needle().chunks(self.unit as usize);
+        let has_nul = units.any(|unit| unit.iter().all(|&byte| byte == 0));
+        (!has_nul).then_some(self.unit)
+    }
+
     /// Offset of the first delimiter in `data`, which lies at `at` in the file.
     pub fn find(&self, data: &[u8], at: u64) -> Option<usize> {
         let mut from = 0;

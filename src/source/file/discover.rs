@@ -96,7 +96,7 @@ impl Discovery {
                 }
             }
         }
-        files.sort_unstable();
+        files.sort_unstable_by(|one, other| one.as_os_str().cmp(other.as_os_str()));
         files.dedup();
         Walk { files, errors, has_links, folders }
     }
@@ -244,13 +244,14 @@ mod tests {
         let root = root.path();
         std::fs::create_dir(root.join("sub")).unwrap();
         std::fs::write(root.join("sub/a.log"), "x").unwrap();
-        let long_ago = SystemTime::now() - Duration::from_secs(60);
-        let rest = |folder: &str| std::fs::File::open(root.join(folder)).unwrap().set_modified(long_ago).unwrap();
+        let (now, minute) = (SystemTime::now(), Duration::from_secs(60));
+        let change = |folder: &str, at| std::fs::File::open(root.join(folder)).unwrap().set_modified(at).unwrap();
         let config = FileSourceConfig { paths: vec![root.join("*/*.log").display().to_string()], ..config("\n", 9) };
         let discovery = Discovery::new(&config).unwrap();
-        rest("");
+        change("", now - minute);
+        change("sub", now + minute);
         assert!(!discovery.scan().is_whole(), "a change would not show yet");
-        rest("sub");
+        change("sub", now - minute);
         let walk = discovery.scan();
         assert!(walk.is_whole());
         std::fs::write(root.join("sub/a.log"), "more").unwrap();

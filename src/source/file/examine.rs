@@ -15,6 +15,7 @@ use crate::record::PartitionId;
 
 use super::content::{Content, CountedFile, Packing};
 use super::prefix::Prefix;
+use super::text::Extent;
 use super::watch::Waker;
 
 /// Bytes decompressed at once.
@@ -46,8 +47,8 @@ pub struct Examined {
     pub file: Arc<CountedFile>,
     pub path: PathBuf,
     pub packing: Packing,
-    /// Bytes that it decompresses to.
-    pub length: u64,
+    /// Bytes that it decompresses to, and how many of those are text.
+    pub extent: Extent,
     /// Why no more could be decompressed, if it is not whole.
     pub error: Option<io::Error>,
     /// The partitions that it repeats, with the bytes that are known to be equal.
@@ -115,17 +116,17 @@ impl Examination {
     pub fn run(self, stop: &AtomicBool) -> Option<Examined> {
         let Self { file, path, packing, rivals } = self;
         let mut races: Vec<Race> = rivals.into_iter().filter_map(Race::new).collect();
-        let mut length = 0;
+        let mut extent = Extent::default();
         let error = match decode(packing, &file, stop, |bytes| {
-            races.iter_mut().for_each(|race| race.step(length, bytes));
-            length += bytes.len() as u64;
+            races.iter_mut().for_each(|race| race.step(extent.length, bytes));
+            extent.push(bytes);
         }) {
             Ok(true) => None,
             Ok(false) => return None,
             Err(error) => Some(error),
         };
-        let repeats = races.iter().filter_map(|race| Some((race.id, race.equal_to(length)?))).collect();
-        Some(Examined { file, path, packing, length, error, repeats })
+        let repeats = races.iter().filter_map(|race| Some((race.id, race.equal_to(extent.length)?))).collect();
+        Some(Examined { file, path, packing, extent, error, repeats })
     }
 }
 
@@ -245,7 +246,7 @@ mod tests {
             content(b"", 0),
         ];
         let examined = examined(&packed, rivals);
-        assert_eq!(examined.length, 200_000);
+        assert_eq!(examined.extent.length, 200_000);
         assert!(examined.error.is_none());
         let repeats = examined.repeats;
         assert_eq!(
@@ -264,6 +265,6 @@ mod tests {
         let packed = zstd::encode_all(&vec![7; 300_000][..], 1).unwrap();
         let examined = examined(&[&packed[..], &packed[..packed.len() / 2]].concat(), Vec::new());
         assert!(examined.error.is_some());
-        assert!(examined.length >= 300_000);
+        assert!(examined.extent.length >= 300_000);
     }
 }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use encoding_rs::Encoding;
 use tracing::{error, warn};
 
 use crate::config::model::InitialPosition;
@@ -181,10 +182,19 @@ impl Files {
         self.watches.look_interval(!is_waiting && !self.has_links && self.open.values().all(OpenFile::is_quiet))
     }
 
-    /// The names that the journal has for a partition count when its copies are looked for.
+    /// The names that the journal has for a partition count when its copies are looked for, and so does the byte order that it
+    /// had.
     pub(super) fn was_called(&self, row: &PartitionRow) {
         if let Some(open) = self.open.get(&row.id) {
             names_of(row).into_iter().for_each(|name| open.tail.file.was_called(name));
+        }
+        self.was_in(row.id, Evidence::from_json(&row.evidence).and_then(|evidence| evidence.order()));
+    }
+
+    /// What a truncated file is in, if nothing else says so.
+    pub(super) fn was_in(&self, id: PartitionId, order: Option<&'static Encoding>) {
+        if let Some(open) = self.open.get(&id) {
+            open.tail.file.was_in(order);
         }
     }
 
@@ -219,7 +229,6 @@ impl Files {
             self.events.push_back(SourceEvent::Unreadable { partition: id, name, from, is_cut: true });
         }
         let mut tail = Tail::new(file, at.0, cuts.into_iter().map(|cut| cut.0).collect(), self.cutting.clone());
-        tail.size = size;
         tail.told = self.context.told.take(id);
         self.open.insert(id, OpenFile::new(tail));
         self.by_key.insert(key, id);

@@ -68,11 +68,14 @@ impl Files {
         }
         let Some(index) = self.dormant.iter().position(|row| row.id == id) else { return Ok(()) };
         let row = self.dormant.remove(index);
-        let mut prefix = Evidence::from_json(&row.evidence).and_then(|evidence| evidence.prefix());
+        let known = Evidence::from_json(&row.evidence);
+        let mut prefix = known.as_ref().and_then(Evidence::prefix);
+        let order = known.as_ref().and_then(Evidence::order);
         let link = prefix.as_mut().and_then(|prefix| prefix.link_before(row.checkpoint.0));
         let names = names_of(&row).iter().map(|name| name.display().to_string()).collect();
         let evidence = Evidence::take(&content, row.checkpoint.0, link);
-        let evidence = evidence.map_or(String::new(), |evidence| evidence.with_names(names).to_json());
+        let evidence =
+            evidence.map_or(String::new(), |evidence| evidence.with_names(names).with_order(order).to_json());
         let to = new_place(&content, &path, evidence);
         self.journal(|journal, _| journal.goes_on(id, &to, copy))?;
         self.open_partition(id, content, path, row.checkpoint, prefix);

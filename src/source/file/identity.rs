@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::SystemTime;
 
+use encoding_rs::Encoding;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -16,6 +17,7 @@ use crate::journal::ReadTo;
 
 use super::content::Content;
 use super::prefix::{BLOCK, Link, Prefix};
+use super::text::has_text;
 
 /// Bytes hashed at the beginning and before the checkpoint, at most.
 const SAMPLE: u64 = 1024;
@@ -64,6 +66,10 @@ pub struct Evidence {
     /// one after the other, this is what differs even if both are empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     born: Option<u64>,
+    /// The encoding that a byte order mark has decided on, of this file or of what it held before it was truncated: its writer may
+    /// go on without another mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    order: Option<String>,
 }
 
 /// What a copy shares with its original, in bytes.
@@ -105,6 +111,11 @@ impl Sample {
 impl Evidence {
     /// Takes the evidence of an open file at `checkpoint`. At its very beginning that is what the file holds by now.
     pub fn take(content: &Content, checkpoint: u64, chain: Option<Link>) -> io::Result<Self> {
+        Self::take_of_read(content, checkpoint, checkpoint, chain)
+    }
+
+    /// Likewise of a file of which `read` bytes were read: those stay as they are.
+    pub fn take_of_read(content: &Content, checkpoint: u64, read: u64, chain: Option<Link>) -> io::Result<Self> {
         let file = &content.file;
         let metadata = file.metadata()?;
         let (size, born) = (metadata.len(), born(&metadata));
@@ -122,9 +133,10 @@ impl Evidence {
                 packed,
                 shared: None,
                 born,
+                order: None,
             });
         }
-        let head = if checkpoint == 0 { size.min(SAMPLE) } else { checkpoint.min(SAMPLE) };
+        let head = if checkpoint == 0 { written(content, read, size.min(SAMPLE))? } else { checkpoint.min(SAMPLE) };
         let tail = checkpoint.min(SAMPLE);
         let (head, tail) = (sample(file, 0, head)?, sample(file, checkpoint - tail, tail)?);
         let mut whole = chain.as_ref().and_then(Prefix::resume);
@@ -132,7 +144,18 @@ impl Evidence {
             extend(prefix, content, checkpoint)?;
         }
         let whole = whole.map(|prefix| prefix.to_text());
-        Ok(Self { head, tail, chain, at: Some(checkpoint), whole, names: Vec::new(), packed: None, shared: None, born })
+        Ok(Self {
+            head,
+            tail,
+            chain,
+            at: Some(checkpoint),
+            whole,
+            names: Vec::new(),
+            packed: None,
+            shared: None,
+            born,
+            order: None,
+        })
     }
 
     /// Whether `file` is the one of this evidence at this checkpoint, of which `read_to` was read.
@@ -191,7 +214,7 @@ impl Evidence {
         &self.names
     }
 
-    /// Whether it was taken of an empty file, and so fits every file.
+    /// Whether it was taken of a file without text, and so fits every file.
     pub fn is_void(&self) -> bool {
         self.head.length == 0
     }
@@ -224,6 +247,16 @@ impl Evidence {
         self.born.is_some() && content.file.metadata().is_ok_and(|metadata| born(&metadata) == self.born)
     }
 
+    pub fn with_order(mut self, order: Option<&'static Encoding>) -> Self {
+        self.order = order.map(|encoding| encoding.name().to_owned());
+        self
+    }
+
+    /// The encoding that a byte order mark has decided on.
+    pub fn order(&self) -> Option<&'static Encoding> {
+        Encoding::for_label(self.order.as_deref()?.as_bytes())
+    }
+
     pub fn packed(&self) -> Option<Packed> {
         self.packed
     }
@@ -250,6 +283,20 @@ pub fn extend(prefix: &mut Prefix, content: &Content, end: u64) -> io::Result<()
         prefix.update(&bytes);
     }
     Ok(())
+}
+
+/// How many of a file's first `length` bytes will stay as they are: a NUL that was not read may be filled yet. All of them, where
+/// it begins with NULs that a writer has left behind.
+fn written(content: &Content, read: u64, length: u64) -> io::Result<u64> {
+    let mut bytes = [0; SAMPLE as usize];
+    let bytes = &mut bytes[..length as usize];
+    content.file.read_exact_at(bytes, 0)?;
+    let behind_read = bytes.get(read as usize..).unwrap_or_default();
+    Ok(match behind_read.iter().position(|&byte| byte == 0) {
+        Some(0) if read == 0 && has_text(content)? => length,
+        Some(at) => read + at as u64,
+        None => length,
+    })
 }
 
 fn sample(file: &File, at: u64, length: u64) -> io::Result<Sample> {
@@ -329,6 +376,26 @@ mod tests {
         assert!(!is_it(b"header\nother\nsecond\n"));
         assert!(is_it(b"head"));
         assert!(!is_it(b"head of it"), "another content begins so, too");
+    }
+
+    #[test]
+    fn a_file_that_got_its_size_first_is_known_by_what_was_written_to_it() {
+        let take = |bytes: &[u8], read| {
+            let taken = Evidence::take_of_read(&content(bytes), 0, read, None).unwrap();
+            Evidence { born: None, ..taken }
+        };
+        let empty = take(b"\0\0\0\0", 0);
+        assert!(empty.is_void() && matches(&empty, b"one\n", 0), "nothing says anything of it");
+        assert!(!take(b"\0\0\0\0one\n", 0).is_void());
+        let seen = take(b"one\n\0\0\0\0", 0);
+        assert!(matches(&seen, b"one\ntwo\n", 0));
+        assert!(!matches(&seen, b"two\none\n", 0));
+        let read = take(b"\0\0one\n\0\0", 6);
+        assert!(matches(&read, b"\0\0one\nfo", 0));
+        assert!(!matches(&read, b"fo\0one\n\0\0", 0), "NULs that were read are known");
+        let torn = take(b"one\ntw\0\0", 4);
+        assert!(matches(&torn, b"one\ntwo\n", 0));
+        assert!(!matches(&torn, b"one\nthr\n", 0), "so is a line that is not whole yet");
     }
 
     #[test]

@@ -109,13 +109,16 @@ impl Files {
         self.orphans.push(Orphan { open: old, kept, is_searched: false });
         self.is_scan_wanted = true;
         let chain = Prefix::beginning_at(0).link_before(0);
-        let evidence = Evidence::take(&content, 0, chain).map_or(String::new(), |evidence| evidence.to_json());
+        let order = file.order();
+        let evidence = Evidence::take(&content, 0, chain);
+        let evidence = evidence.map_or(String::new(), |evidence| evidence.with_order(order).to_json());
         let FileKey { device, inode } = content.key;
         let place = path.display().to_string();
         let row = NewPartition { place, device, inode, checkpoint: Position(0), evidence, copy_of: None };
         let ids = self.journal(|journal, stream| journal.register(stream, std::slice::from_ref(&row)))?;
         if let Some(&id) = ids.first() {
             self.open_partition(id, content, path, Position(0), None);
+            self.was_in(id, order);
         }
         Ok(())
     }

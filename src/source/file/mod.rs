@@ -29,6 +29,7 @@ mod scan;
 mod share;
 mod tail;
 mod tailed;
+mod text;
 mod truncate;
 mod twins;
 mod watch;
@@ -39,6 +40,7 @@ pub use discover::Discovery;
 pub use identity::{Evidence, FileKey};
 pub use names::{aside_of, original_of};
 pub use read_once::{Piece, for_each_chunk};
+pub use text::text_end_by;
 pub use watch::Waker;
 
 use std::collections::VecDeque;

@@ -58,7 +58,7 @@ impl OpenFile {
 
     /// Whether it waits for nothing but to be written to.
     pub(super) fn is_quiet(&self) -> bool {
-        self.is_matched && self.owes_nothing()
+        self.is_matched && self.owes_nothing() && !self.tail.may_have_more()
     }
 
     /// Whether all of it is read and settled.

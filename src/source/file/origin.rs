@@ -15,6 +15,7 @@ use super::identity::{Shared, extend};
 use super::let_go::Orphan;
 use super::names;
 use super::open_file::OpenFile;
+use super::text::text_end;
 
 /// Where a new file comes from.
 pub enum Origin {
@@ -31,7 +32,7 @@ type Rank = (bool, u64);
 impl Files {
     /// Of several partitions the new file may be a copy of, the one of which most was read.
     pub(super) fn origin(&self, content: &Content, path: &Path) -> Origin {
-        let Ok(size) = content.look().map(|seen| seen.size) else { return Origin::Itself };
+        let Ok(size) = text_end(content, &self.cutting, 0) else { return Origin::Itself };
         let orphans = self.orphans.iter().filter_map(|orphan| self.orphan_origin(orphan, content, path));
         let dormant = self.dormant.iter().filter_map(|row| self.dormant_origin(row, content, path));
         let open = self.open.values().filter_map(|open| open_origin(open, content, path, size));

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use encoding_rs::Encoding;
 use tracing::info;
 use walkdir::{DirEntryExt, WalkDir};
 
@@ -21,6 +22,7 @@ use super::content::{Content, CountedFile, Packing};
 use super::files::Files;
 use super::identity::{Evidence, FileKey, Shared};
 use super::prefix::Prefix;
+use super::text::has_text;
 
 /// Names looked at when a renamed file is searched for.
 const SEARCH_ENTRIES: usize = 100_000;
@@ -119,7 +121,16 @@ impl Files {
     fn new_file(&self, content: Arc<Content>, path: &Path) -> io::Result<NewFile> {
         let checkpoint = self.first_checkpoint(&content)?;
         let evidence = Evidence::take(&content, checkpoint, Prefix::beginning_at(checkpoint).link_before(checkpoint))?;
+        let evidence = evidence.with_order(self.order_before(&content));
         Ok(NewFile { content, path: path.to_owned(), checkpoint, evidence, copy_of: None })
+    }
+
+    /// The byte order of what the file held before it was truncated.
+    fn order_before(&self, content: &Content) -> Option<&'static Encoding> {
+        let is_of_inode = |row: &&PartitionRow| row.device == content.key.device && row.inode == content.key.inode;
+        let mut evidence =
+            self.dormant.iter().rev().filter(is_of_inode).filter_map(|row| Evidence::from_json(&row.evidence));
+        evidence.find(|evidence| evidence.is_of_birth(content))?.order()
     }
 
     /// The journalled partition that the file is, the one seen last first.
@@ -132,7 +143,7 @@ impl Files {
                     Some(evidence) => {
                         // An inode number alone proves nothing, with the same name neither: what was empty and holds
                         // something now may be a copy, and is read as a new file if not. What left the globs would not be.
-                        let is_same = || Path::new(&row.place) == path && is_empty(content);
+                        let is_same = || Path::new(&row.place) == path && !has_text(content).unwrap_or(true);
                         let is_known_copy = || row.copy_of.is_some() && evidence.is_of_birth(content);
                         (!evidence.is_void() || is_same() || is_known_copy() || !self.discovery.is_match(path))
                             && evidence.packed().is_none()
@@ -197,10 +208,6 @@ impl Files {
         }
         Ok(())
     }
-}
-
-fn is_empty(content: &Content) -> bool {
-    content.look().is_ok_and(|seen| seen.size == 0)
 }
 
 fn is_among(new: &[NewFile], key: FileKey) -> bool {

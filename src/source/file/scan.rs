@@ -134,7 +134,9 @@ impl Files {
                 continue;
             }
             info!(%path, position = file.checkpoint, "a file is read that was not seen before");
+            let order = file.evidence.order();
             self.open_partition(id, file.content, file.path, Position(file.checkpoint), None);
+            self.was_in(id, order);
         }
         Ok(())
     }
@@ -168,14 +170,14 @@ impl Files {
         }
         let Some(open) = self.open.get_mut(&id) else { return Ok(()) };
         let was_matched = std::mem::replace(&mut open.is_matched, true);
-        let stored = open.tail.file.path();
         // Of two names of one file the first one that the scan meets stays.
-        if !was_matched && stored != path {
+        if !was_matched && !open.tail.file.is_called(path) {
             if open.is_truncated() {
                 // First it is another file, then that has another name: the copies of the old one extend the old name.
                 self.is_scan_wanted = true;
                 return Ok(());
             }
+            let stored = open.tail.file.path();
             open.tail.file.set_path(path);
             debug!(from = %stored.display(), to = %path.display(), "a file was renamed");
             let (place, former) = (path.display().to_string(), open.tail.file.former_names());

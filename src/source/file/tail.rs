@@ -21,11 +21,9 @@ use crate::memory::blocks;
 use super::content::Seen;
 use super::cutting::{Cut, Cutting};
 use super::tailed::TailedFile;
+use super::text::TextEnd;
 use preamble::Preamble;
 use search::Search;
-
-/// Bytes behind the text of a file that got its size first, in which the next of it is looked for.
-const FOLLOWING: u64 = 4096;
 
 /// The reading side of a [`TailedFile`].
 pub struct Tail {
@@ -43,8 +41,9 @@ pub struct Tail {
     pub told: Told,
     /// The one that holds what was read last.
     told_of_last: Option<Batch>,
-    /// Size at the last look.
+    /// Where the file ended at the last look: NULs at its end are none of it.
     pub size: u64,
+    text: TextEnd,
     /// What the last look saw.
     seen: Option<Seen>,
     /// Bytes behind the position that were seen and are gone, although the file is the same.
@@ -90,11 +89,8 @@ impl Tail {
         cuts.dedup();
         // Since the last life a stale writer may have made a longer one of it.
         let preamble = Preamble::of(position, file.is_behind_hole(), &cutting);
-        let seen = file.look().ok();
-        // Where this fails, so does the first look.
-        let _ = seen.map(|seen| file.look_ahead(seen.size));
-        let modified = seen.and_then(|seen| seen.modified);
-        Self {
+        let modified = file.look().ok().and_then(|seen| seen.modified);
+        let mut tail = Self {
             position,
             search: Search::at(if preamble.is_some() { 0 } else { position }),
             is_long: false,
@@ -104,13 +100,18 @@ impl Tail {
             told: Told::default(),
             told_of_last: None,
             size: position,
+            text: TextEnd::default(),
             grown: Instant::now(),
             seen: None,
             cut_off: 0,
             modified,
             is_deleted: false,
             file,
-        }
+        };
+        // Where this fails, so does the first look.
+        let _ = tail.file.look().and_then(|seen| tail.look_at_text(&seen, true));
+        tail.size = tail.text.end.max(position);
+        tail
     }
 
     /// Looks at the file. `Ok(false)` when what was read or searched is not there any more: it was truncated, or written
@@ -119,48 +120,55 @@ impl Tail {
         let seen = self.file.look()?;
         self.is_deleted = !seen.is_named;
         self.modified = seen.modified;
-        let before = self.seen.map_or(self.size, |seen| seen.size);
+        let (before, is_written) = (self.text.end, self.seen != Some(seen));
         // One of which nothing was read is another file when it has become shorter: nothing says that it is the same.
         let known_to = if self.position == 0 { before } else { self.position };
-        if seen.size < known_to.max(self.search.known_to()) || (self.seen != Some(seen) && !self.file.is_unchanged()?) {
+        if seen.size < known_to.max(self.search.searched_to) || (is_written && !self.file.is_unchanged()?) {
             // What a read saw meanwhile may be less than what was there.
             self.size = self.size.max(before);
             return Ok(false);
         }
-        if self.seen != Some(seen) {
-            self.file.look_ahead(seen.size)?;
+        let is_news = is_written || (self.text.has_nuls() && self.text.goes_on(&*self.file.content()?)?);
+        if is_news || self.text.is_stale {
+            self.look_at_text(&seen, is_news)?;
         }
-        self.cut_off += self.search.text_end(before).saturating_sub(seen.size);
-        if seen.size > self.size {
+        self.cut_off += before.saturating_sub(seen.size);
+        if self.text.end > self.size {
             self.grown = Instant::now();
         }
-        // Nobody says of what is written through a memory map, or twice within a tick of the clock, that it was.
-        let may_have_text = self.seen != Some(seen) || self.text_follows()?;
-        if may_have_text {
+        if is_news {
             self.look_at_hole_again();
-            self.search.back_to_text();
+        }
+        if self.text.end < self.search.searched_to {
+            self.search_again(); // What was not read yet was wiped out.
         }
         self.seen = Some(seen);
-        self.size = seen.size;
+        self.size = self.text.end;
         Ok(true)
     }
 
-    /// Whether text has come where the search had met nothing but NULs.
-    fn text_follows(&self) -> io::Result<bool> {
-        let (from, to) = (self.search.known_to(), self.search.searched_to.min(self.size));
-        if from >= to {
-            return Ok(false);
+    /// Looks where the text ends. What the journal holds as a record counts as text, too.
+    fn look_at_text(&mut self, seen: &Seen, is_news: bool) -> io::Result<()> {
+        let held = self.cuts.iter().rev().find(|&&cut| cut <= seen.size).copied().unwrap_or(0);
+        let from = held.max(self.position).min(seen.size);
+        self.text.look(&*self.file.content()?, &self.cutting, (from, seen.size), is_news)?;
+        if is_news { self.file.look_ahead(self.text.end) } else { Ok(()) }
+    }
+
+    /// The search begins again at the position, or with what the file begins with that is no record.
+    fn search_again(&mut self) {
+        if self.preamble.is_some() {
+            self.preamble = Some(Preamble::default());
         }
-        let mut bytes = Vec::new();
-        self.file.content()?.read(&mut bytes, from, (to - from).min(FOLLOWING))?;
-        Ok(bytes.iter().any(|byte| *byte != 0))
+        self.search = Search::at(if self.preamble.is_some() { 0 } else { self.position });
+        self.is_long = false;
     }
 
     /// The file behind the partition is another one now, equal up to the position.
     pub fn turn_to_other_file(&mut self) {
-        self.search = Search::at(if self.preamble.is_some() { 0 } else { self.position });
-        self.is_long = false;
+        self.search_again();
         self.seen = None;
+        self.text = TextEnd::default();
         self.size = self.position;
         self.is_deleted = false;
     }
@@ -168,6 +176,11 @@ impl Tail {
     /// Whether the file has bytes that were not looked at yet.
     pub fn has_news(&self) -> bool {
         self.size > self.search.searched_to.max(self.position)
+    }
+
+    /// Whether the next looks may find text although nobody writes to the file.
+    pub fn may_have_more(&self) -> bool {
+        self.text.is_stale
     }
 
     /// When the last record is complete up to its last whole line, although more lines might belong to it. A line without
@@ -204,7 +217,7 @@ impl Tail {
 
     /// Reads up to `chunk` bytes of records.
     pub fn read(&mut self, chunk: u64, end: FileEnd) -> io::Result<Read> {
-        if self.size < self.search.known_to() {
+        if self.size < self.search.searched_to {
             return Ok(Read::Nothing); // It was truncated since the last look: the next one says so.
         }
         if let Some(preamble) = self.preamble

@@ -34,6 +34,8 @@ pub struct TailedFile {
     pub(super) header: OnceLock<Result<Bytes, NoHeader>>,
     /// What the byte order mark says, where it decides.
     pub(super) encoding: OnceLock<&'static Encoding>,
+    /// What the mark of what it held before said: it counts where there is no other mark.
+    former_order: OnceLock<&'static Encoding>,
 }
 
 struct Place {
@@ -61,6 +63,7 @@ impl TailedFile {
             }),
             header: OnceLock::new(),
             encoding: OnceLock::new(),
+            former_order: OnceLock::new(),
         };
         if is_plain {
             // At most one block, while it is surely there: it may be truncated before more is read.
@@ -74,6 +77,11 @@ impl TailedFile {
         self.place().path.clone()
     }
 
+    /// Whether that is the path under which it was seen last.
+    pub fn is_called(&self, path: &Path) -> bool {
+        self.place().path.as_os_str() == path.as_os_str()
+    }
+
     pub fn set_path(&self, path: &Path) {
         let mut place = self.place();
         let former = std::mem::replace(&mut place.path, path.to_owned());
@@ -83,6 +91,17 @@ impl TailedFile {
     /// Before this life, or in another file, it was called so.
     pub fn was_called(&self, path: PathBuf) {
         self.place().note_former(path);
+    }
+
+    /// Before it was truncated, or in an earlier life, a byte order mark said so.
+    pub fn was_in(&self, order: Option<&'static Encoding>) {
+        // Of several the first one counts, and there is one only.
+        let _ = order.map(|order| self.former_order.set(order));
+    }
+
+    /// What its byte order mark says, else that which it had before.
+    pub fn order(&self) -> Option<&'static Encoding> {
+        self.encoding.get().or(self.former_order.get()).copied()
     }
 
     /// The names that it had before.
@@ -295,11 +314,11 @@ impl SourcePartition for TailedFile {
         let (place, key, content) = self.place().as_it_is()?;
         let link = self.read().prefix.as_mut().and_then(|prefix| prefix.link_before(checkpoint.0));
         // A file that was cut shorter or rewritten meanwhile has no evidence for this place; the one before stays.
-        let evidence = Evidence::take(&content, checkpoint.0, link).ok()?;
+        let evidence = Evidence::take_of_read(&content, checkpoint.0, self.position(), link).ok()?;
         let is_there = self.is_unchanged().ok()?;
         let FileKey { device, inode } = key;
         is_there.then(|| PlacedEvidence {
-            text: evidence.with_names(self.former_names()).to_json(),
+            text: evidence.with_names(self.former_names()).with_order(self.order()).to_json(),
             place,
             device,
             inode,

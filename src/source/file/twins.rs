@@ -185,13 +185,25 @@ impl Files {
         self.twins.waiting.remove(&key);
         let path = examined.path.clone();
         if let Some(error) = &examined.error {
-            let (unpacked, size) = (examined.length, metadata.len());
+            let (unpacked, size) = (examined.extent.length, metadata.len());
             error!(path = %path.display(), %error, size, unpacked, "a compressed file is broken: what lies behind the decompressed bytes cannot be read");
         }
-        let Ok(content) = Content::unpacked(examined.file, examined.packing, examined.length) else { return Ok(()) };
         let mut repeats = examined.repeats;
+        // As much as was read of what it repeats is there, be it NULs.
+        let read = repeats.iter().filter_map(|&(id, equal_to)| Some(self.read_of(id)?.min(equal_to))).max();
+        let length = examined.extent.text_end(&self.cutting).max(read.unwrap_or(0));
+        repeats.iter_mut().for_each(|(_, equal_to)| *equal_to = length.min(*equal_to));
+        let Ok(content) = Content::unpacked(examined.file, examined.packing, length) else { return Ok(()) };
         repeats.retain(|&(_, equal_to)| !is_mere_head(&content, equal_to, &self.cutting));
         self.take_up_twin(Arc::new(content), path, &repeats)
+    }
+
+    /// How much was read of a partition.
+    fn read_of(&self, id: PartitionId) -> Option<u64> {
+        let orphan = || self.orphans.iter().map(|orphan| &orphan.open).find(|open| open.tail.file.id == id);
+        let open = self.open.get(&id).or_else(orphan).map(|open| open.tail.position);
+        let row = || self.dormant.iter().find(|row| row.id == id)?.read_to.as_ref().map(|read| read.position.0);
+        open.or_else(row)
     }
 
     /// A compressed file goes on for the partition that it repeats, waits beside it while that is open, or is its own.
@@ -270,7 +282,7 @@ impl Files {
         let file = Arc::new(file);
         let examination = Examination { file: file.clone(), path: path.to_owned(), packing, rivals: Vec::new() };
         let never = std::sync::atomic::AtomicBool::new(false);
-        let length = examination.run(&never).map_or(0, |examined| examined.length);
+        let length = examination.run(&never).map_or(0, |examined| examined.extent.text_end(&self.cutting));
         Content::unpacked(file, packing, length)
     }
 }

@@ -16,6 +16,7 @@ impl World {
         match operation {
             Operation::Append => self.append(any, rng),
             Operation::TornAppend => self.append_torn(any, rng),
+            Operation::GiveRoom => self.give_room(any, rng),
             Operation::Rotate => self.rotate(log, rng),
             Operation::RenameInGlob => self.rename_in_glob(log, rng),
             Operation::RenameOut => self.rename_out(log, rng),
@@ -49,6 +50,13 @@ impl World {
         let id = self.new_line(file);
         self.note(format!("torn: {id:?}"));
         self.files[file].tear(id, rng);
+    }
+
+    fn give_room(&mut self, log: usize, rng: &mut Rng) {
+        let file = self.current(log);
+        let bytes = if rng.one_in(3) { 0 } else { rng.between(1, 20_000) };
+        self.note(format!("{bytes} bytes of room"));
+        self.files[file].give_room(bytes);
     }
 
     fn rotate(&mut self, log: usize, rng: &mut Rng) {

@@ -85,8 +85,16 @@ impl ModelFile {
         self.path.as_deref().expect("only files with a name are chosen")
     }
 
+    /// Bytes, without the room that it was given.
     pub fn size(&self) -> u64 {
-        std::fs::metadata(self.path()).expect("a file with a name").len()
+        let content = std::fs::read(self.path()).expect("a file with a name");
+        content.iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1)
+    }
+
+    /// So many NULs come behind its text, until they are written over.
+    pub fn give_room(&self, bytes: u64) {
+        let file = File::options().write(true).open(self.path()).expect("a file opened");
+        file.set_len(self.size() + bytes).expect("a file with another size");
     }
 
     /// Completes the torn line, if there is one, and writes these lines; in two writes, if a place for the cut is given.
@@ -128,7 +136,7 @@ impl ModelFile {
     /// Somebody opens the file to append to it.
     pub fn open_writer(&mut self) {
         let mut file = File::options().write(true).open(self.path()).expect("a file opened");
-        file.seek(std::io::SeekFrom::End(0)).expect("its end");
+        file.seek(std::io::SeekFrom::Start(self.size())).expect("its end");
         self.writer = Some(file);
     }
 

@@ -9,6 +9,8 @@ pub enum Operation {
     Append,
     /// Lines and the head of one whose rest comes with the next write, if it comes.
     TornAppend,
+    /// The log gets room behind its text, or less than it had, or none: its writer goes on at the end of the text.
+    GiveRoom,
     /// `app.log` → `app.log.1` → `app.log.2` …, and perhaps late writes through the old descriptor.
     Rotate,
     /// `app.log` → `app.log-7`, a name that stays.
@@ -49,14 +51,16 @@ pub enum Operation {
 }
 
 use Operation::{
-    Append, CopyOnly, Copytruncate, CopytruncateStale, Delete, DeleteDelivered, Glimpse, Gzip, Kill, Pause, Recreate,
-    RenameInGlob, RenameOut, Rotate, SwapLink, Terminate, TornAppend, Truncate, TruncateDelivered, WriteToCopy, Zstd,
+    Append, CopyOnly, Copytruncate, CopytruncateStale, Delete, DeleteDelivered, GiveRoom, Glimpse, Gzip, Kill, Pause,
+    Recreate, RenameInGlob, RenameOut, Rotate, SwapLink, Terminate, TornAppend, Truncate, TruncateDelivered,
+    WriteToCopy, Zstd,
 };
 
 impl Operation {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Append,
         TornAppend,
+        GiveRoom,
         Rotate,
         RenameInGlob,
         RenameOut,
@@ -84,8 +88,8 @@ impl Operation {
             Append => 12,
             TornAppend | Pause => 5,
             Rotate | Kill | Glimpse | Copytruncate | Gzip => 4,
-            RenameInGlob | RenameOut | DeleteDelivered | Delete | Recreate | CopytruncateStale | CopyOnly
-            | WriteToCopy | Zstd | TruncateDelivered | Truncate | SwapLink | Terminate => 2,
+            GiveRoom | RenameInGlob | RenameOut | DeleteDelivered | Delete | Recreate | CopytruncateStale
+            | CopyOnly | WriteToCopy | Zstd | TruncateDelivered | Truncate | SwapLink | Terminate => 2,
         }
     }
 

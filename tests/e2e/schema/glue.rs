@@ -1,4 +1,4 @@
-//! Glue's Data Catalog and Schema Registry, as moto serves them.
+//! Glue's Data Catalog and Schema Registry, as moto serves them; lists as AWS's own description of Glue has them.
 
 use serde_json::{Value, json};
 
@@ -124,4 +124,36 @@ fn check_asks_glue_only_when_it_may() {
     drop(moto);
     let away = with_config(&scratch, &["check", "--online"]);
     assert!(away.stderr.contains("web: registry `aws` cannot be asked"), "{away}");
+}
+
+#[test]
+fn a_list_has_all_pages_of_tables_and_of_schemas() {
+    let scratch = Scratch::new();
+    let Some(glue) = Server::glue(&scratch) else { return };
+    let registries = format!(
+        "  aws: {{ glue: {{ region: eu-west-1, endpoint_url: \"{0}\", schema_registry: events }} }}
+  tables: {{ glue: {{ region: eu-west-1, endpoint_url: \"{0}\" }} }}",
+        glue.url()
+    );
+    configure(&scratch, &registries, "");
+    let list = |name: &str| with_config(&scratch, &["schema", "show", name]).expect_code(0).stdout;
+    let tables = "web/access\t7\n";
+    assert_eq!(
+        list("tables"),
+        format!("schema\tversions\ntables/app/a\t7\ntables/app/b\t7\ntables/app/c\t7\ntables/{tables}")
+    );
+    let subjects = ["Zebra", "clicks", "events", "orders", "users"].map(|name| format!("aws/{name}\t-\n")).concat();
+    assert_eq!(
+        list("aws"),
+        format!("schema\tversions\naws/app/a\t7\naws/app/b\t7\naws/app/c\t7\naws/{tables}{subjects}")
+    );
+    assert_eq!(columns(&scratch, "aws/orders@2")["version"], json!(2));
+    assert_eq!(columns(&scratch, "aws/orders")["version"], json!(3));
+    for (what, said) in [
+        ("aws/pending", "`aws/pending` cannot be columns: its status is PENDING"),
+        ("aws/none", "registry `aws` has no latest version of schema `none` in `events`"),
+    ] {
+        let finished = with_config(&scratch, &["schema", "show", what]).expect_code(2);
+        assert!(finished.stderr.contains(said), "{finished}");
+    }
 }

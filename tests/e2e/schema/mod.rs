@@ -3,6 +3,7 @@
 mod confluent;
 mod directory;
 mod glue;
+mod records;
 
 use std::ffi::OsStr;
 

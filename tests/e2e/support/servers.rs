@@ -1,4 +1,4 @@
-//! Servers that are programs of their own: moto and Apicurio, on loopback, started and ended by the test.
+//! Servers that are programs of their own: moto, a Glue of ours, and Apicurio, on loopback, started and ended by the test.
 //!
 //! Where one is not installed, a developer is told what is skipped and how to get it; with `HYDRANT_REQUIRE_SERVERS=1`, as
 //! in CI, the test fails.
@@ -21,13 +21,18 @@ pub struct Server {
 }
 
 impl Server {
+    /// What Glue says of a registry's content, which moto does not: `tests/servers/glue.py`.
+    pub fn glue(scratch: &Scratch) -> Option<Self> {
+        let python = python_with("botocore.validate")?;
+        let port = free_port();
+        let mut command = Command::new(python);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/glue.py")).arg(port.to_string());
+        Some(Self::start(scratch, "glue", command, port))
+    }
+
     /// Glue, and STS.
     pub fn moto(scratch: &Scratch) -> Option<Self> {
-        let python = python();
-        let found = Command::new(&python).args(["-c", "import moto.server"]).output();
-        if !found.is_ok_and(|output| output.status.success()) {
-            return missing("moto", "run tests/servers/python-venv, or set HYDRANT_TEST_PYTHON");
-        }
+        let python = python_with("moto.server")?;
         let port = free_port();
         let mut command = Command::new(python);
         command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
@@ -106,6 +111,15 @@ pub fn python() -> PathBuf {
     std::env::var_os("HYDRANT_TEST_PYTHON").map_or_else(|| cache().join("venv/bin/python"), PathBuf::from)
 }
 
+fn python_with(module: &str) -> Option<PathBuf> {
+    let python = python();
+    let found = Command::new(&python).args(["-c", &format!("import {module}")]).output();
+    if found.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    missing(module, "run tests/servers/python-venv, or set HYDRANT_TEST_PYTHON")
+}
+
 fn cache() -> PathBuf {
     match (std::env::var_os("HYDRANT_TEST_CACHE"), std::env::home_dir()) {
         (Some(cache), _) => cache.into(),
@@ -113,7 +127,7 @@ fn cache() -> PathBuf {
     }
 }
 
-fn missing(server: &str, how: &str) -> Option<Server> {
+fn missing<T>(server: &str, how: &str) -> Option<T> {
     let required = std::env::var("HYDRANT_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
     assert!(!required, "{server} is not there, and HYDRANT_REQUIRE_SERVERS=1: {how}");
     // Not `eprintln!`: the test harness would keep it to itself when the test passes.

@@ -99,11 +99,98 @@ tests:
         ".c: expected 3, and it is not there",
         "expected  dropped",
         "expected  failed",
-        "the partition keys differ",
+        "partition key k: expected v, and it is not there",
     ] {
         assert!(finished.stdout.contains(expected), "{expected}: {finished}");
     }
     assert!(finished.stderr.contains("1 passed, 1 failed"), "{finished}");
+}
+
+/// A stream with a key of jq's and a time in its prefix, converted to a column of integers.
+fn partitioned(scratch: &Scratch) {
+    let mut stream = transformed(scratch, "s", json!([]));
+    stream["destination"]["directory"]["prefix"] =
+        json!("p/customer=!{partitionKeyFromQuery:customer}/!{recordTime:HH}/!{timestamp:yyyy}/");
+    stream["destination"]["directory"]["error_output_prefix"] = json!("failed/!{firehose:error-output-type}/");
+    stream["partitioning"] = json!({ "keys": { "customer": ".customer" }, "record_time": { "field": "at" } });
+    stream["format_conversion"] = json!({ "schema": { "inline": [{ "name": "n", "type": "int" }] } });
+    write_config(scratch, &config(scratch, [stream]));
+}
+
+#[test]
+fn transform_shows_the_partition_of_each_record() {
+    let scratch = Scratch::new();
+    partitioned(&scratch);
+    let record = json!({ "customer": "a/b", "at": "2026-11-21T07:00:00Z", "n": 1 });
+    scratch.log("s.log", format!("{record}\n{{\"customer\":null}}\n"));
+    let arguments = ["transform", "--config", "hydrant.yaml", "--stream", "s", "logs/s.log"];
+    let text = hydrant(&scratch, &arguments).expect_code(0);
+    assert!(text.stdout.starts_with(&format!("1\tok\t{record}\tcustomer=a/b\t-> p/customer=a%2Fb/07/20")), "{text}");
+    assert!(text.stdout.contains("2\tfailed\tDynamicPartitioning.MetadataExtractionFailed: "), "{text}");
+    let json = hydrant(&scratch, &[&arguments[..], &["--json"]].concat()).expect_code(0);
+    let first: Value = serde_json::from_str(json.stdout.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(first["outputs"][0]["partitionKeys"], json!({ "customer": "a/b" }));
+    let prefix = first["outputs"][0]["prefix"].as_str().expect("a prefix");
+    assert!(
+        prefix.starts_with("p/customer=a%2Fb/07/20") && prefix.len() == "p/customer=a%2Fb/07/2026/".len(),
+        "{prefix}"
+    );
+}
+
+#[test]
+fn transform_shows_which_objects_of_a_record_are_rows() {
+    let scratch = Scratch::new();
+    let mut stream = transformed(&scratch, "s", json!([]));
+    stream["format_conversion"] = json!({ "schema": { "inline": [{ "name": "n", "type": "int" }] } });
+    write_config(&scratch, &config(&scratch, [stream]));
+    scratch.log("s.log", "{\"n\":1} {\"n\":\"x\"} {\"n\":2}{\"n\":3}\n");
+    let arguments = ["transform", "--config", "hydrant.yaml", "--stream", "s", "logs/s.log"];
+    let text = hydrant(&scratch, &arguments).expect_code(0);
+    let lines: Vec<_> = text.stdout.lines().collect();
+    assert_eq!((lines.len(), lines[0], lines[1]), (3, "1\tok\t{\"n\":1}", "1\tok\t{\"n\":2}{\"n\":3}"), "{text}");
+    assert!(lines[2].ends_with("\t{\"n\":\"x\"}"), "{text}");
+}
+
+#[test]
+fn pipeline_tests_expect_partitions() {
+    let scratch = Scratch::new();
+    partitioned(&scratch);
+    let tests = r#"
+config: hydrant.yaml
+tests:
+  - name: right
+    stream: s
+    records:
+      - input: { customer: a/b, at: "2026-11-21T07:00:00Z" }
+        expect:
+          ok: { customer: a/b, at: "2026-11-21T07:00:00Z" }
+          partition_keys: { customer: a/b }
+          prefix: p/customer=a%2Fb/07/2026/
+      - { input: { customer: "" }, expect: { failed: not be null or empty, code: DynamicPartitioning.MetadataExtractionFailed } }
+  - name: wrong
+    stream: s
+    records:
+      - input: { customer: b, at: "2026-11-21T07:00:00Z" }
+        expect:
+          ok: { customer: b, at: "2026-11-21T07:00:00Z" }
+          partition_keys: { customer: c, other: x }
+          prefix: p/customer=b/08/2026/
+"#;
+    std::fs::write(scratch.path("tests.yaml"), tests).expect("written");
+    let finished = hydrant(&scratch, &["test", "tests.yaml"]).expect_code(1);
+    for expected in [
+        "ok\ttests.yaml\tright",
+        "partition key customer: expected c, got b",
+        "partition key other: expected x, and it is not there",
+        "prefix: expected p/customer=b/08/2026/, got p/customer=b/07/2026/",
+    ] {
+        assert!(finished.stdout.contains(expected), "{expected}: {finished}");
+    }
+    let beside =
+        "tests:\n  - name: a\n    stream: s\n    records:\n      - { input: x, expect: { failed: x, prefix: p/ } }\n";
+    std::fs::write(scratch.path("tests.yaml"), beside).expect("written");
+    let refused = hydrant(&scratch, &["test", "tests.yaml"]).expect_code(2);
+    assert!(refused.stderr.contains("`prefix` stands beside `ok` only"), "{refused}");
 }
 
 #[test]

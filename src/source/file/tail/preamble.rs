@@ -65,10 +65,12 @@ impl Preamble {
     /// position is certainly behind it.
     pub fn of(position: u64, is_hole: bool, cutting: &Cutting) -> Option<Self> {
         let may_matter = position == 0 || is_hole || cutting.header_lines > 0 || cutting.other_order.is_some();
-        may_matter.then_some(Self::beginning())
+        may_matter.then(Self::default)
     }
+}
 
-    fn beginning() -> Self {
+impl Default for Preamble {
+    fn default() -> Self {
         Self { stage: Stage::Mark, hole: 0 }
     }
 }
@@ -77,8 +79,7 @@ impl Tail {
     /// The file was written to: where a hole was there may be data now.
     pub(super) fn look_at_hole_again(&mut self) {
         if let Some(Preamble { stage: Stage::Hole | Stage::HoleAgain { .. }, .. }) = self.preamble {
-            self.preamble = Some(Preamble::beginning());
-            self.search = Search::at(0);
+            self.search_again();
         }
     }
 
@@ -150,11 +151,16 @@ impl Tail {
         }
         let found = marks.into_iter().flatten().find(|mark| !mark.is_empty() && start.starts_with(mark));
         self.search = Search::at(found.map_or(0, |mark| mark.len() as u64));
-        if let (Some(other_order), Some(mark)) = (other_order, found) {
-            let is_other = mark == other_order.mark();
+        if let Some(other_order) = other_order {
+            let is_other = match found {
+                Some(mark) => Some(mark == other_order.mark()),
+                None => self.file.order().map(|order| order == other_order.encoding()),
+            };
             // A second turn finds the same mark.
-            let _ = self.file.encoding.set(if is_other { other_order.encoding() } else { self.cutting.encoding() });
-            if is_other {
+            let _ = is_other.map(|is_other| {
+                self.file.encoding.set(if is_other { other_order.encoding() } else { self.cutting.encoding() })
+            });
+            if is_other == Some(true) {
                 self.cutting = other_order;
             }
         }

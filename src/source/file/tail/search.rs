@@ -17,9 +17,8 @@ const SEARCH_STEP: u64 = 16 << 20;
 pub struct Search {
     /// Where the line begins whose end is searched for.
     pub line: u64,
+    /// Up to here the file has been there: one that ends before it was truncated.
     pub searched_to: u64,
-    /// Behind it the search has met nothing but NULs: a file that got its size first may be written there yet, or cut to size.
-    text_to: u64,
 }
 
 /// The end of a record.
@@ -40,22 +39,7 @@ pub struct Window {
 
 impl Search {
     pub fn at(position: u64) -> Self {
-        Self { line: position, searched_to: position, text_to: position }
-    }
-
-    /// Up to here the file has been there: one that ends before it was truncated.
-    pub fn known_to(self) -> u64 {
-        self.line.max(self.text_to)
-    }
-
-    /// Where the text of a file of this size ends, as far as was searched.
-    pub fn text_end(self, size: u64) -> u64 {
-        if self.searched_to < size { size } else { self.known_to().min(size) }
-    }
-
-    /// The NULs at the end may be there no more: they are looked at again.
-    pub fn back_to_text(&mut self) {
-        self.searched_to = self.known_to();
+        Self { line: position, searched_to: position }
     }
 }
 
@@ -123,9 +107,6 @@ impl Tail {
             window.from = self.search.searched_to.saturating_sub(overlap).max(self.search.line);
             window.data.clear();
             self.fill(&mut window.data, window.from, (bound - window.from).min(WINDOW))?;
-            if let Some(last) = window.data.iter().rposition(|&byte| byte != 0) {
-                self.search.text_to = self.search.text_to.max(window.from + last as u64 + 1);
-            }
             if window.data.len() as u64 <= overlap && window.end() < bound {
                 return Ok(None); // It has become shorter: the next look sees it.
             }

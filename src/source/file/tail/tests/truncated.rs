@@ -82,14 +82,18 @@ fn a_torn_line_that_was_truncated_and_written_over_is_reported() {
 #[test]
 fn a_preamble_that_was_truncated_is_reported() {
     let config = FileSourceConfig { skip_header_lines: 3, ..config("\n", 1000) };
-    for content in [&b"first\nsecond\nthi"[..], &[0; 17]] {
-        let file = file(content);
-        let mut tail = tail(&file, 0, Vec::new(), &config);
-        assert_eq!(drain(&mut tail, 1024, FileEnd::Open), []);
-        file.set_len(12).unwrap();
-        assert!(!tail.look().unwrap());
-        assert_eq!(tail.behind(), content.len() as u64);
-    }
+    let torn = file(b"first\nsecond\nthi");
+    let mut header = tail(&torn, 0, Vec::new(), &config);
+    assert_eq!(drain(&mut header, 1024, FileEnd::Open), []);
+    torn.set_len(12).unwrap();
+    assert!(!header.look().unwrap());
+    assert_eq!(header.behind(), 16);
+    let nuls = file(&[0; 17]);
+    let mut hole = tail(&nuls, 0, Vec::new(), &config);
+    assert_eq!(drain(&mut hole, 1024, FileEnd::Open), []);
+    nuls.set_len(12).unwrap();
+    assert!(hole.look().unwrap(), "nobody has written them");
+    assert_eq!((hole.behind(), hole.take_cut_off()), (0, 0));
 }
 
 #[test]
@@ -103,6 +107,56 @@ fn a_file_truncated_between_looks_is_left_to_the_next_one() {
     assert!(matches!(tail.read(1024, FileEnd::Final).unwrap(), Read::Nothing));
     assert!(!tail.look().unwrap());
     assert_eq!(tail.behind(), 6);
+}
+
+#[test]
+fn nuls_behind_the_text_of_a_file_of_which_nothing_was_read_are_no_loss() {
+    for (left, is_same, lost) in [(8, true, 8), (10, true, 8), (7, false, 8)] {
+        let file = file(b"one\ntwo\n\0\0\0\0\0\0\0\0");
+        let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1000));
+        assert!(tail.look().unwrap());
+        file.set_len(left).unwrap();
+        assert_eq!(tail.look().unwrap(), is_same, "{left}");
+        assert_eq!((tail.behind(), tail.take_cut_off()), (lost, 0), "{left}");
+    }
+}
+
+#[test]
+fn what_is_cut_off_is_counted_without_the_nuls_behind_it() {
+    let file = file(b"one\ntwo\nthree\n\0\0\0\0\0\0\0\0");
+    let mut tail = tail(&file, 0, Vec::new(), &config("\n", 1000));
+    assert!(tail.look().unwrap());
+    assert!(matches!(tail.read(5, FileEnd::Open).unwrap(), Read::Records { end: 4, .. }));
+    file.set_len(8).unwrap();
+    assert!(tail.look().unwrap());
+    assert_eq!(tail.take_cut_off(), 6);
+}
+
+#[test]
+fn nuls_at_the_end_are_no_record_and_what_is_written_there_later_is_read_once() {
+    let wide = FileSourceConfig { encoding: UTF_16LE, ..config("\n", 1000) };
+    for (config, is_wide) in [(config("\n", 1000), false), (wide, true)] {
+        let text = |text: &str| encoded(text, is_wide);
+        let whole = |records: Vec<Record>| records.into_iter().map(|record| record.2.unwrap()).collect::<Vec<_>>();
+        let file = file(&[text("one\ntw"), vec![0; 5_000_000]].concat());
+        let mut tail = tail(&file, 0, Vec::new(), &config);
+        assert_eq!(whole(drain(&mut tail, 1 << 20, FileEnd::Open)), [text("one")]);
+        assert_eq!(whole(drain(&mut tail, 1 << 20, FileEnd::Final)), [text("tw")], "a torn line ends with its text");
+        assert_eq!((tail.behind(), tail.has_news()), (0, false));
+        assert_eq!(drain(&mut tail, 1 << 20, FileEnd::Final), []);
+        file.write_all_at(&text("o\nthree\n"), text("one\ntw").len() as u64).unwrap();
+        assert_eq!(whole(drain(&mut tail, 1 << 20, FileEnd::Open)), [text("o"), text("three")]);
+        assert_eq!(drain(&mut tail, 1 << 20, FileEnd::Final), []);
+    }
+}
+
+#[test]
+fn what_the_journal_holds_as_a_record_is_one_with_nuls_too() {
+    let file = file(b"one\ntwo\0\0\0\0\0\0");
+    let mut tail = tail(&file, 4, vec![9], &config("\n", 1000));
+    let records = drain(&mut tail, 1024, FileEnd::Open);
+    assert_eq!(lines(&records), ["two\0\0"]);
+    assert_eq!(tail.behind(), 0);
 }
 
 #[test]
