@@ -1,7 +1,7 @@
 //! The child of a delivery: one object with the envelopes of all that a receiver has not taken of it.
 //!
-//! Always true: its key is journalled before it is put, and what it holds follows from what is journalled of the failed requests:
-//! another life forms the same under the same key, and the first object stays.
+//! Always true: its key is journalled before it is put, and which records it holds, with which reasons, follows from what is
+//! journalled of the failed requests: another life forms it of the same under the same key, and the first object stays.
 
 use std::sync::Arc;
 

@@ -14,12 +14,17 @@ use crate::encode::payload::{Payload, PayloadWriter};
 use crate::envelope::RECORD_TOO_LARGE;
 use crate::pool::{ComputePool, join};
 use crate::positions::RecordSet;
-use crate::requests::{Cut, Cutter, Finder, Item, Reason, Request, RequestState};
+use crate::requests::{Cut, Cutter, Finder, Item, Limits, Reason, Request, RequestState};
 
 use super::sending::Way;
 
 /// After an error of the file system, until it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// A body with what it is made of takes less than three times its size.
+const BODIES_IN_SHARE: u64 = 4;
+/// The largest record fits into it.
+const BODY_BYTES_MIN: u64 = 2 << 20;
 
 /// A request, and where its records lie in the payload.
 #[derive(Debug, Clone)]
@@ -49,6 +54,14 @@ impl Part {
     }
 }
 
+/// The receiver's limits, and those of memory: a body is formed whole, from its frames, and compressed.
+fn limits(way: &Way) -> Limits {
+    let limits = way.receiver.limits();
+    let in_flight = way.receiver.patience().in_flight.max(1) as u64;
+    let fair = way.shipping.budget.share() / BODIES_IN_SHARE / in_flight;
+    Limits { body_bytes_max: limits.body_bytes_max.min(fair.max(BODY_BYTES_MIN)), ..limits }
+}
+
 /// In which order the records of a payload are numbered.
 pub(super) async fn layout(pool: &ComputePool, payload: &Arc<Payload>) -> Arc<Layout> {
     Arc::new(read(pool, payload, Layout::of).await)
@@ -56,7 +69,7 @@ pub(super) async fn layout(pool: &ComputePool, payload: &Arc<Payload>) -> Arc<La
 
 /// What becomes of a whole payload.
 pub(super) async fn cut(way: &Way) -> Vec<Part> {
-    let limits = way.receiver.limits();
+    let limits = limits(way);
     let layout = way.layout.clone();
     let cuts = read(&way.shipping.pool, &way.payload, move |payload| {
         let mut cutter = Cutter::new(limits);

@@ -427,3 +427,34 @@ fn a_delivery_that_has_lost_records_goes_on_with_the_others() {
     assert!(endpoint.taken().iter().all(|(id, _)| *id != refused.id), "other records, another id");
     endpoint.assert_no_complaints();
 }
+
+/// Bodies are as large as memory lets them be, and envelopes are longer than what they hold.
+#[test]
+fn memory_is_bounded_however_much_is_sent_and_refused() {
+    const MB: u64 = 1 << 20;
+    const LIMIT_MB: u64 = 32;
+    /// The binary itself in a debug build, the SDK, the journal, and an allocator's slack.
+    const BESIDES_MB: u64 = 96;
+    let (scratch, endpoint) = (Scratch::new(), Endpoint::start());
+    let line = format!("{}\n", "0123456789abcdef".repeat(4));
+    scratch.log("a.log", line.repeat(48 * MB as usize / line.len()));
+    endpoint.behave(|_, before| if before % 3 == 0 { Reaction::Refuse(500, &[]) } else { Reaction::Accept });
+    let keys =
+        json!({ "retry_seconds": 0, "content_encoding": "gzip", "in_flight": 2, "response_timeout_seconds": 60 });
+    let mut config = to_endpoint(&scratch, &endpoint, keys);
+    config["memory_limit_mb"] = LIMIT_MB.into();
+    config["delivery_streams"][0]["buffering"] = json!({ "size_mb": 32, "interval_seconds": 60 });
+    let hydrant = Hydrant::run(&scratch, &config);
+    let records = 48 * MB as usize / line.len();
+    let mut peak = 0;
+    wait_until("much of it is taken", || {
+        peak = peak.max(hydrant.peak_memory());
+        // What is buffered last waits for its interval.
+        endpoint.count() > records / 3
+    });
+    println!("peak memory {} MB", peak / MB);
+    assert!(peak < (LIMIT_MB + BESIDES_MB) * MB, "peak memory {} MB", peak / MB);
+    assert_eq!(hydrant.terminate().status.code(), Some(0));
+    assert_eq!(endpoint.count() + Objects::read(&scratch.backup()).lines_total(), records);
+    endpoint.assert_no_complaints();
+}

@@ -106,6 +106,11 @@ impl Endpoint {
         records.map(|record| String::from_utf8(record.clone()).expect("the tests send text")).collect()
     }
 
+    /// How many records were taken.
+    pub fn count(&self) -> usize {
+        self.state().taken.iter().map(|(_, records)| records.len()).sum()
+    }
+
     #[track_caller]
     pub fn assert_no_complaints(&self) {
         let state = self.state();
