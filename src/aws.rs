@@ -42,8 +42,9 @@ pub async fn credentials(found: &SdkConfig) -> Result<Credentials, String> {
     provider.provide_credentials().await.map_err(|error| chain(&error))
 }
 
-/// A POST request to a service in a region.
+/// A request to a service in a region.
 pub struct Signable<'a> {
+    pub method: &'a str,
     pub service: &'a str,
     pub region: &'a str,
     pub url: &'a str,
@@ -70,7 +71,7 @@ pub fn signature(credentials: Credentials, request: &Signable<'_>) -> Result<Vec
         .map_err(|error| chain(&error))?
         .into();
     let body = SignableBody::Bytes(request.body);
-    let signable = SignableRequest::new("POST", request.url, request.headers.iter().copied(), body);
+    let signable = SignableRequest::new(request.method, request.url, request.headers.iter().copied(), body);
     let signed = sign(signable.map_err(|error| chain(&error))?, &params).map_err(|error| chain(&error))?;
     let (instructions, _) = signed.into_parts();
     Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())

@@ -16,6 +16,8 @@ use crate::requests::Reason;
 
 /// Code for a record that is longer than `max_record_kb`.
 pub const RECORD_TOO_LARGE: &str = "Hydrant.RecordTooLarge";
+/// Code for a record that has no place in the requests of its destination.
+pub const RECORD_MISFITS: &str = "Hydrant.RecordMisfits";
 /// Code for a record that a processor has refused.
 pub const PROCESSING_FAILED: &str = "Hydrant.ProcessingFailed";
 /// Firehose's code for a function that has not answered as it should.

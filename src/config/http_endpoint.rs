@@ -1,4 +1,5 @@
-//! `http_endpoint`: where records are sent in Firehose's HTTP endpoint delivery protocol, and what does not go together with it.
+//! `http_endpoint`: where records are sent in Firehose's HTTP endpoint delivery protocol or plainly, and what does not go together with
+//! it.
 
 use std::time::Duration;
 
@@ -6,7 +7,8 @@ use super::destination::{self, Connection};
 use super::hints::GZIP_LEVEL_DEFAULT;
 use super::map::Map;
 use super::model::{
-    BufferingHints, Compression, EndpointAuth, EndpointUrl, HttpEndpointConfig, ProxyConfig, Secret, TlsConfig,
+    BufferingHints, Compression, EndpointAuth, EndpointUrl, HttpEndpointConfig, Method, Protocol, ProxyConfig,
+    RawFormat, Secret, TlsConfig,
 };
 use super::reader::Value;
 use super::registries;
@@ -15,6 +17,10 @@ use super::text::Text;
 const KEYS: &[&str] = &[
     "url",
     "name",
+    "protocol",
+    "format",
+    "method",
+    "success_codes",
     "access_key",
     "common_attributes",
     "content_encoding",
@@ -48,17 +54,16 @@ const RESPONSE_SECONDS_DEFAULT: i64 = 180;
 const MB: f64 = 1024.0 * 1024.0;
 
 /// Headers that the protocol sets, or that say how the body is sent.
+const CONTENT_TYPE: &str = "content-type";
 const OWN_HEADERS: [&str; 6] =
-    ["content-type", "content-encoding", "content-length", "transfer-encoding", "host", "connection"];
+    [CONTENT_TYPE, "content-encoding", "content-length", "transfer-encoding", "host", "connection"];
 
 pub(super) fn http_endpoint(value: &Value<'_>, stream: Option<&str>, aws: &Connection) -> Option<HttpEndpointConfig> {
     let map = value.map(KEYS)?;
     let url = map.required("url").and_then(|value| url(&value));
     let name = map.optional("name", |value| text(value, "a name", 1..=NAME_CHARS_MAX));
-    let access_key = map.optional("access_key", access_key);
-    let common_attributes = map.get_or("common_attributes", Vec::new(), common_attributes);
+    let protocol = protocol(&map, stream, aws);
     let gzip_level = map.get_or("content_encoding", None, content_encoding);
-    let source_arn = map.optional("source_arn", source_arn);
     let retry = seconds(&map, "retry_seconds", 0..=7200, RETRY_SECONDS_DEFAULT);
     let in_flight = map.get_or("in_flight", 1, |value| value.whole(1..=64, ""));
     let request_mb =
@@ -69,24 +74,20 @@ pub(super) fn http_endpoint(value: &Value<'_>, stream: Option<&str>, aws: &Conne
     let tls = map.get_or("tls", TlsConfig::default(), registries::tls);
     let proxy = map.optional("proxy", proxy);
     let auth = map.get_or("auth", EndpointAuth::None, |value| auth(value, aws));
-    let headers = map.get_or("headers", Vec::new(), headers);
+    let protocol = protocol?;
+    let may_say_type = matches!(protocol, Protocol::Raw { .. });
+    let headers = map.get_or("headers", Vec::new(), |value| headers(value, may_say_type));
     let (url, tls) = (url?, tls?);
     if tls != TlsConfig::default() && !url.is_encrypted() {
         let help = Some(String::from("`tls` needs an `https://` URL"));
         map.get("tls").as_ref().unwrap_or(value).problem("`tls` does nothing for this `url`", help);
         return None;
     }
-    let source_arn = source_arn?.unwrap_or_else(|| {
-        let region = aws.region().unwrap_or("local");
-        format!("arn:aws:firehose:{region}:000000000000:deliverystream/{}", stream.unwrap_or_default())
-    });
     Some(HttpEndpointConfig {
         url,
         name: name?,
-        access_key: access_key?,
-        common_attributes: common_attributes?,
+        protocol,
         gzip_level: gzip_level?,
-        source_arn,
         retry: retry?,
         in_flight: in_flight?.unsigned_abs() as usize,
         request_bytes_max: (request_mb? * MB).round() as u64,
@@ -98,6 +99,47 @@ pub(super) fn http_endpoint(value: &Value<'_>, stream: Option<&str>, aws: &Conne
         auth: auth?,
         headers: headers?,
     })
+}
+
+/// Which keys belong to one protocol alone.
+const OF_FIREHOSE: &[&str] = &["access_key", "common_attributes", "source_arn"];
+const OF_RAW: &[&str] = &["format", "method", "success_codes"];
+
+fn protocol(map: &Map<'_>, stream: Option<&str>, aws: &Connection) -> Option<Protocol> {
+    let is_raw = map.get_or("protocol", false, |value| value.one_of(&[("firehose", false), ("raw", true)]))?;
+    let (others, needed) = if is_raw { (OF_FIREHOSE, "firehose") } else { (OF_RAW, "raw") };
+    let misplaced = others.iter().find_map(|key| Some((key, map.get(key)?)));
+    if let Some((key, value)) = misplaced {
+        value.problem(format!("`{key}` belongs to `protocol: {needed}`"), None);
+        return None;
+    }
+    if is_raw {
+        return raw(map);
+    }
+    let access_key = map.optional("access_key", access_key);
+    let common_attributes = map.get_or("common_attributes", Vec::new(), common_attributes);
+    let source_arn = map.optional("source_arn", source_arn)?.unwrap_or_else(|| {
+        let region = aws.region().unwrap_or("local");
+        format!("arn:aws:firehose:{region}:000000000000:deliverystream/{}", stream.unwrap_or_default())
+    });
+    Some(Protocol::Firehose { access_key: access_key?, common_attributes: common_attributes?, source_arn })
+}
+
+fn raw(map: &Map<'_>) -> Option<Protocol> {
+    const FORMATS: [(&str, RawFormat); 4] = [
+        ("ndjson", RawFormat::Ndjson),
+        ("json_array", RawFormat::JsonArray),
+        ("lines", RawFormat::Lines),
+        ("bytes", RawFormat::Bytes),
+    ];
+    let format = map.required("format").and_then(|value| value.one_of(&FORMATS));
+    let method =
+        map.get_or("method", Method::Post, |value| value.one_of(&[("POST", Method::Post), ("PUT", Method::Put)]));
+    let success_codes = map.get_or("success_codes", Vec::new(), |value| {
+        let codes = value.list("a list of statuses")?;
+        codes.iter().map(|code| u16::try_from(code.whole(200..=299, "")?).ok()).collect()
+    });
+    Some(Protocol::Raw { format: format?, method: method?, success_codes: success_codes? })
 }
 
 /// Reports what stands beside `http_endpoint` and would mean nothing, or is missing. False if there is any.
@@ -258,12 +300,13 @@ fn basic(options: &Value<'_>) -> Option<EndpointAuth> {
     Some(EndpointAuth::Basic { username: username?.text, password: Secret(password?.text) })
 }
 
-fn headers(value: &Value<'_>) -> Option<Vec<(String, Secret)>> {
+fn headers(value: &Value<'_>, may_say_type: bool) -> Option<Vec<(String, Secret)>> {
     let named = value.named("a mapping of names to values")?;
     let header = |(name, value): &(&str, Value<'_>)| {
         let lower = name.to_ascii_lowercase();
         let is_name = reqwest::header::HeaderName::try_from(*name).is_ok();
-        if !is_name || OWN_HEADERS.contains(&lower.as_str()) || lower.starts_with("x-amz-firehose-") {
+        let is_own = OWN_HEADERS.contains(&lower.as_str()) && !(may_say_type && lower == CONTENT_TYPE);
+        if !is_name || is_own || lower.starts_with("x-amz-firehose-") {
             let help = "those of the protocol are set by it: see `access_key` and `common_attributes`";
             value.problem("this cannot be a header of its own", Some(help.to_owned()));
             return None;

@@ -15,7 +15,7 @@ pub use destination::{
     AssumeRole, DestinationConfig, DirectoryConfig, ObjectLayout, ObjectStoreConfig, S3Config, ServerSideEncryption,
 };
 pub use file::{FileSourceConfig, InitialPosition, LinePattern, Multiline, MultilineRule, OnDelivered, OnOversize};
-pub use http_endpoint::{EndpointAuth, EndpointUrl, HttpEndpointConfig, ProxyConfig};
+pub use http_endpoint::{EndpointAuth, EndpointUrl, HttpEndpointConfig, Method, Protocol, ProxyConfig, RawFormat};
 pub use schema::{
     ClientCertificate, ConfluentConfig, ConfluentCredentials, Deserializer, Dictionary, DirectoryRegistryConfig,
     FormatConversionConfig, GlueConfig, InputConfig, NamedRegistry, OnUnknownField, ParquetCompression, ParquetConfig,

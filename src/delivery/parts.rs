@@ -9,9 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing::error;
 
+use crate::destination::receiver::Misfit;
 use crate::encode::frames::{self, Header, Layout};
 use crate::encode::payload::{Payload, PayloadWriter};
-use crate::envelope::RECORD_TOO_LARGE;
+use crate::envelope::{RECORD_MISFITS, RECORD_TOO_LARGE};
 use crate::pool::{ComputePool, join};
 use crate::positions::RecordSet;
 use crate::requests::{Cut, Cutter, Finder, Item, Limits, Reason, Request, RequestState};
@@ -23,8 +24,6 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// A body with what it is made of takes less than three times its size.
 const BODIES_IN_SHARE: u64 = 4;
-/// The largest record fits into it.
-const BODY_BYTES_MIN: u64 = 2 << 20;
 
 /// A request, and where its records lie in the payload.
 #[derive(Debug, Clone)]
@@ -58,8 +57,8 @@ impl Part {
 fn limits(way: &Way) -> Limits {
     let limits = way.receiver.limits();
     let in_flight = way.receiver.patience().in_flight.max(1) as u64;
-    let fair = way.shipping.budget.share() / BODIES_IN_SHARE / in_flight;
-    Limits { body_bytes_max: limits.body_bytes_max.min(fair.max(BODY_BYTES_MIN)), ..limits }
+    let several_bytes_max = way.shipping.budget.share() / BODIES_IN_SHARE / in_flight;
+    Limits { several_bytes_max, ..limits }
 }
 
 /// In which order the records of a payload are numbered.
@@ -70,22 +69,27 @@ pub(super) async fn layout(pool: &ComputePool, payload: &Arc<Payload>) -> Arc<La
 /// What becomes of a whole payload.
 pub(super) async fn cut(way: &Way) -> Vec<Part> {
     let limits = limits(way);
-    let layout = way.layout.clone();
+    let (layout, misfits) = (way.layout.clone(), way.receiver.misfits());
     let cuts = read(&way.shipping.pool, &way.payload, move |payload| {
         let mut cutter = Cutter::new(limits);
-        scan(&layout, payload, |item| cutter.push(item))?;
+        match misfits {
+            None => scan(&layout, payload, |item| cutter.push(item))?,
+            Some(misfits) => layout.scan_whole(payload, |frame, length| {
+                let is_refused = misfits(frame.data).is_some();
+                let (bytes, begins) = (frame.data.len() as u64, frame.ordinal == 0);
+                cutter.push(Item { bytes, begins, is_refused, length });
+            })?,
+        }
         Ok(cutter.finish())
     });
     let mut parts = Vec::new();
     for cut in cuts.await {
         let request = Request::planned(cut.first, cut.end);
         let mut part = Part::of(request, cut);
-        if part.cut.is_too_large {
-            let largest = limits.record_bytes_max;
-            let message =
-                format!("the record is larger than a request may hold; of one record that is {largest} bytes at most");
-            let state = RequestState::Failed(never_sent(message), whole_records(way, &part.cut).await);
-            part.request.state = state;
+        if part.cut.is_refused {
+            let frames = frames_of(way, &part.cut).await;
+            let reason = never_sent(&frames, misfits, &limits);
+            part.request.state = RequestState::Failed(reason, whole_in(&frames, &part.cut));
         }
         parts.push(part);
     }
@@ -149,12 +153,7 @@ pub(super) async fn frames_of(way: &Way, cut: &Cut) -> Vec<u8> {
     read(&way.shipping.pool, &way.payload, move |payload| layout.read(payload, range.clone())).await
 }
 
-/// The source records that a part holds whole.
-pub(super) async fn whole_records(way: &Way, cut: &Cut) -> RecordSet {
-    whole_in(&frames_of(way, cut).await, cut)
-}
-
-/// The same of frames that were read.
+/// The source records that a part holds whole, by its frames.
 pub(super) fn whole_in(frames: &[u8], cut: &Cut) -> RecordSet {
     let (mut rest, mut whole, mut last) = (frames, RecordSet::default(), None);
     while let Some((frame, behind)) = frames::take(rest) {
@@ -172,9 +171,20 @@ pub(super) fn whole_in(frames: &[u8], cut: &Cut) -> RecordSet {
     whole
 }
 
-fn never_sent(message: String) -> Reason {
-    let ended_ms = crate::record::now().as_millisecond();
-    Reason { code: RECORD_TOO_LARGE.to_owned(), message, attempts: 0, ended_ms }
+/// Why a record is never sent.
+fn never_sent(frames: &[u8], misfits: Option<Misfit>, limits: &Limits) -> Reason {
+    let data = frames::take(frames).map_or(&[][..], |(frame, _)| frame.data);
+    let (code, message) = match misfits.and_then(|misfits| misfits(data)) {
+        Some(why) => (RECORD_MISFITS, why.to_owned()),
+        None => {
+            let largest = limits.record_bytes_max;
+            (
+                RECORD_TOO_LARGE,
+                format!("the record is larger than a request may hold; one record has {largest} bytes at most"),
+            )
+        }
+    };
+    Reason { code: code.to_owned(), message, attempts: 0, ended_ms: crate::record::now().as_millisecond() }
 }
 
 fn is_in(done: &RecordSet, header: &Header) -> bool {
@@ -185,7 +195,7 @@ fn is_in(done: &RecordSet, header: &Header) -> bool {
 
 fn scan(layout: &Layout, payload: &Payload, mut with: impl FnMut(Item)) -> io::Result<()> {
     layout.scan(payload, |header| {
-        with(Item { bytes: header.bytes, begins: header.ordinal == 0, length: header.length });
+        with(Item { bytes: header.bytes, begins: header.ordinal == 0, is_refused: false, length: header.length });
     })
 }
 

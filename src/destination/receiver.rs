@@ -39,6 +39,9 @@ pub struct RequestError {
     pub retry_after: Option<Duration>,
 }
 
+/// Why a record does not fit; `None` of one that does.
+pub type Misfit = fn(&[u8]) -> Option<&'static str>;
+
 pub trait Receiver: Send + Sync + 'static {
     /// For people and logs, without secrets.
     fn name(&self) -> String;
@@ -46,6 +49,10 @@ pub trait Receiver: Send + Sync + 'static {
     fn limits(&self) -> Limits;
 
     fn patience(&self) -> Patience;
+
+    /// What tells of a record that it does not fit into the form of requests, and why: it is never sent, so that it harms itself
+    /// alone. `None` where every record fits.
+    fn misfits(&self) -> Option<Misfit>;
 
     /// The body of a request with the records of these frames. Burns CPU.
     fn body(&self, id: &str, frames: &[u8], now: Timestamp) -> Bytes;

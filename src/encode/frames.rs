@@ -139,6 +139,28 @@ impl Layout {
         self.pieces.iter().try_for_each(|(_, piece)| scan(payload, piece.clone(), &mut with))
     }
 
+    /// The same with the records themselves, and the lengths of their frames.
+    pub fn scan_whole(&self, payload: &Payload, mut with: impl FnMut(Frame<'_>, u64)) -> io::Result<()> {
+        let (mut at, mut window) = (0, WINDOW as u64);
+        while at < payload.len() {
+            let bytes = self.read(payload, at..payload.len().min(at + window))?;
+            let mut rest = bytes.as_slice();
+            while let Some((frame, behind)) = take(rest) {
+                with(frame, (rest.len() - behind.len()) as u64);
+                rest = behind;
+            }
+            let taken = (bytes.len() - rest.len()) as u64;
+            at += taken;
+            if taken == 0 {
+                if at + window >= payload.len() {
+                    return Err(damaged());
+                }
+                window *= 2;
+            }
+        }
+        Ok(())
+    }
+
     /// The frames that lie in `range` of the order. Blocks where the payload is a file.
     pub fn read(&self, payload: &Payload, range: Range<u64>) -> io::Result<Vec<u8>> {
         let mut frames = Vec::with_capacity((range.end - range.start) as usize);
@@ -150,6 +172,10 @@ impl Layout {
         }
         Ok(frames)
     }
+}
+
+fn damaged() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a payload's frames are damaged")
 }
 
 /// Calls `with` for each frame in `range` of a payload, which begins and ends with one.
@@ -164,8 +190,7 @@ fn scan(payload: &Payload, range: Range<u64>, mut with: impl FnMut(Header)) -> i
             continue;
         }
         let header = window.get(seen..).and_then(header).filter(|header| at + header.length <= range.end);
-        let header =
-            header.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a payload's frames are damaged"))?;
+        let header = header.ok_or_else(damaged)?;
         at += header.length;
         with(header);
         if at > begin + window.len() as u64 {
@@ -214,6 +239,12 @@ mod tests {
             let mut headers = Vec::new();
             scan(&payload, 0..payload.len(), |header| headers.push(header)).unwrap();
             prop_assert_eq!(headers.len(), records.len());
+            let mut whole = Vec::new();
+            let layout = Layout::of(&payload).unwrap();
+            layout.scan_whole(&payload, |frame, length| whole.push((frame.data.to_vec(), length))).unwrap();
+            let expected: Vec<_> =
+                headers.iter().zip(&records).map(|(header, (data, ..))| (data.clone(), header.length)).collect();
+            prop_assert_eq!(whole, expected);
             let mut at = 0;
             for (header, record) in headers.iter().zip(&records) {
                 prop_assert_eq!((header.partition, header.range, header.ordinal, header.arrival_ms), frame(record));

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::model::{
     AssumeRole, DestinationConfig, DirectoryConfig, EndpointAuth, EndpointUrl, HttpEndpointConfig, ObjectStoreConfig,
-    S3Config, TlsConfig,
+    Protocol, S3Config, TlsConfig,
 };
 use crate::destination::directory::DirectoryDestination;
 use crate::destination::http_endpoint::HttpEndpoint;
@@ -269,10 +269,8 @@ fn bare_endpoint(url: EndpointUrl) -> HttpEndpointConfig {
     HttpEndpointConfig {
         url,
         name: None,
-        access_key: None,
-        common_attributes: Vec::new(),
+        protocol: Protocol::Firehose { access_key: None, common_attributes: Vec::new(), source_arn: String::new() },
         gzip_level: None,
-        source_arn: String::new(),
         retry: Duration::ZERO,
         in_flight: 1,
         request_bytes_max: 64 << 20,
@@ -318,8 +316,8 @@ mod tests {
     }
 
     fn endpoint(url: &str) -> HttpEndpointConfig {
-        let access_key = Some(Secret("hush".to_owned()));
-        HttpEndpointConfig { access_key, in_flight: 3, ..bare_endpoint(EndpointUrl::new(url.to_owned())) }
+        let auth = EndpointAuth::Bearer(Secret("hush".to_owned()));
+        HttpEndpointConfig { auth, in_flight: 3, ..bare_endpoint(EndpointUrl::new(url.to_owned())) }
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub struct Limits {
     pub record_bytes_max: u64,
     /// Bytes of the body before compression.
     pub body_bytes_max: u64,
+    /// The same where there is more than one record.
+    pub several_bytes_max: u64,
     /// Bytes of a body without records.
     pub body_bytes_min: u64,
     /// Bytes that a record of so many takes in the body.
@@ -25,6 +27,8 @@ pub struct Item {
     pub bytes: u64,
     /// Whether it is the first that was made of its source record.
     pub begins: bool,
+    /// Whether no request may hold it, whatever its size.
+    pub is_refused: bool,
     /// Its length in the payload.
     pub length: u64,
 }
@@ -36,7 +40,7 @@ pub struct Cut {
     pub end: u64,
     pub payload: std::ops::Range<u64>,
     /// One record that no request may hold.
-    pub is_too_large: bool,
+    pub is_refused: bool,
     /// More of its last source record follows in the next request.
     pub is_continued: bool,
 }
@@ -75,8 +79,8 @@ impl Cutter {
         if item.begins {
             self.source = self.next;
         }
-        let is_too_large = self.limits.is_too_large(item.bytes);
-        if is_too_large {
+        let is_refused = item.is_refused || self.limits.is_too_large(item.bytes);
+        if is_refused {
             self.close_at(self.next, false);
         } else if !self.fits(item) {
             self.close_at(self.source, false);
@@ -93,7 +97,7 @@ impl Cutter {
         self.next.record += 1;
         self.next.payload += item.length;
         self.next.bytes += (self.limits.sized)(item.bytes);
-        if is_too_large {
+        if is_refused {
             self.close_at(self.next, true);
         }
     }
@@ -104,12 +108,13 @@ impl Cutter {
     }
 
     fn fits(&self, item: Item) -> bool {
-        let bytes = self.next.bytes - self.first.bytes + (self.limits.sized)(item.bytes);
-        self.next.record - self.first.record < self.limits.records_max
-            && self.limits.body_bytes_min + bytes <= self.limits.body_bytes_max
+        let (records, bytes) = (self.next.record - self.first.record, self.next.bytes - self.first.bytes);
+        let body = self.limits.body_bytes_min + bytes + (self.limits.sized)(item.bytes);
+        let bytes_max = self.limits.several_bytes_max.min(self.limits.body_bytes_max);
+        records == 0 || (records < self.limits.records_max && body <= bytes_max)
     }
 
-    fn close_at(&mut self, end: Mark, is_too_large: bool) {
+    fn close_at(&mut self, end: Mark, is_refused: bool) {
         if end.record <= self.first.record {
             return;
         }
@@ -117,7 +122,7 @@ impl Cutter {
             first: self.first.record,
             end: end.record,
             payload: self.first.payload..end.payload,
-            is_too_large,
+            is_refused,
             is_continued: false,
         });
         self.first = end;
@@ -147,7 +152,7 @@ impl<'a> Finder<'a> {
                 first: request.first,
                 end: request.end,
                 payload: self.payload..self.payload,
-                is_too_large: false,
+                is_refused: false,
                 is_continued: false,
             });
         }
@@ -169,7 +174,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn limits(records_max: u64, body_bytes_max: u64) -> Limits {
-        Limits { records_max, record_bytes_max: 40, body_bytes_max, body_bytes_min: 10, sized: |bytes| bytes + 2 }
+        Limits {
+            records_max,
+            record_bytes_max: 40,
+            body_bytes_max,
+            several_bytes_max: 120,
+            body_bytes_min: 10,
+            sized: |bytes| bytes + 2,
+        }
     }
 
     fn cut(items: &[Item], limits: Limits) -> Vec<Cut> {
@@ -187,9 +199,13 @@ mod tests {
         ) {
             let limits = limits(records_max, body_bytes_max);
             let item = |(index, &(bytes, begins)): (usize, &(u64, bool))| Item {
-                bytes, begins: begins || index == 0, length: bytes + 3,
+                bytes,
+                begins: begins || index == 0,
+                is_refused: bytes == 7,
+                length: bytes + 3,
             };
             let items: Vec<Item> = sizes.iter().enumerate().map(item).collect();
+            let several_bytes_max = body_bytes_max.min(120);
             let cuts = cut(&items, limits);
             prop_assert_eq!(&cuts, &cut(&items, limits), "deterministic");
             let (mut at, mut payload) = (0, 0);
@@ -198,24 +214,25 @@ mod tests {
                 prop_assert!(cut.end > cut.first);
                 let held = &items[cut.first as usize..cut.end as usize];
                 let bytes = 10 + held.iter().map(|item| item.bytes + 2).sum::<u64>();
-                let is_refused = held.len() == 1 && (held[0].bytes > 40 || bytes > body_bytes_max);
-                prop_assert_eq!(cut.is_too_large, is_refused);
-                prop_assert!(cut.is_too_large || (bytes <= body_bytes_max && held.len() as u64 <= records_max));
+                let is_refused = held.len() == 1 && (held[0].is_refused || held[0].bytes > 40 || bytes > body_bytes_max);
+                prop_assert_eq!(cut.is_refused, is_refused);
+                prop_assert!(cut.is_refused || !held.iter().any(|item| item.is_refused));
+                prop_assert!(held.len() == 1 || (bytes <= several_bytes_max && held.len() as u64 <= records_max));
                 let next = items.get(cut.end as usize);
                 prop_assert_eq!(cut.is_continued, next.is_some_and(|item| !item.begins));
                 // Cut within a source record only where all of that would not fit.
-                if let Some(after) = cuts.get(n + 1).filter(|after| cut.is_continued && !after.is_too_large && !cut.is_too_large) {
+                if let Some(after) = cuts.get(n + 1).filter(|after| cut.is_continued && !after.is_refused && !cut.is_refused) {
                     let from = (0..=after.first as usize).rev().find(|&i| items[i].begins).unwrap();
                     let whole = &items[from..=after.first as usize];
                     let needed = 10 + whole.iter().map(|item| item.bytes + 2).sum::<u64>();
-                    prop_assert!(cut.first as usize >= from || needed > body_bytes_max || whole.len() as u64 > records_max);
+                    prop_assert!(cut.first as usize >= from || needed > several_bytes_max || whole.len() as u64 > records_max);
                 }
                 (at, payload) = (cut.end, cut.payload.end);
             }
             let requests: Vec<_> = cuts.iter().map(|cut| Request::planned(cut.first, cut.end)).collect();
             let mut finder = Finder::new(&requests);
             items.iter().for_each(|&item| finder.push(item));
-            let found: Vec<_> = cuts.iter().map(|cut| Cut { is_too_large: false, ..cut.clone() }).collect();
+            let found: Vec<_> = cuts.iter().map(|cut| Cut { is_refused: false, ..cut.clone() }).collect();
             prop_assert_eq!(finder.finish(), found, "found again");
             prop_assert_eq!(at, items.len() as u64);
             prop_assert_eq!(payload, items.iter().map(|item| item.length).sum::<u64>());
@@ -224,7 +241,7 @@ mod tests {
 
     #[test]
     fn what_was_made_of_one_record_stays_together_where_it_fits() {
-        let item = |begins| Item { bytes: 8, begins, length: 8 };
+        let item = |begins| Item { bytes: 8, begins, is_refused: false, length: 8 };
         let items = [true, true, false, false, true, true, false, false, false, false].map(item);
         let ends: Vec<_> = cut(&items, limits(4, 1000)).iter().map(|cut| (cut.end, cut.is_continued)).collect();
         assert_eq!(ends, [(4, false), (5, false), (9, true), (10, false)]);

@@ -458,3 +458,53 @@ fn memory_is_bounded_however_much_is_sent_and_refused() {
     assert_eq!(endpoint.count() + Objects::read(&scratch.backup()).lines_total(), records);
     endpoint.assert_no_complaints();
 }
+
+/// To a receiver that knows nothing of Firehose.
+fn to_raw(scratch: &Scratch, endpoint: &Endpoint, format: &str) -> Value {
+    to_endpoint(scratch, endpoint, json!({ "protocol": "raw", "format": format }))
+}
+
+#[test]
+fn plain_requests_hold_records_in_each_format() {
+    for (format, content_type, expected) in [
+        ("ndjson", "application/x-ndjson", "{\"n\":1}\n{\"n\":2}\n"),
+        ("json_array", "application/json", "[{\"n\":1},{\"n\":2}]"),
+        ("lines", "text/plain; charset=utf-8", "{\"n\":1}\n{\"n\":2}\n"),
+        ("bytes", "application/octet-stream", "{\"n\":1}{\"n\":2}"),
+    ] {
+        let (scratch, endpoint) = (Scratch::new(), Endpoint::start());
+        scratch.log("a.log", "{\"n\":1}\n{\"n\":2}\n");
+        Hydrant::drain(&scratch, &to_raw(&scratch, &endpoint, format));
+        endpoint.assert_no_complaints();
+        assert_eq!(endpoint.lines(), [expected], "{format}");
+        let request = &endpoint.received()[0];
+        assert_eq!(request.line, "POST /in?source=hydrant HTTP/1.1");
+        assert_eq!(request.headers["content-type"], content_type);
+        assert!(request.headers.keys().all(|name| !name.contains("firehose")), "{:?}", request.headers);
+    }
+}
+
+#[test]
+fn a_record_that_would_break_a_plain_body_fails_alone_and_the_status_counts() {
+    let (scratch, endpoint) = (Scratch::new(), Endpoint::start());
+    scratch.log("a.log", "{\"n\":1}\nno json\n{\"n\":2}\n");
+    endpoint.behave(|_, before| match before {
+        0 => Reaction::Refuse(200, &[]),
+        1 => Reaction::Raw(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
+        2 => Reaction::Refuse(503, &[]),
+        _ => Reaction::AcceptPlainly,
+    });
+    let mut config = to_raw(&scratch, &endpoint, "json_array");
+    let http = &mut config["delivery_streams"][0]["destination"]["http_endpoint"];
+    (http["method"], http["success_codes"]) = ("PUT".into(), json!([201]));
+    Hydrant::drain(&scratch, &config);
+    endpoint.assert_no_complaints();
+    assert_eq!(endpoint.lines(), ["[{\"n\":1}]", "[{\"n\":2}]"]);
+    let received = endpoint.received();
+    assert!(received.iter().all(|request| request.line.starts_with("PUT ")));
+    let ids: Vec<_> = received.iter().map(|request| request.id.as_str()).collect();
+    assert!(ids[..4].iter().all(|id| *id == ids[0]) && ids[4] != ids[0] && ids.len() == 5, "{ids:?}");
+    let envelopes = envelopes(&scratch);
+    assert_eq!(envelopes.iter().map(raw).collect::<Vec<_>>(), ["no json"]);
+    assert_eq!(envelopes[0]["errorCode"], "Hydrant.RecordMisfits");
+}

@@ -1,4 +1,4 @@
-//! `http_endpoint`: records sent in Firehose's HTTP endpoint delivery protocol.
+//! `http_endpoint`: records sent in Firehose's HTTP endpoint delivery protocol, or plainly.
 
 use std::time::Duration;
 
@@ -12,14 +12,9 @@ pub struct HttpEndpointConfig {
     pub url: EndpointUrl,
     /// For people; the URL's host where none is given.
     pub name: Option<String>,
-    /// `X-Amz-Firehose-Access-Key`, sent as it is; at most 4,096 bytes.
-    pub access_key: Option<Secret>,
-    /// `X-Amz-Firehose-Common-Attributes`, in the order of the file; at most 50.
-    pub common_attributes: Vec<(String, String)>,
+    pub protocol: Protocol,
     /// gzip level 1 to 12 of libdeflate; `None` for `none`, the default.
     pub gzip_level: Option<u8>,
-    /// `X-Amz-Firehose-Source-Arn`.
-    pub source_arn: String,
     /// How long a request is tried again after its first failure, without the time of waiting for answers. 0 to 7,200 seconds,
     /// default 300.
     pub retry: Duration,
@@ -39,6 +34,43 @@ pub struct HttpEndpointConfig {
     pub auth: EndpointAuth,
     /// Sent with every request, besides the protocol's own.
     pub headers: Vec<(String, Secret)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum Protocol {
+    Firehose {
+        /// `X-Amz-Firehose-Access-Key`, sent as it is; at most 4,096 bytes.
+        access_key: Option<Secret>,
+        /// `X-Amz-Firehose-Common-Attributes`, in the order of the file; at most 50.
+        common_attributes: Vec<(String, String)>,
+        /// `X-Amz-Firehose-Source-Arn`.
+        source_arn: String,
+    },
+    /// For receivers that know nothing of Firehose.
+    Raw {
+        format: RawFormat,
+        method: Method,
+        /// Statuses that mean that everything was taken; empty for all of 200 to 299, the default.
+        success_codes: Vec<u16>,
+    },
+}
+
+/// What bodies are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum RawFormat {
+    /// A JSON text a line.
+    Ndjson,
+    JsonArray,
+    /// A record and a line feed.
+    Lines,
+    /// Records end to end.
+    Bytes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Method {
+    Post,
+    Put,
 }
 
 /// A URL without credentials and fragment.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::model::{Compression, EndpointAuth, HttpEndpointConfig, TlsConfig};
+use crate::config::model::{Compression, EndpointAuth, HttpEndpointConfig, Method, Protocol, RawFormat, TlsConfig};
 
 /// A delivery stream with these keys in `http_endpoint`, and more of its own.
 fn stream(endpoint: &str, more: &str) -> String {
@@ -39,7 +39,9 @@ fn the_least_has_the_protocols_limits_and_firehoses_way_of_trying_again() {
         (endpoint.connect_timeout, endpoint.response_timeout),
         (Duration::from_secs(10), Duration::from_secs(180))
     );
-    assert_eq!(endpoint.source_arn, "arn:aws:firehose:local:000000000000:deliverystream/web");
+    let source_arn = "arn:aws:firehose:local:000000000000:deliverystream/web".to_owned();
+    let least = Protocol::Firehose { access_key: None, common_attributes: Vec::new(), source_arn };
+    assert_eq!(endpoint.protocol, least);
     assert_eq!((endpoint.gzip_level, endpoint.auth, endpoint.tls), (None, EndpointAuth::None, TlsConfig::default()));
     let config = config(&stream(URL, BACKUP));
     let stream = &config.delivery_streams[0];
@@ -56,12 +58,28 @@ fn every_key_is_read_and_no_secret_is_shown() {
         proxy: { url: 'http://proxy:3128', username: u, password: hunter2 }, auth: { bearer_token: hunter2 },
         headers: { X-Api-Key: hunter2 }",
     );
-    assert_eq!(endpoint.common_attributes, [("team", "web"), ("b", "")].map(|(k, v)| (k.to_owned(), v.to_owned())));
+    let attributes = [("team", "web"), ("b", "")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let protocol = Protocol::Firehose {
+        access_key: Some(Secret(HIDDEN.to_owned())),
+        common_attributes: attributes.to_vec(),
+        source_arn: "arn:x".to_owned(),
+    };
+    assert_eq!(endpoint.protocol, protocol);
     assert_eq!((endpoint.retry, endpoint.in_flight, endpoint.gzip_level), (Duration::ZERO, 4, Some(6)));
     assert_eq!((endpoint.request_bytes_max, endpoint.request_records_max), (1 << 20, 500));
     assert_eq!(endpoint.auth, EndpointAuth::Bearer(Secret(HIDDEN.to_owned())));
     assert_eq!(endpoint.headers, [("X-Api-Key".to_owned(), Secret(HIDDEN.to_owned()))]);
     assert!(!format!("{endpoint:?}").contains(HIDDEN), "{endpoint:?}");
+}
+
+#[test]
+fn a_raw_protocol_says_how_bodies_look() {
+    let endpoint = endpoint(&format!(
+        "{URL}, protocol: raw, format: json_array, method: PUT, success_codes: [200, 204], headers: {{ Content-Type: text/x }}"
+    ));
+    let (format, method) = (RawFormat::JsonArray, Method::Put);
+    assert_eq!(endpoint.protocol, Protocol::Raw { format, method, success_codes: vec![200, 204] });
+    assert_eq!(endpoint.headers, [("Content-Type".to_owned(), Secret("text/x".to_owned()))]);
 }
 
 #[test]
@@ -96,7 +114,14 @@ fn mistakes_are_named_with_what_would_do() {
         (stream("url: 'http://x', tls: { ca_file: /ca.pem }", BACKUP), "`tls` does nothing"),
         (stream(&format!("{URL}, retry_seconds: 7201"), BACKUP), "from 0 to 7200"),
         (stream(&format!("{URL}, max_records: 10001"), BACKUP), "from 1 to 10000"),
-        (stream(&format!("{URL}, protocol: raw"), BACKUP), "unknown key `protocol`"),
+        (stream(&format!("{URL}, protocol: raw"), BACKUP), "needs `format`"),
+        (stream(&format!("{URL}, protocol: raw, format: csv"), BACKUP), "one of `ndjson`"),
+        (
+            stream(&format!("{URL}, protocol: raw, format: lines, access_key: hunter2"), BACKUP),
+            "belongs to `protocol: firehose`",
+        ),
+        (stream(&format!("{URL}, method: PUT"), BACKUP), "belongs to `protocol: raw`"),
+        (stream(&format!("{URL}, protocol: raw, format: lines, success_codes: [500]"), BACKUP), "from 200 to 299"),
         (stream(&format!("{URL}, headers: {{ Content-Type: x }}"), BACKUP), "cannot be a header of its own"),
         (
             stream(&format!("{URL}, headers: {{ X-Amz-Firehose-Request-Id: x }}"), BACKUP),

@@ -71,6 +71,13 @@ pub fn judge_head(status: StatusCode, headers: &HeaderMap) -> Result<(), Refusal
 pub fn judge(status: StatusCode, body: &[u8], id: &str) -> Result<Verdict, Refusal> {
     match status {
         StatusCode::OK => accepted(body, id),
+        _ => judge_refusal(status, body),
+    }
+}
+
+/// What a status says that is no success.
+pub fn judge_refusal(status: StatusCode, body: &[u8]) -> Result<Verdict, Refusal> {
+    match status {
         StatusCode::PAYLOAD_TOO_LARGE => Ok(Verdict::TooLarge),
         _ => Err(Refusal { code: DESTINATION_EXCEPTION, class: class(status), message: exception(status, body) }),
     }

@@ -1,11 +1,12 @@
-//! Firehose's HTTP endpoint delivery protocol.
+//! Firehose's HTTP endpoint delivery protocol, and plain requests for receivers that know nothing of it.
 //!
-//! One attempt is one POST to the URL as it is configured. Redirects are not followed, what comes back is read up to 1 MiB, and
-//! only a well-formed answer to this very request counts: see [`answer`].
+//! One attempt is one request to the URL as it is configured. Redirects are not followed, what comes back is read up to 1 MiB, and
+//! only a well-formed answer to this very request counts: see [`answer`]. Of plain requests the status counts.
 
 mod answer;
 mod body;
 mod classify;
+mod raw;
 mod sigv4;
 
 use bytes::Bytes;
@@ -15,16 +16,17 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Proxy, Response, StatusCode};
 use tokio::sync::Mutex;
 
-use crate::config::model::{EndpointAuth, HttpEndpointConfig};
+use crate::config::model::{EndpointAuth, HttpEndpointConfig, Method, Protocol};
 use crate::http;
 use crate::requests::Limits;
 
-use super::receiver::{Patience, Receiver, RequestError, Verdict};
+use super::receiver::{Misfit, Patience, Receiver, RequestError, Verdict};
 use super::{AttemptError, BoxFuture, ErrorClass};
 use sigv4::Signer;
 
 /// The protocol's, as decoded.
 pub const RECORD_BYTES_MAX: u64 = 1_024_000;
+const OWN_USER_AGENT: &str = concat!("hydrant/", env!("CARGO_PKG_VERSION"));
 const USER_AGENT: &str = "Amazon Kinesis Data Firehose Agent/1.0";
 
 pub struct HttpEndpoint {
@@ -56,11 +58,19 @@ impl HttpEndpoint {
         let client = self.client().await.map_err(own)?;
         let url = self.config.url.as_str();
         let mut headers = self.headers.clone();
-        put(&mut headers, "X-Amz-Firehose-Request-Id", id, false);
-        let signature = self.signer.sign(url, &headers, &body).await;
+        let (method, id_header) = match &self.config.protocol {
+            Protocol::Firehose { .. } => (Method::Post, "X-Amz-Firehose-Request-Id"),
+            Protocol::Raw { method, .. } => (*method, "Idempotency-Key"),
+        };
+        put(&mut headers, id_header, id, false);
+        let method = match method {
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+        };
+        let signature = self.signer.sign(method.as_str(), url, &headers, &body).await;
         let signature = signature.map_err(|reason| own(internal(format!("the request cannot be signed: {reason}"))))?;
         signature.iter().for_each(|(name, value)| put(&mut headers, name, value, true));
-        let request = client.post(url).headers(headers).timeout(self.config.response_timeout).body(body);
+        let request = client.request(method, url).headers(headers).timeout(self.config.response_timeout).body(body);
         let response = request.send().await.map_err(|error| own(classify::failed(error, &self.config)))?;
         let (status, retry_after) = (response.status(), answer::retry_after(response.headers()));
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
@@ -76,6 +86,18 @@ impl HttpEndpoint {
             },
             retry_after,
         };
+        if let Protocol::Raw { success_codes, .. } = &self.config.protocol {
+            let is_taken = match success_codes.as_slice() {
+                [] => status.is_success(),
+                codes => codes.contains(&status.as_u16()),
+            };
+            // Read all the same, so that the connection can be used again.
+            let text = read(response).await.ok().flatten().unwrap_or_default();
+            return match is_taken {
+                true => Ok(Verdict::Accepted),
+                false => answer::judge_refusal(status, &text).map_err(refused),
+            };
+        }
         answer::judge_head(status, response.headers()).map_err(refused)?;
         let answer = match read(response).await {
             Ok(Some(answer)) => answer,
@@ -94,12 +116,26 @@ impl Receiver for HttpEndpoint {
     }
 
     fn limits(&self) -> Limits {
-        Limits {
-            records_max: self.config.request_records_max,
-            record_bytes_max: RECORD_BYTES_MAX,
-            body_bytes_max: self.config.request_bytes_max,
-            body_bytes_min: body::BODY_BYTES_MIN,
-            sized: body::record_bytes,
+        let body_bytes_max = self.config.request_bytes_max;
+        let several_bytes_max = body_bytes_max;
+        let records_max = self.config.request_records_max;
+        match &self.config.protocol {
+            Protocol::Firehose { .. } => Limits {
+                records_max,
+                record_bytes_max: RECORD_BYTES_MAX,
+                body_bytes_max,
+                several_bytes_max,
+                body_bytes_min: body::BODY_BYTES_MIN,
+                sized: body::record_bytes,
+            },
+            Protocol::Raw { format, .. } => Limits {
+                records_max,
+                record_bytes_max: body_bytes_max,
+                body_bytes_max,
+                several_bytes_max,
+                body_bytes_min: raw::body_bytes_min(*format),
+                sized: raw::record_bytes,
+            },
         }
     }
 
@@ -107,8 +143,18 @@ impl Receiver for HttpEndpoint {
         Patience { retry: self.config.retry, in_flight: self.config.in_flight }
     }
 
+    fn misfits(&self) -> Option<Misfit> {
+        match &self.config.protocol {
+            Protocol::Firehose { .. } => None,
+            Protocol::Raw { format, .. } => raw::misfits(*format),
+        }
+    }
+
     fn body(&self, id: &str, frames: &[u8], now: Timestamp) -> Bytes {
-        let body = body::form(id, frames, now);
+        let body = match &self.config.protocol {
+            Protocol::Firehose { .. } => body::form(id, frames, now),
+            Protocol::Raw { format, .. } => raw::form(*format, frames),
+        };
         match self.config.gzip_level.and_then(|level| body::compress(&body, level)) {
             Some(compressed) => compressed,
             None => Bytes::from(body),
@@ -151,18 +197,26 @@ fn connect(config: &HttpEndpointConfig) -> Result<Client, String> {
 fn headers(config: &HttpEndpointConfig) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut put = |name: &str, value: &str, is_secret| put(&mut headers, name, value, is_secret);
-    put("User-Agent", USER_AGENT, false);
-    put("Content-Type", "application/json", false);
     if config.gzip_level.is_some() {
         put("Content-Encoding", "gzip", false);
     }
-    put("X-Amz-Firehose-Protocol-Version", "1.0", false);
-    put("X-Amz-Firehose-Source-Arn", &config.source_arn, false);
-    if let Some(key) = &config.access_key {
-        put("X-Amz-Firehose-Access-Key", &key.0, true);
-    }
-    if !config.common_attributes.is_empty() {
-        put("X-Amz-Firehose-Common-Attributes", &common_attributes(&config.common_attributes), false);
+    match &config.protocol {
+        Protocol::Raw { format, .. } => {
+            put("User-Agent", OWN_USER_AGENT, false);
+            put("Content-Type", raw::content_type(*format), false);
+        }
+        Protocol::Firehose { access_key, common_attributes: attributes, source_arn } => {
+            put("User-Agent", USER_AGENT, false);
+            put("Content-Type", "application/json", false);
+            put("X-Amz-Firehose-Protocol-Version", "1.0", false);
+            put("X-Amz-Firehose-Source-Arn", source_arn, false);
+            if let Some(key) = access_key {
+                put("X-Amz-Firehose-Access-Key", &key.0, true);
+            }
+            if !attributes.is_empty() {
+                put("X-Amz-Firehose-Common-Attributes", &common_attributes(attributes), false);
+            }
+        }
     }
     match &config.auth {
         EndpointAuth::None | EndpointAuth::SigV4 { .. } => {}
@@ -217,10 +271,12 @@ mod tests {
         HttpEndpoint::new(&HttpEndpointConfig {
             url: EndpointUrl::new(url),
             name: None,
-            access_key: None,
-            common_attributes: Vec::new(),
+            protocol: Protocol::Firehose {
+                access_key: None,
+                common_attributes: Vec::new(),
+                source_arn: String::from("arn:x"),
+            },
             gzip_level: None,
-            source_arn: String::from("arn:x"),
             retry: Duration::ZERO,
             in_flight: 1,
             request_bytes_max: 1 << 20,

@@ -25,12 +25,18 @@ impl Signer {
     }
 
     /// The headers that sign a request with these; an error is a reason for people.
-    pub async fn sign(&self, url: &str, headers: &HeaderMap, body: &Bytes) -> Result<Vec<(String, String)>, String> {
+    pub async fn sign(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<Vec<(String, String)>, String> {
         let EndpointAuth::SigV4 { service, .. } = &self.auth else { return Ok(Vec::new()) };
         let found = self.found().await?;
         let credentials = aws::credentials(&found).await?;
         let region = found.region().map(ToString::to_string).unwrap_or_default();
-        let (url, service, body) = (url.to_owned(), service.clone(), body.clone());
+        let (method, url, service, body) = (method.to_owned(), url.to_owned(), service.clone(), body.clone());
         let headers: Arc<Vec<(String, String)>> = Arc::new(
             headers
                 .iter()
@@ -40,6 +46,7 @@ impl Signer {
         let sign = move || {
             let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let request = Signable {
+                method: &method,
                 service: &service,
                 region: &region,
                 url: &url,

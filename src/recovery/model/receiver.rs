@@ -78,11 +78,13 @@ impl Process<'_> {
             records_max: self.records_max,
             record_bytes_max: 1,
             body_bytes_max: u64::MAX,
+            several_bytes_max: u64::MAX,
             body_bytes_min: 0,
             sized: |bytes| bytes,
         };
         let mut cutter = Cutter::new(limits);
-        (0..payload.len()).for_each(|n| cutter.push(Item { bytes: 1, begins: begins(payload, n), length: 1 }));
+        (0..payload.len())
+            .for_each(|n| cutter.push(Item { bytes: 1, begins: begins(payload, n), is_refused: false, length: 1 }));
         let cuts = cutter.finish();
         let requests: Vec<_> = cuts.iter().map(|cut| Request::planned(cut.first, cut.end)).collect();
         if self.world.rules.plans_first {

@@ -104,7 +104,8 @@ async fn signed(
     let target = format!("AWSGlue.{operation}");
     let own = [("content-type", CONTENT_TYPE), ("x-amz-target", target.as_str())];
     let region = found.region().map_or(REGION_OF_SERVERS_WITHOUT, |region| region.as_ref());
-    let request = aws::Signable { service: SERVICE, region, url, headers: &own, body, has_checksum: false };
+    let request =
+        aws::Signable { method: "POST", service: SERVICE, region, url, headers: &own, body, has_checksum: false };
     let signature = aws::signature(credentials, &request).map_err(CallError::Denied)?;
     let own = own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
     Ok(own.chain(signature).collect())

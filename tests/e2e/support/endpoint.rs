@@ -36,6 +36,8 @@ pub struct Received {
 pub enum Reaction {
     /// Takes the records and says so.
     Accept,
+    /// Takes them and answers 201 with a text.
+    AcceptPlainly,
     /// Takes them and breaks the connection.
     AcceptSilently,
     /// Answers this status with a proper body, and takes nothing.
@@ -188,9 +190,11 @@ async fn stop(mut socket: TcpStream, reaction: Reaction) -> Option<()> {
             let _ = socket.read(&mut [0; 1]).await;
             None
         }
-        Reaction::Accept | Reaction::AcceptSilently | Reaction::Refuse(..) | Reaction::Reset => {
-            socket.set_zero_linger().ok()
-        }
+        Reaction::Accept
+        | Reaction::AcceptPlainly
+        | Reaction::AcceptSilently
+        | Reaction::Refuse(..)
+        | Reaction::Reset => socket.set_zero_linger().ok(),
     }
 }
 
@@ -221,7 +225,7 @@ fn take(head: &str, body: Vec<u8>, state: &Arc<Mutex<State>>) -> Result<Vec<u8>,
     let reaction = (state.rule)(&received, before);
     state.received.push(received.clone());
     let id = received.id.clone();
-    if matches!(reaction, Reaction::Accept | Reaction::AcceptSilently) {
+    if matches!(reaction, Reaction::Accept | Reaction::AcceptPlainly | Reaction::AcceptSilently) {
         match state.taken.iter().find(|(known, _)| *known == id) {
             Some((_, records)) if *records != received.records => {
                 state.complaints.push(format!("{id} came again with other records"));
@@ -232,6 +236,7 @@ fn take(head: &str, body: Vec<u8>, state: &Arc<Mutex<State>>) -> Result<Vec<u8>,
     }
     match reaction {
         Reaction::Accept => Ok(proper(200, &id, &[])),
+        Reaction::AcceptPlainly => Ok(answer(201, &[], "thanks")),
         Reaction::Refuse(status, headers) => Ok(proper(status, &id, headers)),
         other => Err(other),
     }
@@ -245,6 +250,11 @@ fn parse(head: &str, body: Vec<u8>) -> Result<Received, String> {
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
     let needed = |name: &str| headers.get(name).cloned().ok_or_else(|| format!("there is no {name}"));
+    if let Some(id) = headers.get("idempotency-key").cloned() {
+        // A plain request: its body is what it is.
+        let records = vec![body.clone()];
+        return Ok(Received { line, headers, id, body, json: Value::Null, records });
+    }
     if !line.starts_with("POST ") {
         return Err(format!("not a POST: {line}"));
     }
