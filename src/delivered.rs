@@ -104,7 +104,7 @@ impl Reader {
         // What cannot be read now is not read by the stream either, and is no file that could be asked about.
         let paths = self.discovery.scan().files;
         self.matched.clear();
-        for path in paths {
+        for (path, _) in paths {
             if let Ok(metadata) = std::fs::metadata(&path) {
                 self.matched.entry(FileKey::of(&metadata)).or_insert(path);
             }

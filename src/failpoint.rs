@@ -22,6 +22,16 @@ pub fn pass_soon(name: &str) {
     let _ = name;
 }
 
+/// Others may come in between here. For the tests the process stops at this point, as with SIGSTOP, when it is passed for the
+/// n-th time, `HYDRANT_STOP=name:n`, or sleeps there for up to so many milliseconds each fourth time: `HYDRANT_JITTER=seed:ms`.
+#[inline]
+pub fn gap(name: &str) {
+    #[cfg(debug_assertions)]
+    armed::gap(name);
+    #[cfg(not(debug_assertions))]
+    let _ = name;
+}
+
 /// Keeps a payload that is about to leave, if the tests ask for it: `HYDRANT_DUMP_DIR`. Once it is there under its key, it is
 /// there whole.
 #[inline]
@@ -64,27 +74,66 @@ mod armed {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
+    use rustix::process::Signal;
+    use xxhash_rust::xxh3::xxh3_64;
+
     use super::Payload;
 
-    static ARMED: LazyLock<Option<(String, u64)>> = LazyLock::new(|| {
-        let value = std::env::var("HYDRANT_FAILPOINT").ok()?;
-        let (name, count) = value.rsplit_once(':')?;
-        Some((name.to_owned(), count.parse().ok()?))
+    /// A point, and how often it is to be passed.
+    struct Armed {
+        point: Option<(String, u64)>,
+        passed: AtomicU64,
+    }
+
+    static FAIL: LazyLock<Armed> = LazyLock::new(|| Armed::of("HYDRANT_FAILPOINT"));
+    static STOP: LazyLock<Armed> = LazyLock::new(|| Armed::of("HYDRANT_STOP"));
+    /// Random state, and the longest sleep.
+    static JITTER: LazyLock<Option<(AtomicU64, u64)>> = LazyLock::new(|| {
+        let (seed, millis) = number_of("HYDRANT_JITTER")?;
+        Some((AtomicU64::new(seed.parse().ok()?), millis))
     });
-    static PASSED: AtomicU64 = AtomicU64::new(0);
+
+    impl Armed {
+        fn of(variable: &str) -> Self {
+            Self { point: number_of(variable), passed: AtomicU64::new(0) }
+        }
+
+        fn is_due(&self, name: &str) -> bool {
+            let Some((armed, count)) = &self.point else { return false };
+            armed == name && self.passed.fetch_add(1, Ordering::Relaxed) + 1 == *count
+        }
+    }
+
+    fn number_of(variable: &str) -> Option<(String, u64)> {
+        let value = std::env::var(variable).ok()?;
+        let (text, number) = value.rsplit_once(':')?;
+        Some((text.to_owned(), number.parse().ok()?))
+    }
 
     pub fn pass(name: &str, within: Duration) {
-        let Some((armed, count)) = ARMED.as_ref() else { return };
-        if armed != name || PASSED.fetch_add(1, Ordering::Relaxed) + 1 != *count {
+        if !FAIL.is_due(name) {
             return;
         }
         if within.is_zero() {
-            die();
+            kill(Signal::KILL);
         }
         std::thread::spawn(move || {
             std::thread::sleep(within);
-            die();
+            kill(Signal::KILL);
         });
+    }
+
+    pub fn gap(name: &str) {
+        if STOP.is_due(name) {
+            kill(Signal::STOP);
+            // Another thread may take the signal, and this one would go on until that has its turn.
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let Some((state, millis_max)) = JITTER.as_ref() else { return };
+        let dice = xxh3_64(&state.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+        if dice.is_multiple_of(4) {
+            std::thread::sleep(Duration::from_millis(dice / 4 % (millis_max + 1)));
+        }
     }
 
     pub fn dump(key: &str, payload: &Payload) {
@@ -125,7 +174,7 @@ mod armed {
         lower.map_or(default, |lower: u64| default.min(lower))
     }
 
-    fn die() {
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    fn kill(signal: Signal) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
     }
 }

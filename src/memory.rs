@@ -6,6 +6,7 @@
 //! Bytes are granted once, when a source is about to read; behind that they only change hands ([`Permit::split`]), so no
 //! stage can wait for memory that a later stage holds.
 
+pub mod allocator;
 pub mod blocks;
 mod permit;
 

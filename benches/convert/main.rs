@@ -3,6 +3,7 @@
 //! Time is the thread's CPU time, so that other work on the machine disturbs little; the least of several runs counts.
 //! `README.md` beside this folder says how to run it and how to read it.
 
+mod bad;
 #[allow(dead_code, reason = "of the workloads only JSON is converted")]
 #[path = "../end_to_end/workload.rs"]
 mod workload;
@@ -104,22 +105,10 @@ impl Input {
         let (mut data, mut records) = (Vec::with_capacity(log.len() + log.len() / 16), Vec::new());
         for (index, line) in log.split_inclusive(|byte| *byte == b'\n').enumerate() {
             let start = data.len();
-            // 37 has no divisor in common with 100, so that bad records do not stand together.
-            if index * 37 % 100 < bad {
-                match index % 3 {
-                    0 => data.extend_from_slice(&line[..line.len() / 2]),
-                    1 => {
-                        let status = line.windows(9).position(|window| window == b"\"status\":").unwrap_or(0) + 9;
-                        data.extend_from_slice(&line[..status]);
-                        data.extend_from_slice(b"\"oops\"");
-                        data.extend_from_slice(&line[status + 3..]);
-                    }
-                    _ => data.extend_from_slice(&line[1..]),
-                }
-            } else if is_shuffled {
-                shuffle(line, index, &mut data);
-            } else {
-                data.extend_from_slice(line);
+            match bad::spoil(line, index, bad, &mut data) {
+                true => {}
+                false if is_shuffled => shuffle(line, index, &mut data),
+                false => data.extend_from_slice(line),
             }
             records.push(start..data.len());
         }

@@ -38,6 +38,16 @@ pub fn start(command: &mut Command, said: &Path) -> Result<Child, Box<dyn Error>
 
 /// Waits for a child that must end with exit status 0.
 pub fn wait(child: Child, started: Instant, said: &Path) -> Result<Usage, Box<dyn Error>> {
+    let (status, usage) = reap(&child, started)?;
+    if status != 0 {
+        let said = std::fs::read_to_string(said).unwrap_or_default();
+        return Err(format!("a run has failed, wait status {status}:\n{said}").into());
+    }
+    Ok(usage)
+}
+
+/// Waits for a child, however it ends: its wait status.
+pub fn reap(child: &Child, started: Instant) -> Result<(i32, Usage), Box<dyn Error>> {
     let mut status = 0;
     // SAFETY: an all-zero `rusage` is a valid one, it holds numbers only.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -46,13 +56,9 @@ pub fn wait(child: Child, started: Instant, said: &Path) -> Result<Usage, Box<dy
     if waited == -1 {
         return Err(std::io::Error::last_os_error().into());
     }
-    let wall = started.elapsed();
-    if status != 0 {
-        let said = std::fs::read_to_string(said).unwrap_or_default();
-        return Err(format!("a run has failed, wait status {status}:\n{said}").into());
-    }
     let time = |time: libc::timeval| {
         Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs())
     };
-    Ok(Usage { wall, cpu: time(usage.ru_utime) + time(usage.ru_stime), peak: usage.ru_maxrss.unsigned_abs() * 1024 })
+    let (cpu, peak) = (time(usage.ru_utime) + time(usage.ru_stime), usage.ru_maxrss.unsigned_abs() * 1024);
+    Ok((status, Usage { wall: started.elapsed(), cpu, peak }))
 }

@@ -48,10 +48,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         }
         for step in &stream.processing {
             if let ProcessorConfig::Wasm(wasm) = &step.processor {
-                let memory = wasm.memory_bytes_max * calls;
+                let idle = wasm.idle_instances_max(calls);
+                let memory = wasm.memory_bytes_max * (calls + idle);
                 let (name, mb, ms) = (wasm.component.name(), wasm.memory_bytes_max >> 20, wasm.timeout.as_millis());
+                let kept = if idle > 0 { format!(" and {idle} instances kept for the next") } else { String::new() };
                 println!(
-                    "  {name}: {mb} MB and {ms} ms for a call, up to {} MB for {calls} calls at a time",
+                    "  {name}: {mb} MB and {ms} ms for a call, up to {} MB for {calls} calls at a time{kept}",
                     memory >> 20
                 );
                 components += memory;

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use crate::config::model::{DeliveryStreamConfig, FormatConversionConfig, RegistryConfig, SchemaConfig};
 use crate::daemon::chain;
 use crate::schema::{Origin, RegistryError, Resolved, Schema, SchemaSource};
+use crate::stream::decoder;
 
 pub(super) struct Schemas {
     state_dir: PathBuf,
@@ -71,13 +72,20 @@ impl Schemas {
         schema: &Schema,
         seen: &str,
     ) {
-        let columns = conversion.file_columns(schema, &stream.destination.hive_columns());
+        let in_path = &stream.destination.hive_columns();
+        let columns = conversion.file_columns(schema, in_path);
         let left_out = match columns.left_out.as_slice() {
             [] => String::new(),
             names => format!(", not in the file: {}", names.join(", ")),
         };
         println!("  converted to Parquet, schema {schema}{seen}: {} columns{left_out}", columns.written.len());
-        for misfit in conversion.misfits(schema, &columns) {
+        let misfits = conversion.misfits(schema, &columns);
+        if misfits.is_empty()
+            && let Err(error) = decoder(conversion, schema, in_path)
+        {
+            self.mistake(&stream.name, &format!("no record can be read by {schema}: {}", chain(&error)));
+        }
+        for misfit in misfits {
             self.mistake(&stream.name, &misfit);
         }
     }

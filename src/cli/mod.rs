@@ -23,6 +23,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, ConfigErrors, model::Config};
+use crate::memory;
 
 /// Something failed while running.
 const FAILED: u8 = 1;
@@ -68,6 +69,7 @@ Exit status: 0 done, 1 failed at run time, 2 a wrong command line or configurati
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    memory::allocator::share_arenas();
     // A wrong command line ends here, with status 2; help and version with 0.
     match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),

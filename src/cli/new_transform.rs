@@ -42,6 +42,10 @@ enum Error {
          hyphens follow, at most {NAME_BYTES_MAX} in all"
     )]
     Name { name: String },
+    #[error(
+        "`{name}` is a word that Rust and Cargo keep for themselves, or a crate that the project needs; name the folder otherwise"
+    )]
+    Taken { name: String },
     #[error("{} is not empty; name a folder that is not there yet", dir.display())]
     NotEmpty { dir: PathBuf },
     #[error("{} cannot be written", path.display())]
@@ -49,6 +53,18 @@ enum Error {
 }
 
 const NAME_BYTES_MAX: usize = 64;
+
+/// What no crate of the template's can be called: keywords, Cargo's own folders, crates that come with Rust, and what it needs.
+#[rustfmt::skip]
+const TAKEN_IN_RUST: &[&str] = &[
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else", "enum",
+    "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move", "mut",
+    "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "typeof",
+    "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+    "build", "deps", "examples", "incremental",
+    "alloc", "core", "proc-macro", "std", "test",
+    "serde-json", "wit-bindgen",
+];
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     match make(&arguments.dir, arguments.language) {
@@ -59,7 +75,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => {
             eprintln!("{}", crate::daemon::chain(&error));
             ExitCode::from(match error {
-                Error::Name { .. } | Error::NotEmpty { .. } => super::WRONG,
+                Error::Name { .. } | Error::Taken { .. } | Error::NotEmpty { .. } => super::WRONG,
                 Error::Write { .. } => super::FAILED,
             })
         }
@@ -67,7 +83,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn make(dir: &Path, language: Language) -> Result<(), Error> {
-    let name = name(dir)?;
+    let name = name(dir, language)?;
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Write { path, source }
@@ -84,13 +100,18 @@ fn make(dir: &Path, language: Language) -> Result<(), Error> {
 }
 
 /// The project is called as its folder is.
-fn name(dir: &Path) -> Result<String, Error> {
+fn name(dir: &Path, language: Language) -> Result<String, Error> {
     let named = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let name = named.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let is_usable = name.len() <= NAME_BYTES_MAX
         && name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    if is_usable { Ok(name) } else { Err(Error::Name { name }) }
+    match language {
+        _ if !is_usable => Err(Error::Name { name }),
+        Language::Rust if TAKEN_IN_RUST.contains(&name.as_str()) => Err(Error::Taken { name }),
+        // There it is a file's name, and no more.
+        Language::Rust | Language::Javascript | Language::Python | Language::C => Ok(name),
+    }
 }
 
 /// Puts the name in its places; what is no text has none.
@@ -115,9 +136,17 @@ mod tests {
     #[test]
     fn a_folder_that_names_no_project_is_refused() {
         for dir in ["Geo", "2nd", "geo_lookup", "geo lookup", "käse", "/", "a/..", &"x".repeat(65)] {
-            assert!(matches!(name(Path::new(dir)), Err(Error::Name { .. })), "{dir}");
+            assert!(matches!(name(Path::new(dir), Language::Rust), Err(Error::Name { .. })), "{dir}");
         }
-        assert_eq!(name(Path::new("some/where/geo-2/")).unwrap(), "geo-2");
+        assert_eq!(name(Path::new("some/where/geo-2/"), Language::Rust).unwrap(), "geo-2");
+    }
+
+    #[test]
+    fn a_name_that_no_crate_can_have_is_refused_for_rust_alone() {
+        for dir in ["self", "test", "core", "wit-bindgen"] {
+            assert!(matches!(name(Path::new(dir), Language::Rust), Err(Error::Taken { .. })), "{dir}");
+            assert_eq!(name(Path::new(dir), Language::Python).unwrap(), dir);
+        }
     }
 
     #[test]

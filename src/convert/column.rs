@@ -97,8 +97,8 @@ impl Columns {
         first
     }
 
-    /// Empty columns of the same types.
-    pub(super) fn emptied(&self) -> Self {
+    /// Empty columns of the same types, with room for as much as these hold.
+    pub fn emptied(&self) -> Self {
         Self { columns: self.columns.iter().map(Column::emptied).collect(), rows: 0, input_bytes: 0 }
     }
 }

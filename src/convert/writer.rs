@@ -1,12 +1,15 @@
 //! A Parquet file, row group after row group, into any sink.
 //!
-//! What is held is the row group that is being built, encoded and compressed already; a closed group leaves at once.
+//! What is held is the row group that is being built, encoded and compressed already, unless its pages are put elsewhere; a
+//! closed group leaves at once.
 
 use std::io::Write;
 use std::sync::Arc;
 
 use arrow_schema::ArrowError;
-use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::{
+    ArrowColumnWriter, ArrowRowGroupWriterFactory, InMemoryPageStoreFactory, PageStoreFactory, compute_leaves,
+};
 use parquet::basic::{Compression as Codec, GzipLevel, ZstdLevel};
 use parquet::data_type::Int96Type;
 use parquet::errors::ParquetError;
@@ -47,6 +50,7 @@ pub struct ParquetWriter<W: Write + Send> {
     options: Arc<ParquetOptions>,
     metadata: Vec<(String, String)>,
     encodings: Option<Encodings>,
+    pages: Arc<dyn PageStoreFactory>,
     file: File<W>,
     group: Option<Group>,
     rows: u64,
@@ -111,7 +115,14 @@ impl<W: Write + Send> ParquetWriter<W> {
         encodings: Option<Encodings>,
     ) -> Result<Self, WriteError> {
         properties(&schema, &options)?;
-        Ok(Self { schema, options, metadata, encodings, file: File::Unopened(sink), group: None, rows: 0 })
+        let pages = Arc::new(InMemoryPageStoreFactory);
+        Ok(Self { schema, options, metadata, encodings, pages, file: File::Unopened(sink), group: None, rows: 0 })
+    }
+
+    /// Complete pages of the row group that is being built go there; in memory, if this is not called before there are rows.
+    #[must_use]
+    pub fn with_pages(self, pages: Arc<dyn PageStoreFactory>) -> Self {
+        Self { pages, ..self }
     }
 
     /// Appends all rows of `columns`, which are empty afterwards. A row group is closed after the rows that fill it, so that
@@ -229,7 +240,8 @@ impl<W: Write + Send> ParquetWriter<W> {
             let properties: Arc<WriterProperties> = Arc::new(properties.set_key_value_metadata(metadata).build());
             let sink = Counted { sink, bytes: 0 };
             let file = SerializedFileWriter::new(sink, self.schema.root.clone(), properties)?;
-            let factory = ArrowRowGroupWriterFactory::new(&file, self.schema.arrow.clone());
+            let factory = ArrowRowGroupWriterFactory::new(&file, self.schema.arrow.clone())
+                .with_page_store_factory(self.pages.clone());
             self.file = File::Open(Box::new(file), factory);
         }
         match &mut self.file {

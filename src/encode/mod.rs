@@ -6,6 +6,7 @@ pub mod frames;
 mod gzip;
 mod hadoop_snappy;
 pub mod lane;
+mod pages;
 pub mod payload;
 mod snappy;
 pub mod table;

@@ -2,13 +2,14 @@
 //! with their row group.
 //!
 //! Always true: the file holds the rows in the order in which they were pushed, each once. What is held in memory is covered by
-//! the stream's budget: rows that wait, and the row group that is being built.
+//! the stream's budget: rows that wait, and of the row group that is being built the pages that are not complete.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use parquet::errors::ParquetError;
 use tokio::sync::mpsc;
 
 use crate::convert::{Columns, Encodings, FileSchema, ParquetOptions, ParquetWriter, WriteError};
@@ -17,9 +18,12 @@ use crate::pool::{ComputePool, join};
 
 use super::appender::Appender;
 use super::lane::{Formed, Forming, Piece};
+use super::pages::Pages;
 
 /// So much JSON is written at a time.
 const BATCH_BYTES: u64 = 1 << 20;
+/// Of what is complete, about.
+const BLOCK: usize = 256 << 10;
 
 /// How the rows of one delivery stream become files.
 #[derive(Clone)]
@@ -41,6 +45,8 @@ pub(super) struct Worker {
     /// Bytes that sealing, or closing the row group, would set free.
     held: Arc<AtomicU64>,
     payload: Appender,
+    /// What the file's sink has for the payload.
+    blocks: mpsc::UnboundedReceiver<Vec<u8>>,
     rows: Rows,
     records: u64,
     /// For what is in `rows`.
@@ -53,27 +59,49 @@ struct Rows {
     /// Of the JSON that they were made of.
     waiting_bytes: u64,
     file: Option<ParquetWriter<Sink>>,
+    pages: Pages,
     sink: Sink,
 }
 
-/// Where the library puts what is complete, until it is fetched.
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
+/// Where the library puts what is complete: it goes on to the payload in blocks, while the rest of a row group is still being
+/// put together. It never waits there, for a disk that is full must not hold a core.
+#[derive(Clone)]
+struct Sink(Arc<Mutex<Gathered>>);
+
+struct Gathered {
+    block: Vec<u8>,
+    blocks: mpsc::UnboundedSender<Vec<u8>>,
+}
 
 impl Sink {
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn new(blocks: mpsc::UnboundedSender<Vec<u8>>) -> Self {
+        Self(Arc::new(Mutex::new(Gathered { block: Vec::new(), blocks })))
     }
 }
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        let mut gathered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        gathered.block.extend_from_slice(bytes);
+        if gathered.block.len() >= BLOCK {
+            gathered.hand_over();
+        }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).hand_over();
         Ok(())
+    }
+}
+
+impl Gathered {
+    fn hand_over(&mut self) {
+        let block = std::mem::take(&mut self.block);
+        if !block.is_empty() {
+            // Without a receiver the payload is given up.
+            let _ = self.blocks.send(block);
+        }
     }
 }
 
@@ -87,9 +115,10 @@ enum Until {
 
 impl Worker {
     pub fn new(forming: &Forming, table: Table, pool: ComputePool, held: Arc<AtomicU64>) -> Self {
-        let rows = Rows { waiting: table.empty.clone(), waiting_bytes: 0, file: None, sink: Sink::default() };
-        let permit = table.budget.overdraw(0);
-        Self { payload: Appender::new(forming), table, pool, held, rows, records: 0, permit }
+        let pages = Pages::new(forming.folder.clone(), format!("{}.pages", forming.entry_name), forming.memory_max);
+        let (sender, blocks) = mpsc::unbounded_channel();
+        let (rows, permit) = (Rows::new(&table, pages, Sink::new(sender)), table.budget.overdraw(0));
+        Self { payload: Appender::new(forming), blocks, table, pool, held, rows, records: 0, permit }
     }
 
     pub async fn run(mut self, mut pieces: mpsc::Receiver<Piece>) -> Formed {
@@ -119,20 +148,28 @@ impl Worker {
 
     async fn write(&mut self, until: Until) {
         let before = self.memory() + self.payload.memory();
-        let nothing = Rows { waiting: self.table.empty.clone(), waiting_bytes: 0, file: None, sink: Sink::default() };
+        let nothing = Rows::new(&self.table, self.rows.pages.clone(), self.rows.sink.clone());
         let mut rows = std::mem::replace(&mut self.rows, nothing);
         let table = self.table.clone();
-        let written = self.pool.spawn(move || {
+        let mut written = std::pin::pin!(join(self.pool.spawn(move || {
             let result = rows.write(&table, until);
             (rows, result)
-        });
-        let (rows, result) = join(written).await;
+        })));
+        let (rows, result) = loop {
+            tokio::select! {
+                written = &mut written => break written,
+                Some(block) = self.blocks.recv() => self.payload.append(Bytes::from(block)).await,
+            }
+        };
+        while let Ok(block) = self.blocks.try_recv() {
+            self.payload.append(Bytes::from(block)).await;
+        }
         if let Err(error) = result {
-            // Neither records nor disks can cause it: rows are of the schema, and the sink is memory. The stream begins anew.
+            // Records cannot cause it, for rows are of the schema; a disk can that does not give back the pages that it has
+            // taken. The stream begins anew.
             panic!("a Parquet file cannot be formed: {error}");
         }
         self.rows = rows;
-        self.payload.append(Bytes::from(self.rows.sink.take())).await;
         self.held.fetch_add((self.memory() + self.payload.memory()).wrapping_sub(before), Ordering::Relaxed);
         self.cover();
     }
@@ -147,13 +184,19 @@ impl Worker {
 }
 
 impl Rows {
+    fn new(table: &Table, pages: Pages, sink: Sink) -> Self {
+        Self { waiting: table.empty.clone(), waiting_bytes: 0, file: None, pages, sink }
+    }
+
     fn write(&mut self, table: &Table, until: Until) -> Result<(), WriteError> {
         let mut file = match self.file.take() {
             Some(file) => file,
             None => {
                 let encodings = table.encodings.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let metadata = table.metadata.as_ref().clone();
-                ParquetWriter::new(self.sink.clone(), table.schema.clone(), table.options.clone(), metadata, encodings)?
+                let (schema, options) = (table.schema.clone(), table.options.clone());
+                ParquetWriter::new(self.sink.clone(), schema, options, metadata, encodings)?
+                    .with_pages(Arc::new(self.pages.clone()))
             }
         };
         if !self.waiting.is_empty() {
@@ -176,6 +219,7 @@ impl Rows {
                 file.close()?;
             }
         }
+        self.sink.flush().map_err(ParquetError::from)?;
         Ok(())
     }
 }

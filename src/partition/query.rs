@@ -2,9 +2,11 @@
 //!
 //! Always true: what a program makes depends on the record alone. Whatever could tell it the time, the environment or other
 //! records, and what would end or write to this process, is refused when it is compiled. A run ends: see `bounded`. Plain paths
-//! as `.customer.id` take a short way that gives the same values.
+//! as `.customer.id` take a short way that gives the same values, and of other programs the fields that they read are enough,
+//! where those can be told.
 
 mod bounded;
+mod fields;
 mod path;
 
 use std::fmt;
@@ -16,6 +18,7 @@ use jaq_core::{Compiler, Ctx, Filter, Vars, data, load, unwrap_valr};
 use jaq_json::{Val, read};
 use serde::de::IgnoredAny;
 
+use fields::Fields;
 use path::Path;
 
 type Data = data::JustLut<Val>;
@@ -57,6 +60,7 @@ pub struct Query {
     program: Filter<Data>,
     /// The short way, if there is one.
     path: Option<Path>,
+    fields: Option<Fields>,
 }
 
 /// What is wrong with a program.
@@ -91,7 +95,7 @@ pub enum ValueError {
 impl Query {
     /// Compiles a program once for all records.
     pub fn compile(text: &str) -> Result<Self, QueryError> {
-        Ok(Self { text: text.to_owned(), program: compile(text)?, path: Path::parse(text) })
+        Ok(Self { text: text.to_owned(), program: compile(text)?, path: Path::parse(text), fields: Fields::of(text) })
     }
 
     /// The program.
@@ -102,7 +106,11 @@ impl Query {
     /// The value for one record. Numbers and booleans are written as jq writes them.
     pub fn value(&self, record: &[u8]) -> Result<String, ValueError> {
         let found = self.path.as_ref().map(|path| path.value(record)).transpose()?;
-        found.flatten().unwrap_or_else(|| self.by_program(record))
+        if let Some(found) = found.flatten() {
+            return found;
+        }
+        let input = self.fields.as_ref().map(|fields| fields.input(record)).transpose()?;
+        input.flatten().map_or_else(|| self.by_program(record), |input| self.run(input))
     }
 
     fn by_program(&self, record: &[u8]) -> Result<String, ValueError> {

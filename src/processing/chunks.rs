@@ -321,12 +321,12 @@ impl Processing {
         records: impl Iterator<Item = (&'r [u8], SetKeys<'r>)>,
         failures: &mut Failures,
     ) -> usize {
-        let (mut partition, mut count, mut apart) = (None, 0, BTreeMap::<Partition, (Vec<u8>, u64)>::new());
+        let (mut partition, mut count, mut apart) = (None, 0, None::<BTreeMap<Partition, (Vec<u8>, u64)>>);
         for (record, keys) in records {
             if let Some(partitioner) = &self.shape.partitioner {
                 match partitioner.partition(record, keys) {
                     Ok(found) if partition.as_ref().is_some_and(|first| *first != found) => {
-                        let (bytes, records) = apart.entry(found).or_default();
+                        let (bytes, records) = apart.get_or_insert_default().entry(found).or_default();
                         self.push(record, bytes);
                         *records += 1;
                         continue;
@@ -350,8 +350,8 @@ impl Processing {
             let number = partition.map_or(0, |partition| made.partition(partition));
             made.partitions.of.push(number);
         }
-        let leaving = count as usize + apart.len();
-        for (partition, (bytes, records)) in apart {
+        let leaving = count as usize + apart.as_ref().map_or(0, BTreeMap::len);
+        for (partition, (bytes, records)) in apart.into_iter().flatten() {
             let content = Content::Bytes(Bytes::from(bytes));
             made.put_apart(Apart { index, goal: Goal::Partition(partition), content, records });
         }

@@ -10,14 +10,16 @@ use crate::envelope::DataCatalogTable;
 
 use super::{ErrorCode, Failure};
 
-/// Decoders that have learnt how records look are kept, as many as there may be chunks at a time.
+/// Decoders that have learnt how records look are kept, as many as there may be chunks at a time on most machines.
 const DECODERS_MAX: usize = 16;
 
 /// Converts by one schema.
 pub struct Conversion {
     table: Option<Arc<DataCatalogTable>>,
     fresh: Decoder,
-    learned: Mutex<Vec<Decoder>>,
+    /// Each with columns that have room for as much as it has last made: what grows while it is filled is copied again and again,
+    /// and leaves holes of all sizes behind.
+    learned: Mutex<Vec<(Decoder, Columns)>>,
 }
 
 /// What has become of some records.
@@ -46,8 +48,9 @@ impl Conversion {
         data: &[u8],
         records: impl Iterator<Item = P>,
     ) -> Converted {
-        let mut decoder = self.learned().pop().unwrap_or_else(|| self.fresh.clone());
-        let mut converted = Converted { columns: decoder.columns(), ends: Vec::new(), failures: Vec::new() };
+        let learned = self.learned().pop();
+        let (mut decoder, columns) = learned.unwrap_or_else(|| (self.fresh.clone(), self.fresh.columns()));
+        let mut converted = Converted { columns, ends: Vec::new(), failures: Vec::new() };
         let mut failed = Vec::new();
         for (index, pieces) in records.enumerate() {
             for piece in pieces {
@@ -60,14 +63,15 @@ impl Conversion {
             }
             converted.ends.push(converted.columns.rows() as u32);
         }
+        let room = converted.columns.emptied();
         let mut learned = self.learned();
         if learned.len() < DECODERS_MAX {
-            learned.push(decoder);
+            learned.push((decoder, room));
         }
         converted
     }
 
-    fn learned(&self) -> std::sync::MutexGuard<'_, Vec<Decoder>> {
+    fn learned(&self) -> std::sync::MutexGuard<'_, Vec<(Decoder, Columns)>> {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::memory::blocks;
 
+use super::wasm::Record;
 use super::{Failure, Mark, OUTPUT_BYTES_MAX, Records};
 
 /// Names and values for the destination's prefix, each name once.
@@ -35,17 +36,31 @@ pub struct FailedPart {
 }
 
 impl Passing {
-    /// With room for about so many bytes.
-    pub fn with_capacity(bytes: usize) -> Self {
-        let mut passing = Self::default();
-        passing.records = Records::in_buffer(blocks::take(bytes));
-        passing
+    /// Makes room for about so many bytes as `given` has, where there is no record yet.
+    pub fn reserve(&mut self, given: &[Record<'_>]) {
+        let bytes: usize = given.iter().map(|record| record.data.len()).sum();
+        if self.records.is_empty() {
+            let old = std::mem::replace(self.records.buffer(), blocks::take(bytes + bytes / 8));
+            blocks::give_back(old);
+        }
     }
 
     pub fn push(&mut self, record: &[u8], source: u32, keys: Option<Arc<PartitionKeys>>) -> Result<(), Failure> {
         self.records.push(record)?;
         self.name_last(source, keys);
         Ok(())
+    }
+
+    /// Takes all records of a step at once, as the first ones: `data` has them end to end.
+    pub fn begin_with(
+        &mut self,
+        data: Vec<u8>,
+        ends: Vec<u32>,
+        named: impl Iterator<Item = (u32, Option<Arc<PartitionKeys>>)>,
+    ) {
+        blocks::give_back(std::mem::take(self.records.buffer()));
+        self.records = Records::of_parts(data, ends);
+        (self.sources, self.keys) = named.unzip();
     }
 
     /// Says for all records that were appended to `records` since the last call where they come from.

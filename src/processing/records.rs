@@ -23,9 +23,9 @@ pub struct Mark {
 }
 
 impl Records {
-    /// None yet, which will be put into `buffer`, an empty one.
-    pub(super) fn in_buffer(buffer: Vec<u8>) -> Self {
-        Self { data: buffer, ends: Vec::new() }
+    /// What [`Self::into_parts`] gives.
+    pub(super) fn of_parts(data: Vec<u8>, ends: Vec<u32>) -> Self {
+        Self { data, ends }
     }
 
     /// Appends to the record under way.

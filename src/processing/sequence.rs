@@ -52,14 +52,19 @@ impl Sequence {
                 processors.push(config);
                 continue;
             };
-            add_processors(&mut parts, &mut processors, step, surroundings)?;
+            if !processors.is_empty() {
+                add_processors(&mut parts, &mut processors, step, surroundings)?;
+            }
             let transform = Transform::new(step, stream, *wasm)
                 .map_err(|error| (step, ConfigError { key: "component", message: error.message, help: error.help }))?;
             let transform = Arc::new(transform);
             transform.register();
             parts.push(Part::Transform(transform));
         }
-        add_processors(&mut parts, &mut processors, steps, surroundings)?;
+        // Records must pass through something: without any step through processors of which there are none.
+        if parts.is_empty() || !processors.is_empty() {
+            add_processors(&mut parts, &mut processors, steps, surroundings)?;
+        }
         Ok(Self { parts })
     }
 
@@ -90,10 +95,13 @@ impl Sequence {
                 None => (slice.from..slice.to).map(|index| slice.record(index)).collect(),
                 Some(passing) => slice.records(passing),
             };
-            let given_bytes: usize = given.iter().map(|record| record.data.len()).sum();
-            let mut next = Passing::with_capacity(given_bytes + given_bytes / 8);
+            let mut next = Passing::default();
             match part {
-                Part::Processors(pipeline) => run_processors(pipeline, slice, &given, &mut next, &mut failed)?,
+                Part::Processors(pipeline) => {
+                    next.reserve(&given);
+                    run_processors(pipeline, slice, &given, &mut next, &mut failed)?;
+                }
+                // It brings its answer's buffer.
                 Part::Transform(transform) => {
                     let seed = slice.seed();
                     let mut sink = Sink { passing: &mut next, failed: &mut failed };
@@ -147,10 +155,6 @@ fn add_processors(
     next_step: usize,
     surroundings: &Surroundings<'_>,
 ) -> Result<(), (usize, ConfigError)> {
-    // Records must pass through something: without any step through processors of which there are none.
-    if processors.is_empty() && !(parts.is_empty() && next_step == 0) {
-        return Ok(());
-    }
     let first = next_step - processors.len();
     let pipeline =
         Pipeline::new(std::mem::take(processors), surroundings).map_err(|(step, error)| (first + step, error))?;

@@ -164,3 +164,23 @@ fn a_new_version_of_the_schema_counts_for_what_comes_after_it() {
     rows.sort_by_key(|row| row["a"].as_u64());
     assert_eq!(rows, [json!({ "a": 1 }), json!({ "a": 2, "b": 2 })]);
 }
+
+#[test]
+fn a_schema_that_no_record_can_be_read_by_is_found_by_check() {
+    let scratch = Scratch::new();
+    for (names, reason) in [
+        (&[("a_b", "int"), ("c", "string")][..], "are read from the same key `a_b`"),
+        (&[("a_b", "int"), ("c", "binary")], "binary"),
+    ] {
+        let mut more = json!({ "format_conversion": columns(names) });
+        more["format_conversion"]["input"] = json!({ "column_to_json_key": { "c": "a_b" } });
+        if names[1].1 == "binary" {
+            more["format_conversion"]["input"] = json!({});
+        }
+        crate::support::write_config(&scratch, &converted(&scratch, "p/", &more));
+        let path = scratch.path("hydrant.yaml");
+        let args = ["check".as_ref(), "--config".as_ref(), path.as_os_str()];
+        let checked = Hydrant::start(&scratch, &args, &[]).wait().expect_code(2);
+        assert!(checked.stderr.contains(reason), "{checked}");
+    }
+}

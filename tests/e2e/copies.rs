@@ -89,13 +89,13 @@ fn a_truncated_file_goes_on_in_its_twin_and_not_in_a_shorter_copy() {
     let scene = Scene::with_two_lines();
     let hydrant = scene.run();
     scene.arrive(&["1", "2"]);
-    hydrant.signal(rustix::process::Signal::STOP);
+    hydrant.halt();
     scene.copy("app.log", "app.log-copy");
     scene.append("app.log", "3\n");
     scene.copy("app.log", "app.log.1");
     scene.truncate("app.log");
     scene.compress("app.log.1", "app.log.1.gz", gzip);
-    hydrant.signal(rustix::process::Signal::CONT);
+    hydrant.go_on();
     scene.arrive(&["1", "2", "3"]);
     assert_eq!(hydrant.said("lost_bytes"), 0);
     scene.ends_with(hydrant, &["1", "2", "3"]);
@@ -233,6 +233,27 @@ fn what_nobody_has_read_of_a_truncated_file_is_read_from_the_copy_after_a_sigkil
     assert!(was_seen, "the copy was seen");
     fs::write(scene.path("app.log"), "").expect("a log truncated");
     scene.drains_to(&["1", "2"]);
+}
+
+#[test]
+fn a_file_with_a_larger_hole_is_no_copy_of_one_of_which_only_the_hole_was_settled() {
+    use std::os::unix::fs::FileExt;
+    let scene = Scene::new();
+    let path = scene.scratch.log("app.log", "");
+    let writer = fs::OpenOptions::new().write(true).open(&path).expect("a writer that does not append");
+    writer.write_all_at(b"the head of a li", 5_000).expect("half a line behind a hole");
+    let failpoint = [("HYDRANT_FAILPOINT", "answer-received:1")];
+    let hydrant = Hydrant::run_with_env(&scene.scratch, &scene.config, &failpoint);
+    wait_until("the hole is skipped", || hydrant.said("a file begins with NUL bytes") == 1);
+    scene.settled("app.log", 5_000);
+    scene.append("app.log", "ne\n");
+    wait_until("it dies before it has settled the line", || !hydrant.is_alive());
+    assert!(hydrant.kill_9().killed());
+    scene.remove("app.log");
+    scene.scratch.log("app.log.1", [&[0; 9_000][..], b"1\n"].concat());
+    // As long as it is not known what this is, every other file may be the beginning of it.
+    scene.scratch.log("app.log.2.gz", gzip(b"2\n"));
+    scene.drains_to(&["1", "2", "the head of a line"]);
 }
 
 #[test]

@@ -98,9 +98,34 @@ fn kills_lose_and_double_nothing_in_partitions_of_parquet() {
     Harness { processing, more, ..Harness::new(&scratch, &bucket, destination, seed, kills(30)) }.run();
 }
 
+/// Each line becomes three rows, of which no two go to the same of some fifty partitions.
+#[test]
+fn kills_lose_and_double_nothing_of_a_record_that_is_split_over_partitions() {
+    let seed = seed("crash with split records");
+    let scratch = Scratch::new();
+    let bucket = scratch.out();
+    let mut destination = directory(&bucket);
+    destination["directory"]["prefix"] =
+        "part=!{partitionKeyFromQuery:part}/length=!{partitionKeyFromQuery:length}/".into();
+    destination["directory"]["error_output_prefix"] = "failed/!{firehose:error-output-type}/".into();
+    let more = serde_json::json!({
+        "partitioning": { "keys": { "part": ".part", "length": "(.of | length) % 17" } },
+        "format_conversion": { "schema": { "inline": [
+            { "name": "of", "type": "string" }, { "name": "part", "type": "int" },
+        ] } },
+    });
+    let component = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/components/hostile.wasm");
+    let split = serde_json::json!({ "component": component, "config": { "transform": "split", "amount": 3 } });
+    let processing = serde_json::json!([{ "wasm": split }]);
+    let harness = Harness::new(&scratch, &bucket, destination, seed, kills(30));
+    Harness { processing, more, folders: &["part=0", "part=1", "part=2"], ..harness }.run();
+}
+
 struct Harness<'a> {
     scratch: &'a Scratch,
     bucket: &'a Path,
+    /// Of the bucket: each has every line once.
+    folders: &'a [&'a str],
     destination: Value,
     processing: Value,
     /// Of the delivery stream.
@@ -114,6 +139,7 @@ impl<'a> Harness<'a> {
         Self {
             scratch,
             bucket,
+            folders: &[""],
             destination,
             processing: serde_json::json!([]),
             more: serde_json::json!({}),
@@ -143,7 +169,9 @@ impl<'a> Harness<'a> {
         println!("{} lines, {} objects seen on the way", ledger.total(), objects.len());
         assert!(ledger.total() > self.kills * 10, "the writer wrote");
         objects.check_unchanged();
-        ledger.assert_exactly_once(self.bucket);
+        for folder in self.folders {
+            ledger.assert_exactly_once(&self.bucket.join(folder));
+        }
     }
 
     fn config(&self, rng: &mut Rng) -> Value {

@@ -34,11 +34,12 @@
 //! **How it is known.** A line is *delivered* when a complete object holds it. A file is *known* in a life when a line
 //! that only it holds was delivered in that life, or when a pause has ended: a pause makes a new file and waits for its
 //! line and for all other certain lines, so a whole walk of the globs came after everything that was there before.
-//! Nothing sleeps; every wait is for a condition with a deadline.
+//! Every wait is for a condition with a deadline. What sleeps now and then are the writer and Hydrant (`HYDRANT_JITTER`), so
+//! that each of them meets what the other has half done, as on a machine that is too slow for its load.
 //!
-//! `HYDRANT_MODEL_SEQUENCES` sets the number of sequences, `HYDRANT_MODEL_SEED` repeats one of them,
+//! `HYDRANT_MODEL_SEQUENCES` sets the number of sequences (else there are as many as three minutes allow, 240 at most), `HYDRANT_MODEL_SEED` repeats one of them,
 //! `HYDRANT_MODEL_OPERATIONS` chooses operations by name (else there are all), `HYDRANT_MODEL_THREADS` how many run side by
-//! side. A sequence's operations follow from its seed and the list of operations, not the machine's timing.
+//! side, `HYDRANT_MODEL_DAWDLE_MS` how long the writer is held up between two steps at most. A sequence's operations follow from its seed and the list of operations, not the machine's timing.
 
 mod account;
 mod changes;
@@ -50,7 +51,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::support::Rng;
 use crate::support::rng::seed;
@@ -60,6 +61,11 @@ use world::World;
 
 /// Some two minutes in a debug build on two cores.
 const SEQUENCES_DEFAULT: u64 = 240;
+/// On a slower machine no other sequence is begun after this time, if there were so many.
+const TIME_MAX: Duration = Duration::from_secs(180);
+const SEQUENCES_MIN: u64 = 40;
+/// In one sequence of four the writer is held up between its steps, for so long at most.
+const DAWDLE_MS: u64 = 20;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -73,23 +79,29 @@ fn random_sequences_lose_and_double_nothing() {
         return run(&operations, seed);
     }
     let mut rng = Rng::new(seed("model"));
-    let count = number("HYDRANT_MODEL_SEQUENCES").unwrap_or(SEQUENCES_DEFAULT);
-    let seeds: Vec<u64> = (0..count).map(|_| rng.next()).collect();
+    let demanded = number("HYDRANT_MODEL_SEQUENCES");
+    let seeds: Vec<u64> = (0..demanded.unwrap_or(SEQUENCES_DEFAULT)).map(|_| rng.next()).collect();
+    let least = demanded.unwrap_or(SEQUENCES_MIN);
     let threads = number("HYDRANT_MODEL_THREADS").unwrap_or(4);
-    let (next, has_failed) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (next, done, has_failed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let started = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 let _mark = MarkOnPanic(&has_failed);
                 while !has_failed.load(Ordering::Relaxed) {
-                    let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) else { return };
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(&seed) = seeds.get(n as usize) else { return };
+                    if n >= least && started.elapsed() >= TIME_MAX {
+                        return;
+                    }
                     run(&operations, seed);
+                    done.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
     });
-    println!("{count} sequences in {:?}", started.elapsed());
+    println!("{} sequences in {:?}", done.into_inner(), started.elapsed());
 }
 
 /// The others stop when one has failed.
@@ -105,7 +117,8 @@ impl Drop for MarkOnPanic<'_> {
 
 /// One sequence from an empty folder to a closed account; says what happened when it fails.
 fn run(operations: &[Operation], seed: u64) {
-    let mut world = World::new();
+    let dawdle_ms = number("HYDRANT_MODEL_DAWDLE_MS").unwrap_or(if seed.is_multiple_of(4) { DAWDLE_MS } else { 0 });
+    let mut world = World::new(dawdle_ms);
     let steps = sequence(operations, seed);
     let mut rng = Rng::new(!seed);
     let outcome = catch_unwind(AssertUnwindSafe(|| {

@@ -1,5 +1,6 @@
 //! Components through the real binary: whatever one does, every record has a fate, and nobody else notices.
 
+mod down;
 #[cfg(debug_assertions)]
 mod equal;
 mod examples;

@@ -23,12 +23,12 @@ fn what_truncation_would_have_lost_is_read_from_the_copy() {
     scene.scratch.log("app.log", "1\n2\n");
     let hydrant = scene.run_impatient();
     scene.arrive(&["1", "2"]);
-    hydrant.signal(rustix::process::Signal::STOP);
+    hydrant.halt();
     scene.append("app.log", "3\n4\n");
     scene.copy("app.log", "app.log.1");
     scene.truncate("app.log");
     scene.append("app.log", "5\n");
-    hydrant.signal(rustix::process::Signal::CONT);
+    hydrant.go_on();
     scene.arrive(&["1", "2", "3", "4", "5"]);
     scene.append("app.log", "6\n");
     scene.arrive(&["1", "2", "3", "4", "5", "6"]);
@@ -73,10 +73,10 @@ fn truncation_to_the_same_or_to_a_larger_size_is_seen() {
     let hydrant = scene.run_impatient();
     scene.arrive(&["1", "2"]);
     let rewrite = |text: &str| {
-        hydrant.signal(rustix::process::Signal::STOP);
+        hydrant.halt();
         scene.truncate("app.log");
         scene.append("app.log", text);
-        hydrant.signal(rustix::process::Signal::CONT);
+        hydrant.go_on();
     };
     rewrite("3\n4\n");
     scene.arrive(&["1", "2", "3", "4"]);
@@ -97,10 +97,10 @@ fn the_nuls_of_a_writer_without_append_are_skipped() {
     wait_until("the truncation is seen", || hydrant.said("a file was truncated") == 1);
     writer.write_all_at(b"3\n", 4).expect("a line at the old place");
     scene.arrive(&["1", "2", "3"]);
-    hydrant.signal(rustix::process::Signal::STOP);
+    hydrant.halt();
     scene.truncate("app.log");
     writer.write_all_at(b"4\n", 100_000).expect("a line far behind");
-    hydrant.signal(rustix::process::Signal::CONT);
+    hydrant.go_on();
     scene.arrive(&["1", "2", "3", "4"]);
     scene.settled("app.log", 100_002);
     hydrant.kill_9();

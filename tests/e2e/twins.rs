@@ -149,12 +149,12 @@ fn the_twin_of_a_truncated_file_gives_back_what_was_not_read_of_it() {
     let hydrant = scene.run_impatient();
     scene.arrive(&["1", "2"]);
     wait_until("all is settled", || journal::checkpoint(&scene.scratch, "app.log") == 4);
-    hydrant.signal(rustix::process::Signal::STOP);
+    hydrant.halt();
     scene.append("app.log", "3\n");
     let copy = scene.path("app.log.1.gz");
     fs::write(copy, gzip(&fs::read(scene.path("app.log")).expect("a log"))).expect("a compressed copy");
     fs::write(scene.path("app.log"), "4\n").expect("a log truncated and written");
-    hydrant.signal(rustix::process::Signal::CONT);
+    hydrant.go_on();
     scene.arrive(&["1", "2", "3", "4"]);
     assert_eq!(hydrant.said("lost_bytes"), 0);
     scene.ends_with(hydrant, &["1", "2", "3", "4"]);

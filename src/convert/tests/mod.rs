@@ -9,8 +9,10 @@ use crate::schema::{self, Type};
 mod arrow_json;
 mod coercions;
 mod failures;
+mod fuzz;
 mod generate;
 mod model;
+mod oracles;
 mod properties;
 mod round_trip;
 

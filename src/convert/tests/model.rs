@@ -7,6 +7,8 @@ use serde_json::{Value as Json, json};
 
 use crate::schema::{Column, Type};
 
+pub(super) use indexed::Order;
+
 /// The row that OpenX with its defaults makes of one object; `None` if it does not fit.
 pub(super) fn row(record: &str, schema: &[Column]) -> Option<Json> {
     let members = members(record)?;

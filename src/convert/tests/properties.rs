@@ -5,21 +5,11 @@
 use proptest::prelude::*;
 
 use super::generate::{columns, records};
+use super::oracles::{model_agrees, shown};
 use super::*;
-
-/// Floating point beyond JSON is text here.
-fn shown(columns: &Columns) -> Vec<Json> {
-    shown_by(columns, &generate::columns())
-}
 
 fn shown_by(columns: &Columns, schema: &[schema::Column]) -> Vec<Json> {
     (0..columns.rows()).map(|index| row(columns, schema, index)).collect()
-}
-
-/// How many objects a record has, if it has nothing else.
-fn objects(record: &[u8]) -> Option<usize> {
-    let values = serde_json::Deserializer::from_slice(record).into_iter::<serde_json::Map<String, Json>>();
-    values.collect::<Result<Vec<_>, _>>().ok().map(|objects| objects.len())
 }
 
 fn options() -> impl Strategy<Value = InputOptions> {
@@ -87,26 +77,10 @@ proptest! {
 
     #[test]
     fn rows_are_the_models(records in records()) {
-        let schema = columns();
-        let mut decoder = Decoder::new(&schema, InputOptions::default()).unwrap();
+        let decoder = Decoder::new(&columns(), InputOptions::default()).unwrap();
         for record in &records {
-            let (columns, failures) = decode(&mut decoder, &[record]);
-            let rows = shown(&columns);
-            let text = String::from_utf8_lossy(record);
-            match serde_json::from_slice::<Json>(record) {
-                Ok(Json::Object(_)) => match model::row(&text, &schema) {
-                    Some(expected) => prop_assert_eq!((rows, failures), (vec![expected], vec![]), "{}", text),
-                    None => {
-                        prop_assert_eq!((rows.len(), failures.len()), (0, 1), "{}", text);
-                        prop_assert_eq!(failures[0].code, ErrorCode::MalformedData, "{}", text);
-                    }
-                },
-                Ok(_) => prop_assert_eq!((rows.len(), failures.len()), (0, 1), "{}", text),
-                // Its numbers have to fit a double.
-                Err(error) if error.to_string().contains("number out of range") => {}
-                // More than one value, all of them good.
-                Err(_) if objects(record).is_some_and(|objects| objects > 1) => {}
-                Err(_) => prop_assert!(!failures.is_empty(), "{}", text),
+            if let Err(difference) = model_agrees(&mut decoder.clone(), record) {
+                return Err(TestCaseError::fail(difference));
             }
         }
     }

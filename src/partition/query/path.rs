@@ -124,6 +124,9 @@ impl<'de> Visitor<'de> for Step<'_> {
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
+pub(super) use tests::any_json;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
@@ -141,7 +144,7 @@ mod tests {
         }
     }
 
-    fn any_json() -> impl Strategy<Value = Value> {
+    pub fn any_json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),

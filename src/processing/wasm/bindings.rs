@@ -7,11 +7,11 @@ wasmtime::component::bindgen!({
 });
 
 pub use self::hydrant::transform::host::{Host, Level};
-pub use self::hydrant::transform::types::{FileSource, Source};
 
 use wasmtime::component::{ComponentType, Lift};
 
-use super::data::Data;
+use super::inputs::Inputs;
+use super::outcomes::{Data, Fates};
 
 /// One record that leaves the transform; as `Output` of the generated types, but for where its data is kept.
 #[derive(Debug, Clone, ComponentType, Lift)]
@@ -37,9 +37,14 @@ pub enum Fate {
 }
 
 impl Transform {
-    /// Calls `transform`; the data of what is made is in the buffer that was begun on this thread, see [`super::data`].
-    pub fn call<S: wasmtime::AsContextMut>(&self, mut store: S, records: &[Input<'_>]) -> wasmtime::Result<Vec<Fate>> {
-        let function = self.transform.typed::<(&[Input<'_>],), (Vec<Fate>,)>(&store)?;
-        Ok(function.call(&mut store, (records,))?.0)
+    /// Calls `transform`; the data of what is made is in the buffer that was begun on this thread, see [`super::outcomes`].
+    pub(super) fn call<S: wasmtime::AsContextMut>(
+        &self,
+        mut store: S,
+        records: Inputs<'_>,
+    ) -> wasmtime::Result<Vec<Fate>> {
+        let function = self.transform.typed::<(Inputs<'_>,), (Fates,)>(&store)?;
+        let (Fates(fates),) = function.call(&mut store, (records,))?;
+        Ok(fates)
     }
 }

@@ -10,11 +10,12 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBackt
 use crate::memory::blocks;
 
 use super::super::patient;
-use super::bindings::{Fate, FileSource, Input, Source, Transform, TransformPre};
-use super::data;
+use super::bindings::{Fate, Transform, TransformPre};
 use super::engine::{Ticking, engine};
-use super::limits::{MemoryLimit, Refusal, TABLE_ELEMENTS_MAX};
+use super::inputs::Inputs;
+use super::limits::{MemoryLimit, Refusal, TABLE_ELEMENTS_MAX, is_of_the_system};
 use super::log::{GuestLog, printable};
+use super::outcomes;
 use super::world::{Guest, Seed};
 
 /// So many bytes of answer are read for each byte that a batch may have. Lambda's response is as large as its request may be.
@@ -43,14 +44,36 @@ pub(super) enum CallError {
     WrongCount { given: usize, expected: usize },
     #[error("the component's {what} is larger than {ANSWER_FACTOR} times `batch_mb`")]
     TooLarge { what: &'static str },
+    #[error("the system gave the component no more memory{}", said(.trap))]
+    MemoryRefused { trap: String },
+    /// What `init` itself has said.
+    #[error("{0}")]
+    InitRefused(String),
     /// Whatever the records are, it fails.
     #[error("the component's `init` failed: {0}")]
-    Init(String),
+    Init(Box<CallError>),
     #[error("no instance of the component can be made: {0}")]
-    NoInstance(String),
-    /// Other components have all places for instances: nobody's fault.
-    #[error("there is no room for another instance")]
-    NoRoom,
+    NoInstance(Box<CallError>),
+    #[error("components cannot be run: {0}")]
+    NoEngine(String),
+    /// There is no place or no memory for it just now: neither the component's fault nor the records'.
+    #[error("there is no room for another instance: {0}")]
+    NoRoom(String),
+    /// Nobody waits for the outcomes any more.
+    #[error("the delivery stream has been stopped")]
+    Abandoned,
+}
+
+impl CallError {
+    /// Whether it says nothing about the component and the records.
+    pub fn is_nobodys_fault(&self) -> bool {
+        matches!(self, Self::NoRoom(_) | Self::Abandoned)
+    }
+
+    /// As what a failure counts before a batch has been there.
+    fn unless_nobodys_fault(self, so: impl FnOnce(Box<Self>) -> Self) -> Self {
+        if self.is_nobodys_fault() { self } else { so(Box::new(self)) }
+    }
 }
 
 fn said(trap: &str) -> String {
@@ -87,7 +110,7 @@ pub(super) struct Batch<'a> {
 pub(super) struct Answer {
     /// One for each record.
     pub fates: Vec<Fate>,
-    /// Where the [`Data`](data::Data) of all of them is.
+    /// Where the [`Data`](outcomes::Data) of all of them is.
     pub data: Vec<u8>,
 }
 
@@ -101,12 +124,14 @@ impl Drop for Answer {
 pub(super) struct Instance {
     store: Store<Guest>,
     exports: Transform,
+    /// Bytes of memory after `init`.
+    begun_with: usize,
 }
 
 impl Instance {
     /// Whether it has grown so much that it should not be used again.
     pub fn is_spent(&self) -> bool {
-        self.store.data().memory.is_past_half()
+        self.store.data().memory.is_spent(self.begun_with)
     }
 }
 
@@ -114,10 +139,10 @@ impl Calling {
     /// A new instance, initialized. `init` has the whole `timeout_ms` for itself.
     pub fn instance(&self, seed: Seed) -> Result<Instance, CallError> {
         if patient::is_abandoned() {
-            return Err(CallError::TimedOut { limit_ms: 0 });
+            return Err(CallError::Abandoned);
         }
-        let engine = engine().map_err(|error| CallError::NoInstance(format!("{error:#}")))?;
-        let _ticking = Ticking::begin(engine).map_err(|error| CallError::NoInstance(error.to_string()))?;
+        let engine = engine().map_err(|error| CallError::NoEngine(format!("{error:#}")))?;
+        let _ticking = Ticking::begin(engine).map_err(|error| CallError::NoRoom(error.to_string()))?;
         let guest = Guest::new(MemoryLimit::new(self.memory_bytes_max as usize), self.log.clone());
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.memory);
@@ -127,19 +152,23 @@ impl Calling {
         });
         store.set_hostcall_fuel(self.answer_bytes_max(0));
         self.prepare(&mut store, seed, self.timeout);
-        let made = self.code.instantiate(&mut store);
-        let exports = match made {
+        let exports = match self.code.instantiate(&mut store) {
             Ok(exports) => exports,
-            Err(error) if error.is::<PoolConcurrencyLimitError>() => return Err(CallError::NoRoom),
+            Err(error) if is_no_room(&error) => return Err(CallError::NoRoom(described(&error))),
             Err(error) => {
-                return Err(CallError::NoInstance(self.classify(&mut store, &error, self.timeout).to_string()));
+                let error = self.classify(&mut store, &error, self.timeout);
+                return Err(error.unless_nobodys_fault(CallError::NoInstance));
             }
         };
-        match exports.call_init(&mut store, &self.config) {
-            Ok(Ok(())) => Ok(Instance { store, exports }),
-            Ok(Err(message)) => Err(CallError::Init(printable(&message, MESSAGE_BYTES_MAX))),
-            Err(error) => Err(CallError::Init(self.classify(&mut store, &error, self.timeout).to_string())),
-        }
+        let error = match exports.call_init(&mut store, &self.config) {
+            Ok(Ok(())) => {
+                let begun_with = store.data().memory.bytes();
+                return Ok(Instance { store, exports, begun_with });
+            }
+            Ok(Err(message)) => CallError::InitRefused(printable(&message, MESSAGE_BYTES_MAX)),
+            Err(error) => self.classify(&mut store, &error, self.timeout),
+        };
+        Err(error.unless_nobodys_fault(CallError::Init))
     }
 
     /// The outcomes of `records`, one for each. After an error the instance must not be used again.
@@ -150,14 +179,14 @@ impl Calling {
         records: &[Given<'_>],
         timeout: Duration,
     ) -> Result<Answer, CallError> {
-        let Instance { store, exports } = instance;
-        let _ticking = Ticking::begin(engine().map_err(|error| CallError::NoInstance(format!("{error:#}")))?)
-            .map_err(|error| CallError::NoInstance(error.to_string()))?;
+        let Instance { store, exports, .. } = instance;
+        let engine = engine().map_err(|error| CallError::NoEngine(format!("{error:#}")))?;
+        let _ticking = Ticking::begin(engine).map_err(|error| CallError::NoRoom(error.to_string()))?;
         self.prepare(store, batch.seed, timeout);
         store.set_hostcall_fuel(self.answer_bytes_max(records.len()));
-        data::begin(blocks::take(records.iter().map(|record| record.data.len()).sum()));
-        let called = exports.call(&mut *store, &inputs(batch, records));
-        let mut answer = Answer { fates: Vec::new(), data: data::end() };
+        outcomes::begin(blocks::take(records.iter().map(|record| record.data.len()).sum()));
+        let called = exports.call(&mut *store, Inputs { batch, records });
+        let mut answer = Answer { fates: Vec::new(), data: outcomes::end() };
         match called {
             Ok(fates) => answer.fates = fates,
             Err(error) => return Err(self.classify(store, &error, timeout)),
@@ -185,6 +214,9 @@ impl Calling {
         let guest = store.data_mut();
         let text = described(error);
         if guest.deadline.was_passed() {
+            if patient::is_abandoned() {
+                return CallError::Abandoned;
+            }
             return CallError::TimedOut { limit_ms: timeout.as_millis() as u64 };
         }
         match guest.memory.take_refusal() {
@@ -192,6 +224,7 @@ impl Calling {
                 return CallError::MemoryOverrun { limit_mb: self.memory_bytes_max >> 20, trap: text };
             }
             Some(Refusal::Table) => return CallError::TableOverrun { trap: text },
+            Some(Refusal::System) => return CallError::MemoryRefused { trap: text },
             None => {}
         }
         // Wasmtime keeps the type of this error to itself. While an answer is read, no function of the guest is running.
@@ -204,15 +237,9 @@ impl Calling {
     }
 }
 
-fn inputs<'a>(batch: Batch<'a>, records: &[Given<'a>]) -> Vec<Input<'a>> {
-    let source = |offset| Source::File(FileSource { path: batch.path, offset });
-    let arrival = batch.seed.arrival_ms;
-    let input = |record: &Given<'a>| Input {
-        data: record.data,
-        approximate_arrival_timestamp: arrival,
-        source: source(record.offset),
-    };
-    records.iter().map(input).collect()
+/// Whether the pool has no place for an instance, or the system no memory.
+fn is_no_room(error: &wasmtime::Error) -> bool {
+    error.is::<PoolConcurrencyLimitError>() || is_of_the_system(error)
 }
 
 /// What went wrong, and in which functions of the guest.

@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use super::Component;
 
+/// Instances of a step that wait for a batch.
+pub(super) const IDLE_MAX: usize = 16;
+
 /// A component, what it is told, and what it may take.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WasmConfig {
@@ -22,6 +25,17 @@ pub struct WasmConfig {
     pub retries: u32,
     pub on_failure: OnFailure,
     pub instances: Instances,
+}
+
+impl WasmConfig {
+    /// Instances that wait for their next batch while a stream has so many calls at a time. Calls that run where they take no core
+    /// from others make their own, and may all do so.
+    pub fn idle_instances_max(&self, calls: u64) -> u64 {
+        match self.instances {
+            Instances::Fresh => 0,
+            Instances::Reuse => calls.min(IDLE_MAX as u64),
+        }
+    }
 }
 
 /// What happens when the component fails for every batch.

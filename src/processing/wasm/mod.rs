@@ -3,7 +3,7 @@
 //! Always true: a component takes no more memory and time than it may, sees nothing of the machine, and whatever it does each
 //! record has a fate. The interface is `transforms/wit`; what Lambda is to Firehose, a component is here.
 //!
-//! `component` (file, `cache`, `engine`) makes code of a file; `call` (`world`, `limits`, `log`) runs one batch in an instance;
+//! `component` (file, `cache`, `engine`) makes code of a file; `call` (`inputs`, `outcomes`, `world`, `limits`, `log`) runs one batch in an instance;
 //! `transform` (`isolate`, `health`) decides what a failing call means for the records.
 
 mod bindings;
@@ -11,12 +11,13 @@ mod cache;
 mod call;
 mod component;
 mod config;
-mod data;
 mod engine;
 mod health;
+mod inputs;
 mod isolate;
 mod limits;
 mod log;
+mod outcomes;
 mod transform;
 mod world;
 

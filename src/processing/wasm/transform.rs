@@ -19,12 +19,12 @@ use rustix::time::{ClockId, clock_gettime};
 use tracing::{error, info, warn};
 
 use crate::processing::passing::{FailedPart, PartitionKeys, Passing, merged};
-use crate::processing::{ErrorCode, Failure};
+use crate::processing::{ErrorCode, Failure, patient};
 
 use super::ComponentError;
 use super::bindings::{Fate, MadeRecord};
 use super::call::{Answer, Batch, CallError, Calling, Given, Instance};
-use super::config::{Instances, OnFailure, WasmConfig};
+use super::config::{IDLE_MAX, Instances, OnFailure, WasmConfig};
 use super::health::Health;
 use super::isolate::{Tried, isolate};
 use super::log::{GuestLog, printable};
@@ -38,8 +38,6 @@ const SHARE_MIN: Duration = Duration::from_millis(50);
 const GIVE_UP_AFTER: u32 = 10;
 /// So many records of a batch are tried alone before it is given up.
 const SAMPLES: usize = 16;
-/// Instances of a step that wait for a batch.
-const IDLE_MAX: usize = 16;
 /// Partition keys that a component may set for one record.
 const PARTITION_KEYS_MAX: usize = 50;
 /// Bytes of their names and values together: an S3 key has 1024 at most.
@@ -262,11 +260,15 @@ impl Transform {
     /// How often a whole batch is tried before it is taken apart.
     fn attempts_max(&self, error: &CallError) -> u32 {
         match error {
-            CallError::TimedOut { .. } | CallError::MemoryOverrun { .. } | CallError::TableOverrun { .. } => {
-                1 + self.retries
+            CallError::TimedOut { .. }
+            | CallError::MemoryOverrun { .. }
+            | CallError::TableOverrun { .. }
+            | CallError::MemoryRefused { .. } => 1 + self.retries,
+            CallError::Trapped(_) | CallError::Malformed(_) | CallError::InitRefused(_) | CallError::NoEngine(_) => 2,
+            CallError::Init(cause) | CallError::NoInstance(cause) => self.attempts_max(cause),
+            CallError::WrongCount { .. } | CallError::TooLarge { .. } | CallError::NoRoom(_) | CallError::Abandoned => {
+                1
             }
-            CallError::Trapped(_) | CallError::Malformed(_) | CallError::Init(_) | CallError::NoInstance(_) => 2,
-            CallError::WrongCount { .. } | CallError::TooLarge { .. } | CallError::NoRoom => 1,
         }
     }
 
@@ -310,7 +312,7 @@ impl Trial<'_> {
             Err(CallError::TimedOut { limit_ms }) if u128::from(limit_ms) < transform.calling.timeout.as_millis() => {
                 return Err(Stop::Patience(None));
             }
-            Err(CallError::NoRoom) => return Err(Stop::Patience(None)),
+            Err(error) if error.is_nobodys_fault() => return Err(Stop::Patience(None)),
             Err(error) => {
                 let first = FirstFailure { step: transform.step, batch: start, error };
                 return Err(Stop::Patience(Some(first)));
@@ -342,10 +344,10 @@ impl Trial<'_> {
                 Err(error) => (last, attempts) = (Some(error), attempts + 1),
             }
         };
-        if error == CallError::NoRoom {
-            return Err(self.no_room());
+        if error.is_nobodys_fault() {
+            return Err(self.later(&error));
         }
-        if matches!(error, CallError::Init(_) | CallError::NoInstance(_)) {
+        if matches!(error, CallError::Init(_) | CallError::NoInstance(_) | CallError::NoEngine(_)) {
             transform.health.is_broken();
         }
         if transform.health.is_down() && !handling.had_failed && !transform.passes_probe(self.records.len()) {
@@ -375,7 +377,7 @@ impl Trial<'_> {
                     self.pass(part.start, answer, sink);
                     Tried::Succeeded
                 }
-                Err(CallError::NoRoom) => Tried::GivenUp(CallError::NoRoom),
+                Err(error) if error.is_nobodys_fault() => Tried::GivenUp(error),
                 Err(error) if !has_success && thread_time().saturating_sub(begun) > give_up_after => {
                     is_spared = is_spared || self.finds_one_that_passes();
                     if is_spared { Tried::Failed(error) } else { Tried::GivenUp(error) }
@@ -386,8 +388,8 @@ impl Trial<'_> {
         let result =
             isolate(records, (error, attempts), attempt, |at, error, attempts| poison.push((at, error, attempts)));
         if let Err(error) = result {
-            if error == CallError::NoRoom {
-                return Err(self.no_room());
+            if error.is_nobodys_fault() {
+                return Err(self.later(&error));
             }
             transform.health.failed(records);
             return self.component_is_down(&error, attempts + 1, handling.has_waited, sink);
@@ -401,8 +403,12 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// Gives back the places that all steps hold without need, and waits for others to do so.
-    fn no_room(&self) -> Stop {
+    /// The batch comes again, and nothing is said against the component. If it was for want of room, the places that all steps
+    /// hold without need are given back, and the stream waits for others to do so.
+    fn later(&self, error: &CallError) -> Stop {
+        if patient::is_abandoned() {
+            return Stop::Patience(None);
+        }
         for transform in ALL.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
             transform.lock_idle().clear();
         }
@@ -410,9 +416,9 @@ impl Trial<'_> {
         if said.is_none_or(|at| at.elapsed() > SAY_EVERY) {
             *said = Some(Instant::now());
             let (stream, component) = (&self.transform.stream, &self.transform.name);
-            warn!(%stream, %component, "all places for WASM instances are taken: the stream waits for one");
+            warn!(%stream, %component, %error, "no instance of the transform can be made now: the stream waits");
         }
-        Stop::Wait { transform: self.transform.clone(), delay: ROOM_DELAY, error: CallError::NoRoom.to_string() }
+        Stop::Wait { transform: self.transform.clone(), delay: ROOM_DELAY, error: error.to_string() }
     }
 
     /// Whether taking the batch apart is worth its time although nothing has passed yet: a record that has passed before still
@@ -440,6 +446,9 @@ impl Trial<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<(), Stop> {
         let transform = self.transform;
+        if patient::is_abandoned() {
+            return Err(Stop::Patience(None)); // Whatever failed then says nothing.
+        }
         if transform.health.may_shout() {
             let what = match transform.on_failure {
                 OnFailure::Wait => "the transform fails for every batch: the delivery stream waits",
@@ -468,6 +477,14 @@ impl Trial<'_> {
             self.transform.health.passed(record.data, self.of.path, self.of.seed.moved(start, record));
         }
         let fates = std::mem::take(&mut answer.fates);
+        if start == 0
+            && sink.passing.records.is_empty()
+            && let Some(ends) = plain_ends(&fates)
+        {
+            let named = self.records.iter().map(|record| (record.source, record.keys.cloned()));
+            return sink.passing.begin_with(std::mem::take(&mut answer.data), ends, named.take(fates.len()));
+        }
+        sink.passing.reserve(self.records);
         for (at, fate) in (start..).zip(fates) {
             match fate {
                 Fate::Ok(made) => self.pass_made(at, [made], &answer.data, sink),
@@ -516,6 +533,15 @@ impl Seed {
     fn moved(self, by: usize, first: &Record<'_>) -> Self {
         Self { position: first.offset, index: self.index + by as u32, ..self }
     }
+}
+
+/// Where each record ends in the answer's data, if every outcome is `ok` and sets no keys, as most answers are.
+fn plain_ends(fates: &[Fate]) -> Option<Vec<u32>> {
+    let end = |fate: &Fate| match fate {
+        Fate::Ok(made) if made.partition_keys.is_empty() => Some(made.data.end),
+        Fate::Ok(_) | Fate::Many(_) | Fate::Dropped | Fate::ProcessingFailed(_) => None,
+    };
+    fates.iter().map(end).collect()
 }
 
 /// What is wrong with the keys that a component has set for one record: each one costs as often as the record is split later.

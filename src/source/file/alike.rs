@@ -1,7 +1,7 @@
 //! Whether one file holds what was read of another: by the hash of all of it, or byte by byte.
 //!
 //! Always true: an error or a missing hash means no. Whoever asks takes the file for another one then, and reads it. What was
-//! read must be more than the head of the other file's first line: any file of that log may begin so.
+//! read must be more than the head of the other file's first line, or of its hole: any file of that log may begin so.
 
 use std::io;
 
@@ -12,6 +12,7 @@ use super::cutting::Cutting;
 use super::identity::{Evidence, Shared, extend};
 use super::open_file::OpenFile;
 use super::prefix::Prefix;
+use super::read_so_far::CHECKED;
 use super::tail::Tail;
 
 /// Bytes compared at once.
@@ -31,9 +32,21 @@ pub(super) fn holds_all(original: &Tail, copy: &Content) -> bool {
         && !is_mere_head(copy, position, original.cutting())
 }
 
-/// Whether no more than the head of a longer file's first line was read.
+/// Whether no more than the head of a longer file's first line was read, or of a longer hole.
 pub(super) fn is_mere_head(content: &Content, read: u64, cutting: &Cutting) -> bool {
-    cutting.is_in_first_line(content, read).unwrap_or(true)
+    cutting.is_in_first_line(content, read).unwrap_or(true) || is_in_hole(content, read).unwrap_or(true)
+}
+
+/// Whether a file begins with a hole that goes on at `position`: it may be that of any writer, and only its end says whose it is.
+fn is_in_hole(content: &Content, position: u64) -> io::Result<bool> {
+    let mut bytes = Vec::with_capacity(CHECKED + 1);
+    content.read(&mut bytes, 0, 1)?;
+    if bytes != [0] {
+        return Ok(false);
+    }
+    let length = position.min(CHECKED as u64);
+    content.read(&mut bytes, position - length, length + 1)?;
+    Ok(bytes.iter().all(|&byte| byte == 0))
 }
 
 /// Whether a file holds everything that the journal knows to have been read of a partition.

@@ -91,6 +91,7 @@ impl Files {
         let mut decided = Vec::new();
         let mut copies = std::mem::take(&mut self.copies);
         for (&id, copy) in &mut copies {
+            failpoint::gap("copy");
             match self.look_at_copy(id, copy) {
                 Ok(Ok(Fate::Copy)) => {}
                 Ok(Ok(fate)) => decided.push((id, fate)),
@@ -107,6 +108,7 @@ impl Files {
         decided.sort_by_key(|(id, _)| std::cmp::Reverse(self.copies.get(id).map_or(0, |copy| copy.size)));
         let mut is_one_left = false;
         for (id, fate) in decided {
+            failpoint::gap("decided");
             match fate {
                 Fate::Copy => {}
                 Fate::GoesOn => {

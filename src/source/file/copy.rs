@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::failpoint;
 use crate::record::PartitionId;
 
 use super::alike::equal_up_to;
@@ -94,7 +95,9 @@ impl Copy {
         if self.size < before {
             return Ok(Fate::Alone(0)); // It was truncated itself: what it holds now is new.
         }
+        failpoint::gap("comparing-copy");
         let equal_to = equal_up_to(&self.content, &other, before, limit)?;
+        failpoint::gap("compared-copy");
         if end < original.tail.position.max(original.tail.size) || !original.tail.file.is_unchanged()? {
             return Ok(Fate::Copy); // The original was truncated just now: the next look sees it.
         }

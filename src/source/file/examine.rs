@@ -53,6 +53,8 @@ pub struct Examined {
     pub error: Option<io::Error>,
     /// The partitions that it repeats, with the bytes that are known to be equal.
     pub repeats: Vec<(PartitionId, u64)>,
+    /// The partitions with whose open files it was compared. If one was truncated meanwhile, that says nothing.
+    pub compared: Vec<PartitionId>,
 }
 
 /// The thread that examines. Dropped, it is stopped and waited for.
@@ -115,6 +117,8 @@ impl Examination {
     /// `None` when stopped.
     pub fn run(self, stop: &AtomicBool) -> Option<Examined> {
         let Self { file, path, packing, rivals } = self;
+        let is_open = |rival: &&Rival| matches!(rival.known_by, KnownBy::Content { .. });
+        let compared = rivals.iter().filter(is_open).map(|rival| rival.id).collect();
         let mut races: Vec<Race> = rivals.into_iter().filter_map(Race::new).collect();
         let mut extent = Extent::default();
         let error = match decode(packing, &file, stop, |bytes| {
@@ -126,7 +130,7 @@ impl Examination {
             Err(error) => Some(error),
         };
         let repeats = races.iter().filter_map(|race| Some((race.id, race.equal_to(extent.length)?))).collect();
-        Some(Examined { file, path, packing, extent, error, repeats })
+        Some(Examined { file, path, packing, extent, error, repeats, compared })
     }
 }
 

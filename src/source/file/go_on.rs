@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tracing::info;
 
+use crate::failpoint;
 use crate::journal::{NewPartition, PartitionRow};
 use crate::record::{PartitionId, Position, SourcePartition};
 use crate::source::SourceError;
@@ -52,6 +53,7 @@ impl Files {
         copy: Option<PartitionId>,
     ) -> Result<(), SourceError> {
         info!(path = %path.display(), "a file is a copy of one that is not there any more; its reading goes on in the copy");
+        failpoint::gap("going-on");
         self.by_key.insert(content.key, id);
         if let Some(index) = self.orphans.iter().position(|orphan| orphan.open.tail.file.id == id) {
             self.open.insert(id, self.orphans.swap_remove(index).open);

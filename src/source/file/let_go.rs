@@ -65,6 +65,7 @@ impl Files {
                 Err(error) => open.postpone(&error),
             }
         }
+        failpoint::gap("looked");
         self.context.counters.behind.store(behind, Ordering::Relaxed);
         cut_off.iter().for_each(|(path, lost)| self.report_lost(path, *lost));
         for id in truncated {
@@ -98,6 +99,7 @@ impl Files {
             self.is_scan_wanted = true;
             return Ok(());
         }
+        failpoint::gap("truncated");
         self.by_key.remove(&content.key);
         info!(path = %path.display(), read = old.tail.position, "a file was truncated; it is read from its beginning");
         // Where nothing was read of it, it may only have become shorter.
@@ -116,6 +118,7 @@ impl Files {
         let place = path.display().to_string();
         let row = NewPartition { place, device, inode, checkpoint: Position(0), evidence, copy_of: None };
         let ids = self.journal(|journal, stream| journal.register(stream, std::slice::from_ref(&row)))?;
+        failpoint::gap("registered");
         if let Some(&id) = ids.first() {
             self.open_partition(id, content, path, Position(0), None);
             self.was_in(id, order);
@@ -164,6 +167,7 @@ impl Files {
             self.end(&open);
             return Ok(());
         }
+        failpoint::gap("closing");
         self.by_key.remove(&file.key());
         if let Some(copy) = self.copy_to_go_on_in(&open.tail) {
             self.open.insert(id, open);

@@ -262,6 +262,7 @@ impl FileSource {
             open.is_done = true;
             return Ok(());
         }
+        failpoint::gap("reading");
         let end = file_end(open, now, context.drain);
         if open.tail.next_size(self.chunk) > size {
             return Ok(()); // More is there now than memory was asked for: its next turn asks again.

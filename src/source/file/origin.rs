@@ -46,8 +46,9 @@ impl Files {
             return None;
         }
         let (id, read) = (tail.file.id, tail.position);
-        // A twin that is being examined may hold more, or a copy that was missed; they are no copies of a shorter one.
-        let waits = self.may_have_missed() || self.may_have_twin(&tail.file.path());
+        // A twin that is being examined may hold more, or a copy that the walk has missed or was made since it began; they are no
+        // copies of a shorter one.
+        let waits = !orphan.is_searched || self.may_have_missed() || self.may_have_twin(&tail.file.path());
         let shared = Shared { equal_to: read, needed: read };
         Some(((true, read), if waits { Origin::CopyOf(id, shared) } else { Origin::GoesOn(id) }))
     }

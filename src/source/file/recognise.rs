@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use tracing::info;
 use walkdir::{DirEntryExt, WalkDir};
 
 use crate::config::model::InitialPosition;
+use crate::failpoint;
 use crate::journal::{NewPartition, PartitionRow};
 use crate::record::{PartitionId, Position};
 use crate::source::SourceError;
@@ -26,11 +28,15 @@ use super::text::has_text;
 
 /// Names looked at when a renamed file is searched for.
 const SEARCH_ENTRIES: usize = 100_000;
+/// So often it is searched for at most, while names change.
+const SEARCHES_MAX: u32 = 8;
 
 pub enum Found {
     Known(PartitionId),
     Dormant(PartitionRow, Arc<Content>),
     New(NewFile),
+    /// Nothing is there any more.
+    Gone,
 }
 
 /// A file that no partition of the journal is.
@@ -65,12 +71,13 @@ impl NewFile {
 }
 
 impl Files {
-    /// `None` where nothing is. `new` files have been opened before it that have no partition yet.
+    /// `None` where it is not to be read by now. `new` files have been opened before it that have no partition yet.
     pub(super) fn recognise(&mut self, path: &Path, new: usize) -> io::Result<Option<Found>> {
-        let Some(metadata) = if_there(std::fs::metadata(path))? else { return Ok(None) };
+        let Some(metadata) = if_there(std::fs::metadata(path))? else { return Ok(Some(Found::Gone)) };
         if let Some(&id) = self.by_key.get(&FileKey::of(&metadata)) {
             return Ok(Some(Found::Known(id)));
         }
+        failpoint::gap("named");
         if self.is_resting(&metadata) {
             return Ok(None);
         }
@@ -78,7 +85,8 @@ impl Files {
             self.waiting += 1;
             return if self.context.scanned { Ok(None) } else { self.note_unopened(path) };
         }
-        let Some(file) = if_there(File::open(path))?.map(CountedFile::new) else { return Ok(None) };
+        let Some(file) = if_there(File::open(path))?.map(CountedFile::new) else { return Ok(Some(Found::Gone)) };
+        failpoint::gap("opened");
         let content = match Packing::of(path, &file)? {
             None if Packing::is_begun(path, &file)? => return Ok(None),
             None => Arc::new(Content::plain(file)?),
@@ -182,22 +190,41 @@ impl Files {
     /// Files of the journal that the globs do not match any more are searched for by their inode numbers.
     /// Those that the globs have found, under their own names or behind links, are judged already: `new` ones are new.
     pub(super) fn find_renamed(&mut self, new: &[NewFile]) -> Result<(), SourceError> {
+        for _ in 0..SEARCHES_MAX {
+            if !self.search_renamed(new)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether one that was searched for had another name when it was to be opened.
+    fn search_renamed(&mut self, new: &[NewFile]) -> Result<bool, SourceError> {
         let wanted: HashSet<u64> =
             self.dormant.iter().filter(|row| row.gone_since.is_none()).map(|row| row.inode).collect();
         if wanted.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let mut folders = self.discovery.search_folders();
         folders.extend(self.dormant.iter().filter_map(|row| Path::new(&row.place).parent().map(Path::to_owned)));
         folders.sort_unstable();
         folders.dedup();
+        let mut has_missed = false;
         for folder in folders {
             let entries = WalkDir::new(folder).max_depth(4).into_iter().filter_map(Result::ok).take(SEARCH_ENTRIES);
             for entry in entries.filter(|entry| entry.file_type().is_file() && wanted.contains(&entry.ino())) {
-                if entry.metadata().is_ok_and(|metadata| is_among(new, FileKey::of(&metadata))) {
+                failpoint::gap("searching");
+                let Ok(metadata) = entry.path().symlink_metadata() else {
+                    has_missed = true;
+                    continue;
+                };
+                has_missed |= metadata.ino() != entry.ino();
+                if is_among(new, FileKey::of(&metadata)) {
                     continue;
                 }
-                let Ok(Some(Found::Dormant(row, content))) = self.recognise(entry.path(), 0) else { continue };
+                let found = self.recognise(entry.path(), 0);
+                has_missed |= matches!(found, Ok(Some(Found::Gone)));
+                let Ok(Some(Found::Dormant(row, content))) = found else { continue };
                 info!(path = %entry.path().display(), was = row.place, "a file was renamed; reading goes on in it");
                 let id = row.id;
                 self.found_again(row, content, entry.into_path())?;
@@ -206,7 +233,7 @@ impl Files {
                 }
             }
         }
-        Ok(())
+        Ok(has_missed)
     }
 }
 

@@ -12,20 +12,33 @@ use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
+use crate::failpoint;
 use crate::journal::PartitionRow;
 use crate::record::{PartitionId, Position};
 use crate::source::SourceError;
 
 use super::content::Content;
 use super::crowd;
+use super::discover::{Walk, by_path};
 use super::files::{Files, names_of};
 use super::identity::Evidence;
 use super::names;
 use super::origin::Origin;
 use super::recognise::{Found, NewFile};
 
-/// Where names change all the time, nothing waits for a walk without a change longer than so many.
+/// Where names change all the time, nothing waits for a walk that has missed none longer than so many.
 const WALKS_IN_DOUBT_MAX: u8 = 5;
+/// In one walk the folders are listed so often at most.
+const LISTINGS_MAX: u32 = 8;
+
+/// The files that one walk has met.
+#[derive(Default)]
+struct Met {
+    new: Vec<NewFile>,
+    refused: HashSet<PathBuf>,
+    /// As they were listed last, but for those that were gone when they were to be opened.
+    listed: Vec<(PathBuf, u64)>,
+}
 
 impl Files {
     /// Walks the globs, follows renames, opens what the journal knows, and says what is new.
@@ -33,30 +46,19 @@ impl Files {
         self.watches.set(self.discovery.watched());
         self.last_scan = Instant::now();
         self.is_scan_wanted = false;
-        let mut walk = self.discovery.scan();
-        let (paths, errors) = (std::mem::take(&mut walk.files), std::mem::take(&mut walk.errors));
-        self.has_links = walk.has_links;
-        let mut refused = HashSet::new();
         let was_crowded = std::mem::take(&mut self.is_crowded);
         self.waiting = 0;
-        for (path, error) in errors {
-            self.refuse(&path, &error, &mut refused);
-        }
         self.open.values_mut().for_each(|open| open.is_matched = false);
-        let mut new: Vec<NewFile> = Vec::new();
-        for path in paths {
-            match self.recognise(&path, new.len()) {
-                Ok(Some(Found::Known(id))) => self.seen_again(id, &path)?,
-                Ok(Some(Found::Dormant(row, content))) => self.found_again(row, content, path)?,
-                Ok(Some(Found::New(file))) if !new.iter().any(|other| other.content.key == file.content.key) => {
-                    new.push(file);
-                }
-                Ok(Some(Found::New(_)) | None) => {}
-                Err(error) => self.refuse(&path, &error, &mut refused),
-            }
+        let mut met = Met::default();
+        let mut is_whole = self.list(&mut met)?;
+        // A file whose name changes between the listing and its opening is listed under a name that it has no more: it is there
+        // under another one, and may be the one that a partition has to go on in.
+        for _ in 1..LISTINGS_MAX {
+            is_whole = is_whole || !self.may_go_on(&met.new) || self.list(&mut met)?;
         }
-        self.walks_in_doubt = if walk.is_whole() { 0 } else { self.walks_in_doubt.saturating_add(1) };
+        self.walks_in_doubt = if is_whole { 0 } else { self.walks_in_doubt.saturating_add(1) };
         self.note_rotated();
+        let Met { new, refused, .. } = met;
         for path in self.refused.difference(&refused) {
             info!(path = %path.display(), "what could not be read is readable now, or gone");
         }
@@ -71,6 +73,49 @@ impl Files {
         }
         self.refused = refused;
         Ok(new)
+    }
+
+    /// Lists the folders and meets what was not listed before. Whether that was nothing.
+    fn list(&mut self, met: &mut Met) -> Result<bool, SourceError> {
+        let Walk { files, errors, has_links } = self.discovery.scan();
+        failpoint::gap("walked");
+        self.has_links = has_links;
+        for (path, error) in errors {
+            self.refuse(&path, &error, &mut met.refused);
+        }
+        let before = std::mem::take(&mut met.listed);
+        let mut is_whole = true;
+        for file in files {
+            let is_known = before.binary_search_by(|other| by_path(other, &file)).is_ok();
+            let is_there = is_known || self.meet(&file.0, met)?;
+            is_whole &= is_known;
+            if is_there {
+                met.listed.push(file);
+            }
+        }
+        Ok(is_whole)
+    }
+
+    /// A path that was listed. False when nothing is there any more.
+    fn meet(&mut self, path: &Path, met: &mut Met) -> Result<bool, SourceError> {
+        failpoint::gap("recognising");
+        match self.recognise(path, met.new.len()) {
+            Ok(Some(Found::Known(id))) => self.seen_again(id, path)?,
+            Ok(Some(Found::Dormant(row, content))) => self.found_again(row, content, path.to_owned())?,
+            Ok(Some(Found::New(file))) => match met.new.iter_mut().find(|new| new.content.key == file.content.key) {
+                Some(new) => new.path = file.path,
+                None => met.new.push(file),
+            },
+            Ok(Some(Found::Gone)) => return Ok(false),
+            Ok(None) => {}
+            Err(error) => self.refuse(path, &error, &mut met.refused),
+        }
+        Ok(true)
+    }
+
+    /// Whether a partition may have to go on in another file, so that none may be missed.
+    fn may_go_on(&self, new: &[NewFile]) -> bool {
+        !self.copies.is_empty() || !self.orphans.is_empty() || !(new.is_empty() || self.dormant.is_empty())
     }
 
     /// Whether the last walk may have missed a file, as names were changed meanwhile, and another walk is to be awaited.
@@ -100,12 +145,14 @@ impl Files {
     /// New files go on for a partition they are a copy of, wait beside it, or are partitions of their own.
     pub(super) fn take_up(&mut self, mut found: Vec<NewFile>) -> Result<(), SourceError> {
         if !found.is_empty() {
+            failpoint::gap("found");
             self.look_for_truncated()?; // Their copies may be among these.
         }
         // The longest first: a partition goes on in the one that holds most, and shorter ones are compared with that.
-        found.sort_by_key(|file| std::cmp::Reverse(file.content.look().map_or(0, |seen| seen.size)));
+        found.sort_by_cached_key(|file| std::cmp::Reverse(file.content.look().map_or(0, |seen| seen.size)));
         let mut new = Vec::new();
         for mut file in found {
+            failpoint::gap("comparing");
             // What was there at the first start is read as it is.
             let is_first = file.checkpoint > 0 || !self.context.scanned;
             match if is_first { Origin::Itself } else { self.origin(&file.content, &file.path) } {
@@ -120,6 +167,7 @@ impl Files {
         if new.is_empty() && self.context.scanned {
             return Ok(());
         }
+        failpoint::gap("registering");
         let unopened = std::mem::take(&mut self.unopened);
         let rows: Vec<_> = new.iter().map(NewFile::row).chain(unopened.iter().cloned()).collect();
         let ids = self.journal(|journal, stream| journal.register(stream, &rows))?;

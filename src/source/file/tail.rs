@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::batches::{Batch, Told};
+use crate::failpoint;
 use crate::memory::blocks;
 
 use super::content::Seen;
@@ -118,6 +119,7 @@ impl Tail {
     /// anew. Then [`Tail::behind`] says how much of it was not read.
     pub fn look(&mut self) -> io::Result<bool> {
         let seen = self.file.look()?;
+        failpoint::gap("seen");
         self.is_deleted = !seen.is_named;
         self.modified = seen.modified;
         let (before, is_written) = (self.text.end, self.seen != Some(seen));
@@ -324,6 +326,7 @@ impl Tail {
     fn fill(&mut self, data: &mut Vec<u8>, at: u64, length: u64) -> io::Result<()> {
         let base = data.len();
         self.file.content()?.read(data, at, length)?;
+        failpoint::gap("filled");
         if !self.file.is_unchanged()? {
             // It was written anew since the last look, before these bytes were read: they are not this partition's.
             data.truncate(base);

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use encoding_rs::Encoding;
 
+use crate::failpoint;
 use crate::record::{NoHeader, PartitionId, PlacedEvidence, Position, SourcePartition};
 
 use super::content::{Content, Seen};
@@ -68,8 +69,22 @@ impl TailedFile {
         if is_plain {
             // At most one block, while it is surely there: it may be truncated before more is read.
             file.passed_to(checkpoint);
+            file.recall(checkpoint);
         }
         file
+    }
+
+    /// Where the hash was handed over with all that comes before `checkpoint`, the last bytes of that were not read yet.
+    fn recall(&self, checkpoint: u64) {
+        let mut read = self.read();
+        let length = checkpoint.min(CHECKED as u64);
+        let mut bytes = Vec::with_capacity(CHECKED);
+        if read.recent.is_empty()
+            && read.prefix.is_some()
+            && self.content().is_ok_and(|content| content.read(&mut bytes, checkpoint - length, length).is_ok())
+        {
+            read.recent = bytes;
+        }
     }
 
     /// The path under which it was seen last.
@@ -312,9 +327,11 @@ impl SourcePartition for TailedFile {
 
     fn evidence(&self, checkpoint: Position) -> Option<PlacedEvidence> {
         let (place, key, content) = self.place().as_it_is()?;
+        failpoint::gap("settling");
         let link = self.read().prefix.as_mut().and_then(|prefix| prefix.link_before(checkpoint.0));
         // A file that was cut shorter or rewritten meanwhile has no evidence for this place; the one before stays.
         let evidence = Evidence::take_of_read(&content, checkpoint.0, self.position(), link).ok()?;
+        failpoint::gap("evidence");
         let is_there = self.is_unchanged().ok()?;
         let FileKey { device, inode } = key;
         is_there.then(|| PlacedEvidence {

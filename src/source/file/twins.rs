@@ -62,6 +62,13 @@ enum State {
     Broken,
 }
 
+impl Twin {
+    /// Whether somebody has written to it since the last look: one that was not whole may be.
+    fn has_grown(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.len() != self.size)
+    }
+}
+
 impl Twins {
     pub fn new(waker: Waker) -> Self {
         Self { waker, examiner: None, waiting: HashMap::new() }
@@ -121,6 +128,7 @@ impl Files {
         let Some(twin) = self.twins.waiting.get(&key) else { return };
         let (file, path, packing) = (twin.file.clone(), twin.path.clone(), twin.packing);
         let rivals = self.rivals(&path);
+        failpoint::gap("examining");
         let examination = Examination { file, path, packing, rivals };
         match self.twins.examiner() {
             Ok(examiner) => examiner.begin(examination),
@@ -169,12 +177,21 @@ impl Files {
     }
 
     fn decide(&mut self, examined: Examined) -> Result<(), SourceError> {
+        failpoint::gap("examined");
         let Ok(metadata) = examined.file.metadata() else { return Ok(()) };
         let key = FileKey::of(&metadata);
         let Some(twin) = self.twins.waiting.get_mut(&key) else { return Ok(()) };
         if metadata.len() != twin.size {
             (twin.size, twin.last_change, twin.state) = (metadata.len(), Instant::now(), State::New);
             return Ok(()); // It has grown meanwhile.
+        }
+        // What they were compared with may not have been theirs any more.
+        self.look_for_truncated()?;
+        if self.orphans.iter().any(|orphan| examined.compared.contains(&orphan.open.tail.file.id)) {
+            if let Some(twin) = self.twins.waiting.get_mut(&key) {
+                twin.state = State::New;
+            }
+            return Ok(());
         }
         if examined.error.is_some() && !self.is_given_up(key) {
             if let Some(twin) = self.twins.waiting.get_mut(&key) {
@@ -269,12 +286,14 @@ impl Files {
 
     /// Whether a compressed file that is being examined may be the copy that a truncated file waits for.
     pub(super) fn may_have_twin(&self, path: &Path) -> bool {
-        self.twins.waiting.values().any(|twin| twin.state != State::Broken && names::is_twin(path, &twin.path, true))
+        let is_twin =
+            |twin: &Twin| (twin.state != State::Broken || twin.has_grown()) && names::is_twin(path, &twin.path, true);
+        self.twins.waiting.values().any(is_twin)
     }
 
     /// Whether a drain has to wait for an examination.
     pub fn has_twins_to_examine(&self) -> bool {
-        self.twins.waiting.values().any(|twin| twin.state != State::Broken)
+        self.twins.waiting.values().any(|twin| twin.state != State::Broken || twin.has_grown())
     }
 
     /// A compressed file that was there at the first start is skipped as a whole with `latest`, and so must be known at once.

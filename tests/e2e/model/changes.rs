@@ -61,7 +61,7 @@ impl World {
 
     fn rotate(&mut self, log: usize, rng: &mut Rng) {
         let file = self.current(log);
-        self.shift(log);
+        self.shift(log, rng);
         let to = self.log_path(log, ".1");
         self.files[file].rename(&to);
         self.logs[log].rotated.insert(0, Some(file));
@@ -104,6 +104,7 @@ impl World {
         let file = self.current(log);
         let count = self.files[file].lines.len() as u64;
         self.delete(file, 0, rng);
+        self.dawdle(rng);
         let file = self.current(log);
         self.write(file, count + rng.between(0, 20), rng);
     }
@@ -112,9 +113,9 @@ impl World {
         let file = self.current(log);
         // A hole of a single byte is data: nobody can tell.
         let is_stale = is_stale && self.files[file].size() != 1;
-        self.shift(log);
+        self.shift(log, rng);
         let to = self.log_path(log, ".1");
-        std::fs::copy(self.files[file].path(), &to).expect("a log copied");
+        self.copy_slowly(file, &to, rng);
         let copy = self.twin(file, &to);
         self.files[copy].torn = self.files[file].torn.clone();
         self.logs[log].rotated.insert(0, Some(copy));
@@ -122,7 +123,9 @@ impl World {
         if self.life.is_up() {
             self.doubt_unless_read(file);
         }
+        self.dawdle(rng);
         self.empty(file, is_stale);
+        self.dawdle(rng);
         if rng.one_in(2) {
             self.write(file, rng.between(1, 40), rng);
         }
@@ -133,7 +136,7 @@ impl World {
         self.write(file, 0, rng);
         let to = format!("-copy-{}", self.name());
         let to = self.log_path(log, &to);
-        std::fs::copy(self.files[file].path(), &to).expect("a log copied");
+        self.copy_slowly(file, &to, rng);
         let copy = self.twin(file, &to);
         self.files[copy].is_copy = true;
         self.files[copy].made_of = Some(file);
@@ -162,7 +165,9 @@ impl World {
         let bytes = [&content[..cut], &content[cut..]].map(|member| compressed(member, extension)).concat();
         let (head, tail) = bytes.split_at(rng.between(0, bytes.len() as u64) as usize);
         std::fs::write(&to, head).expect("the first half");
+        self.dawdle(rng);
         crate::support::scratch::append(&to, tail);
+        self.dawdle(rng);
         let twin = self.twin(plain, &to);
         self.files[twin].is_compressed = true;
         if self.life.is_up() {
@@ -181,6 +186,7 @@ impl World {
         }
         self.give_up_torn(file);
         self.empty(file, false);
+        self.dawdle(rng);
         if rng.one_in(2) {
             self.write(file, rng.between(1, 40), rng);
         }
@@ -228,14 +234,27 @@ impl World {
     }
 
     fn write_late(&mut self, file: usize, rng: &mut Rng) {
+        self.dawdle(rng);
         if rng.one_in(2) {
             self.write(file, rng.between(0, 6), rng);
         }
         self.files[file].close();
     }
 
+    /// What `cp` does, in two writes.
+    fn copy_slowly(&mut self, file: usize, to: &Path, rng: &mut Rng) {
+        let content = std::fs::read(self.files[file].path()).expect("a log read");
+        let (head, tail) = content.split_at(rng.between(0, content.len() as u64 + 1) as usize);
+        std::fs::write(to, "").expect("an empty copy");
+        self.dawdle(rng);
+        crate::support::scratch::append(to, head);
+        self.dawdle(rng);
+        crate::support::scratch::append(to, tail);
+        self.dawdle(rng);
+    }
+
     /// `.1` → `.2` and so on, which leaves `.1` free.
-    fn shift(&mut self, log: usize) {
+    fn shift(&mut self, log: usize, rng: &mut Rng) {
         for n in (0..self.logs[log].rotated.len()).rev() {
             let Some(file) = self.logs[log].rotated[n] else { continue };
             let extension = match self.files[file].path().extension() {
@@ -244,6 +263,7 @@ impl World {
             };
             let to = self.log_path(log, &format!(".{}{extension}", n + 2));
             self.files[file].rename(&to);
+            self.dawdle(rng);
         }
     }
 

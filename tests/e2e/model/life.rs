@@ -55,15 +55,18 @@ pub enum Life {
 }
 
 impl Life {
-    /// Starts Hydrant; one life in four ends by itself at a failpoint.
+    /// Starts Hydrant; one life in four ends by itself at a failpoint, and in one of two Hydrant lingers between its steps, as on
+    /// a machine that is too slow for its load.
     pub fn start(scratch: &Scratch, config: &Value, rng: &mut Rng) -> (Self, String) {
         let name = FAILPOINTS[rng.between(0, FAILPOINTS.len() as u64) as usize];
         let failpoint = format!("{name}:{}", rng.between(1, 6));
-        if !rng.one_in(4) {
-            return (Self::unarmed(scratch, config), "started".to_owned());
-        }
-        let hydrant = Hydrant::run_with_env(scratch, config, &[("HYDRANT_FAILPOINT", &failpoint)]);
-        (Self::Up { hydrant, is_armed: true }, format!("started, dies at {failpoint}"))
+        let is_armed = rng.one_in(4);
+        let jitter = format!("{}:{}", rng.next(), [1, 5, 25][rng.between(0, 3) as usize]);
+        let failpoint = is_armed.then_some(("HYDRANT_FAILPOINT", failpoint.as_str()));
+        let jitter = rng.one_in(2).then_some(("HYDRANT_JITTER", jitter.as_str()));
+        let env: Vec<_> = failpoint.into_iter().chain(jitter).collect();
+        let told = env.iter().map(|(name, value)| format!(" {name}={value}")).collect::<String>();
+        (Self::Up { hydrant: Hydrant::run_with_env(scratch, config, &env), is_armed }, format!("started{told}"))
     }
 
     pub fn unarmed(scratch: &Scratch, config: &Value) -> Self {

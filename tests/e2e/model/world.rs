@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -47,11 +48,13 @@ pub struct World {
     /// Operations until Hydrant is started again.
     down_for: u64,
     deaths: u32,
+    /// How long the writer is held up between two steps, at most.
+    dawdle_ms: u64,
     story: Vec<String>,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub fn new(dawdle_ms: u64) -> Self {
         let scratch = Scratch::new();
         std::fs::create_dir(scratch.logs().join("targets")).expect("a folder for what links point to");
         let config = config(&scratch, [stream("model", &scratch.logs().join("app*.log*"), directory(&scratch.out()))]);
@@ -69,6 +72,7 @@ impl World {
             names: 0,
             down_for: 0,
             deaths: 0,
+            dawdle_ms,
             story: Vec::new(),
         }
     }
@@ -115,6 +119,14 @@ impl World {
         assert_eq!(complaints, Vec::<String>::new());
         let is_right = self.account.has_losses || lost <= self.account.doubted_bytes;
         assert!(is_right, "{lost} bytes are reported as lost, and none were");
+    }
+
+    /// The writer is held up here now and then, and Hydrant sees what is half done.
+    pub fn dawdle(&self, rng: &mut Rng) {
+        let (is_held_up, time) = (rng.one_in(3), rng.between(0, self.dawdle_ms + 1));
+        if is_held_up {
+            std::thread::sleep(Duration::from_millis(time));
+        }
     }
 
     pub fn note(&mut self, what: impl Into<String>) {

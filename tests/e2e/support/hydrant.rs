@@ -106,9 +106,13 @@ impl Hydrant {
 
     /// `hydrant run --drain`, however it will end.
     pub fn begin_drain(scratch: &Scratch, config: &Value) -> Self {
+        Self::begin_drain_with_env(scratch, config, &[])
+    }
+
+    pub fn begin_drain_with_env(scratch: &Scratch, config: &Value, env: &[(&str, &str)]) -> Self {
         let path = write_config(scratch, config);
         let args = ["run".as_ref(), "--drain".as_ref(), "--config".as_ref(), path.as_os_str()];
-        Self::start(scratch, &args, &[])
+        Self::start(scratch, &args, env)
     }
 
     /// `hydrant run` with these options where no more than so many files may be open.
@@ -117,6 +121,15 @@ impl Hydrant {
         let mut command = command("sh", scratch);
         command.args(["-euc", "ulimit -n \"$0\"; exec \"$@\""]).arg(limit.to_string());
         command.arg(binary()).arg("run").args(options).arg("--config").arg(path);
+        Self::spawn(scratch, command)
+    }
+
+    /// `hydrant run` with so little address space, until the limit is lifted.
+    pub fn run_with_address_space(scratch: &Scratch, config: &Value, kilobytes: u64) -> Self {
+        let path = write_config(scratch, config);
+        let mut command = command("sh", scratch);
+        command.args(["-euc", "ulimit -S -v \"$0\"; exec \"$@\""]).arg(kilobytes.to_string());
+        command.arg(binary()).arg("run").arg("--config").arg(path);
         Self::spawn(scratch, command)
     }
 
@@ -163,6 +176,27 @@ impl Hydrant {
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("our own child can be signalled");
+    }
+
+    /// Stops it wherever it is, as a machine does that has no time for it, until [`Hydrant::go_on`].
+    #[track_caller]
+    pub fn halt(&self) {
+        self.signal(Signal::STOP);
+        self.wait_until_halted();
+    }
+
+    /// Waits until each of its threads stands still: by [`Hydrant::halt`], or at the point that `HYDRANT_STOP` names.
+    #[track_caller]
+    pub fn wait_until_halted(&self) {
+        let is_stopped = |stat: PathBuf| std::fs::read_to_string(stat).is_ok_and(|stat| stat.contains(") T "));
+        wait_until("every thread stands still", || {
+            let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the child is alive");
+            threads.flatten().all(|thread| is_stopped(thread.path().join("stat")))
+        });
+    }
+
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
     }
 
     pub fn kill_9(mut self) -> Finished {

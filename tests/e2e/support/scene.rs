@@ -50,6 +50,11 @@ impl Scene {
         Hydrant::run_with_env(&self.scratch, &self.config, &[("HYDRANT_LINGER_MS", "500")])
     }
 
+    /// It stops where it passes this point, so that files change under its hands: `name:n` for the n-th time.
+    pub fn run_to(&self, point: &str) -> Hydrant {
+        Hydrant::run_with_env(&self.scratch, &self.config, &[("HYDRANT_STOP", point)])
+    }
+
     pub fn drain(&self) -> Finished {
         Hydrant::drain(&self.scratch, &self.config)
     }

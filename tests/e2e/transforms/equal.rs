@@ -248,15 +248,20 @@ fn failed_records_too() {
     let scratch = Scratch::new();
     scratch.log("s.log", text(0..LINES));
     let refuse = hostile(&scratch, json!({ "transform": "fail", "when": "7 x" }), json!({}));
-    let config = config(&scratch, [slow(&scratch, 5.0, [refuse, stamp(&scratch)])]);
-    // At the end both are sealed.
+    let mut stream = slow(&scratch, 5.0, [refuse, stamp(&scratch)]);
+    stream["destination"]["directory"]["prefix"] = "p/ok/".into();
+    stream["destination"]["directory"]["error_output_prefix"] = "p/errors/".into();
+    let config = config(&scratch, [stream]);
+    // At the end both are sealed, and neither arrives before the other one's intent.
+    let in_the_way = InTheWay::of(&scratch.out());
     killed(&scratch, &config, "intent-committed:2");
+    drop(in_the_way);
     let finished = drained(&scratch, &config);
     let equal = assert_equal(&scratch, &finished);
     let errors: Vec<_> =
         equal.iter().filter(|(key, _)| key.contains("/errors/")).map(|(_, &records)| records).collect();
     assert_eq!((equal.len(), errors), (2, vec![LINES / 10]), "{finished}");
-    assert_eq!(lines_under(&scratch, "s/ok/").len(), LINES / 10 * 9);
+    assert_eq!(lines_under(&scratch, "p/ok/").len(), LINES / 10 * 9);
 }
 
 /// The last third of a batch is on its way to the error output when all that went to the destination is settled. Both parts of

@@ -1,0 +1,123 @@
+//! Very many partitions: objects and the journal stay few and small, and each record arrives once, wherever a life ends.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use arrow_array::{Array, Int64Array};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::{Value, json};
+
+use crate::support::journal::journal_path;
+use crate::support::{Hydrant, Scratch, config, objects::keys, stream};
+
+const PARTITIONS: u64 = 577;
+const MB: u64 = 1 << 20;
+
+/// `logs/s.log` into Parquet: one column, and the folders that `prefix` makes.
+fn partitioned(scratch: &Scratch, prefix: &str, partitioning: Value) -> Value {
+    let destination =
+        json!({ "directory": { "path": scratch.out(), "prefix": prefix, "error_output_prefix": "failed/" } });
+    let mut stream = stream("s", &scratch.logs().join("s.log"), destination);
+    stream["buffering"] = json!({ "size_mb": 128, "interval_seconds": 900 });
+    stream["partitioning"] = partitioning;
+    let columns = json!([{ "name": "n", "type": "bigint" }, { "name": "text", "type": "string" }]);
+    stream["format_conversion"] = json!({ "schema": { "inline": columns } });
+    config(scratch, [stream])
+}
+
+/// The numbers in the first column of all objects, by folder, and how many objects each folder has.
+fn delivered(root: &Path) -> BTreeMap<String, (Vec<i64>, u64)> {
+    let mut folders = BTreeMap::<String, (Vec<i64>, u64)>::new();
+    for key in keys(root) {
+        let (folder, _) = key.rsplit_once('/').expect("an object lies in a folder");
+        let (numbers, objects) = folders.entry(folder.to_owned()).or_default();
+        let bytes = std::fs::read(root.join(&key)).expect("an object");
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).expect("a Parquet file");
+        for batch in reader.build().expect("it can be read") {
+            let batch = batch.expect("rows");
+            let column = batch.column(0).as_any().downcast_ref::<Int64Array>().expect("a column of numbers").clone();
+            numbers.extend(column.iter().map(|number| number.expect("a number")));
+        }
+        *objects += 1;
+    }
+    folders
+}
+
+fn padding(n: u64) -> String {
+    format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).repeat(12)
+}
+
+/// Killed as soon as half is read, or half is delivered; with so little memory that rows go to the disk before objects are full.
+#[test]
+fn hundreds_of_partitions_have_few_objects_each_wherever_a_life_ends() {
+    const RECORDS: u64 = 60_000;
+    for failpoint in [None, Some("read:8"), Some("object-complete:288")] {
+        if failpoint.is_some() && !cfg!(debug_assertions) {
+            continue;
+        }
+        let scratch = Scratch::new();
+        let mut log = String::new();
+        for n in 0..RECORDS {
+            let _ = writeln!(log, "{{\"n\":{n},\"p\":{},\"text\":\"{}\"}}", n * 7919 % PARTITIONS, padding(n));
+        }
+        scratch.log("s.log", log);
+        let partitioning = json!({ "keys": { "p": ".p" }, "max_active": 600 });
+        let mut config = partitioned(&scratch, "p=!{partitionKeyFromQuery:p}/", partitioning);
+        config["memory_limit_mb"] = 16.into();
+        if let Some(failpoint) = failpoint {
+            let finished = Hydrant::begin_drain_with_env(&scratch, &config, &[("HYDRANT_FAILPOINT", failpoint)]).wait();
+            assert!(finished.killed(), "{failpoint}: {finished}");
+        }
+        Hydrant::drain(&scratch, &config);
+        let folders = delivered(&scratch.out());
+        assert_eq!(folders.len() as u64, PARTITIONS, "{failpoint:?}");
+        for (folder, (mut numbers, objects)) in folders {
+            let p: u64 = folder.strip_prefix("p=").and_then(|p| p.parse().ok()).expect("a partition");
+            numbers.sort_unstable();
+            let expected: Vec<_> = (0..RECORDS).filter(|n| n * 7919 % PARTITIONS == p).map(|n| n as i64).collect();
+            assert!(numbers == expected, "{failpoint:?}: {folder} has {} of {}", numbers.len(), expected.len());
+            assert!(objects <= 2, "{failpoint:?}: {folder} has {objects} objects");
+        }
+    }
+}
+
+/// A day of hours by the records' own time.
+#[test]
+fn ten_thousand_partitions_over_a_day_leave_a_small_journal() {
+    const CUSTOMERS: u64 = 417;
+    const RECORDS_EACH: u64 = 3;
+    let scratch = Scratch::new();
+    let path = scratch.log("s.log", "");
+    let partitioning = json!({
+        "keys": { "customer": ".customer" },
+        "record_time": { "field": "at", "formats": ["iso8601"] },
+    });
+    let prefix = "customer=!{partitionKeyFromQuery:customer}/hour=!{recordTime:yyyy-MM-dd-HH}/";
+    let config = partitioned(&scratch, prefix, partitioning);
+    let mut n = 0;
+    for quarter in 0..4 {
+        let mut log = String::new();
+        for hour in quarter * 6..quarter * 6 + 6 {
+            for record in 0..CUSTOMERS * RECORDS_EACH {
+                let minute = record * 60 / (CUSTOMERS * RECORDS_EACH);
+                let customer = record * 101 % CUSTOMERS;
+                let _ = writeln!(
+                    log,
+                    "{{\"n\":{n},\"customer\":{customer},\"at\":\"2026-11-21T{hour:02}:{minute:02}:00Z\",\"text\":\"x\"}}"
+                );
+                n += 1;
+            }
+        }
+        crate::support::scratch::append(&path, log);
+        Hydrant::drain(&scratch, &config);
+    }
+    let folders = delivered(&scratch.out());
+    assert_eq!(folders.len() as u64, 24 * CUSTOMERS);
+    let mut numbers: Vec<_> = folders.values().flat_map(|(numbers, _)| numbers).copied().collect();
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq(0..n), "each record once");
+    let journal = std::fs::metadata(journal_path(&scratch)).expect("the journal").len();
+    println!("the journal has {} KB", journal / 1024);
+    assert!(journal < 100 * MB, "the journal has {} MB", journal / MB);
+}
