@@ -1,10 +1,16 @@
 //! Region and credentials of AWS, as the configuration says and as the SDK finds them for the rest.
 
+use std::time::SystemTime;
+
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{ConfigLoader, Region, SdkConfig};
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
 
 use crate::config::model::AssumeRole;
+use crate::http::chain;
 
 const SESSION_NAME: &str = "hydrant";
 
@@ -28,4 +34,45 @@ pub async fn load(
     }
     let credentials = SharedCredentialsProvider::new(provider.build().await);
     Some(found.into_builder().credentials_provider(credentials).build())
+}
+
+/// The credentials that were found; an error is a reason for people.
+pub async fn credentials(found: &SdkConfig) -> Result<Credentials, String> {
+    let provider = found.credentials_provider().ok_or_else(|| String::from("no credentials"))?;
+    provider.provide_credentials().await.map_err(|error| chain(&error))
+}
+
+/// A request to a service in a region.
+pub struct Signable<'a> {
+    pub method: &'a str,
+    pub service: &'a str,
+    pub region: &'a str,
+    pub url: &'a str,
+    pub headers: &'a [(&'a str, &'a str)],
+    pub body: &'a [u8],
+    /// Whether the body's hash goes into a header of its own, as some services ask for.
+    pub has_checksum: bool,
+}
+
+/// The headers by which the request is signed, to be sent besides its own; an error is a reason for people. Burns CPU.
+pub fn signature(credentials: Credentials, request: &Signable<'_>) -> Result<Vec<(String, String)>, String> {
+    let mut settings = SigningSettings::default();
+    if request.has_checksum {
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    }
+    let identity = credentials.into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(request.region)
+        .name(request.service)
+        .time(SystemTime::now())
+        .settings(settings)
+        .build()
+        .map_err(|error| chain(&error))?
+        .into();
+    let body = SignableBody::Bytes(request.body);
+    let signable = SignableRequest::new(request.method, request.url, request.headers.iter().copied(), body);
+    let signed = sign(signable.map_err(|error| chain(&error))?, &params).map_err(|error| chain(&error))?;
+    let (instructions, _) = signed.into_parts();
+    Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }

@@ -9,11 +9,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::convert;
+use crate::encode::frames::Frame;
 use crate::processing::{ErrorCode, ErrorType, Failure};
 use crate::record::{Chunk, OversizeRecord, Position};
+use crate::requests::Reason;
 
 /// Code for a record that is longer than `max_record_kb`.
 pub const RECORD_TOO_LARGE: &str = "Hydrant.RecordTooLarge";
+/// Code for a record that has no place in the requests of its destination.
+pub const RECORD_MISFITS: &str = "Hydrant.RecordMisfits";
 /// Code for a record that a processor has refused.
 pub const PROCESSING_FAILED: &str = "Hydrant.ProcessingFailed";
 /// Firehose's code for a function that has not answered as it should.
@@ -146,6 +150,36 @@ fn processing_failed(raw: &[u8], failure: &Failure, place: &str, arrival: Timest
     envelope.line()
 }
 
+/// What Firehose writes of a record that an HTTP endpoint has not taken, its fields in their order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EndpointFailed<'a> {
+    attempts_made: u32,
+    arrival_timestamp: i64,
+    error_code: &'a str,
+    error_message: &'a str,
+    attempt_ending_timestamp: i64,
+    raw_data: String,
+    subsequence_number: u64,
+    data_id: String,
+}
+
+/// The line for a record that an HTTP endpoint has not taken.
+pub fn endpoint_failed(frame: &Frame<'_>, reason: &Reason) -> Bytes {
+    // As in a shard, a later record has a larger number: the source partition's, and twenty digits for the position in it.
+    let sequence_number = format!("{}{:020}", frame.partition.0, frame.range.start.0);
+    line(&EndpointFailed {
+        attempts_made: reason.attempts,
+        arrival_timestamp: frame.arrival_ms,
+        error_code: &reason.code,
+        error_message: &reason.message,
+        attempt_ending_timestamp: reason.ended_ms,
+        raw_data: STANDARD.encode(frame.data),
+        subsequence_number: frame.ordinal,
+        data_id: format!("{sequence_number}.{}", frame.ordinal),
+    })
+}
+
 /// The line for a record that failed in an earlier life and passes in this one.
 pub fn failed_before(chunk: &Chunk, index: usize, now: Timestamp) -> Bytes {
     let place = place(chunk, index);
@@ -204,6 +238,27 @@ mod tests {
         }
 
         fn settled(&self, _: Position) {}
+    }
+
+    #[test]
+    fn what_an_endpoint_has_not_taken_has_firehoses_fields_in_their_order() {
+        let range = PositionRange::new(4096, 4100);
+        let frame = Frame { partition: PartitionId(7), range, ordinal: 2, arrival_ms: 1_700_000_000_123, data: b"aa" };
+        let reason = Reason {
+            code: String::from("HttpEndpoint.DestinationException"),
+            message: String::from("no"),
+            attempts: 5,
+            ended_ms: 1_700_000_300_456,
+        };
+        assert_eq!(
+            std::str::from_utf8(&endpoint_failed(&frame, &reason)).unwrap(),
+            concat!(
+                r#"{"attemptsMade":5,"arrivalTimestamp":1700000000123,"errorCode":"HttpEndpoint.DestinationException","#,
+                r#""errorMessage":"no","attemptEndingTimestamp":1700000300456,"rawData":"YWE=","subsequenceNumber":2,"#,
+                r#""dataId":"700000000000000004096.2"}"#,
+                "\n"
+            )
+        );
     }
 
     #[test]

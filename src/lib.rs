@@ -10,12 +10,13 @@
 //!    which others they were processed.
 //! 5. [`encode`] forms and compresses the payload while records arrive, on the compute [`pool`]. [`convert`] (pure) makes
 //!    Parquet of JSON, by a table's [`schema`].
-//! 6. [`delivery`] takes a sealed buffer to its [`destination`], through the journal first; [`output`] knows which there are,
-//!    [`envelope`] how failed records look.
+//! 6. [`delivery`] takes a sealed buffer to its [`destination`], through the journal first, for some of them cut into [`requests`];
+//!    [`output`] knows which there are, [`envelope`] how failed records look.
 //! 7. [`ledger`] (pure) says where the checkpoints are, and [`journal`] makes them durable. After a crash [`recovery`] asks
 //!    it where each record went.
 //!
-//! [`schema`] says what records look like as rows, and asks the registries that hold it; [`aws`] finds region and credentials.
+//! [`schema`] says what records look like as rows, and asks the registries that hold it; [`aws`] finds region and credentials,
+//! [`http`] has what clients share.
 //!
 //! Around them: [`config`] is what the operator writes, [`memory`] bounds what all streams hold, [`account`] and [`status`]
 //! count and show, [`daemon`] starts, supervises, reloads and stops, [`notify`] tells the service manager, and [`cli`] is
@@ -36,6 +37,7 @@ pub mod destination;
 pub mod encode;
 pub mod envelope;
 pub mod failpoint;
+pub mod http;
 pub mod journal;
 pub mod ledger;
 pub mod memory;
@@ -48,6 +50,7 @@ pub mod processing;
 pub mod record;
 pub mod recovery;
 pub mod rename;
+pub mod requests;
 pub mod schema;
 pub mod source;
 pub mod status;

@@ -2,7 +2,7 @@
 
 mod place;
 
-pub use place::{Locator, Place, Room};
+pub use place::{Locator, Place, Room, Target};
 
 use std::sync::Arc;
 
@@ -10,15 +10,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::buffer::Hints;
-use crate::config::model::{
-    BackupMode, BufferingHints, Compression, DeliveryStreamConfig, DestinationConfig, ObjectLayout, SourceConfig,
-};
+use crate::config::model::{BackupMode, BufferingHints, Compression, DeliveryStreamConfig, ObjectLayout, SourceConfig};
 use crate::destination::AttemptError;
 use crate::encode::codec::Codec;
 use crate::encode::lane::Forming;
 use crate::encode::table::Table;
 use crate::journal::Kind;
-use crate::partition::{object_key, random_string};
+use crate::partition::{TimeZoneName, object_key, random_string};
 use crate::processing::ErrorType;
 use place::Places;
 
@@ -30,6 +28,8 @@ pub const PROCESSING_FAILED: &str = "processing-failed";
 pub const METADATA_FAILED: &str = "metadata-extraction-failed";
 /// Error output type of records that could not be converted.
 pub const CONVERSION_FAILED: &str = "format-conversion-failed";
+/// Error output type of records that an HTTP endpoint has not taken.
+pub const HTTP_ENDPOINT_FAILED: &str = "http-endpoint-failed";
 
 /// Where records of one kind go, and in which form.
 pub struct Output {
@@ -38,7 +38,8 @@ pub struct Output {
     pub kind: Kind,
     pub place: Place,
     pub hints: Hints,
-    layout: ObjectLayout,
+    /// Where it is objects that leave.
+    layout: Option<ObjectLayout>,
     format: Format,
     is_same_delimiter: bool,
     error_type: Option<&'static str>,
@@ -60,6 +61,9 @@ pub struct Format {
     /// With record format conversion: the schema and the shape of the file, for comparison.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
+    /// Each record is told from the next: see [`crate::encode::frames`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_framed: bool,
 }
 
 /// All outputs of one delivery stream.
@@ -69,6 +73,8 @@ pub struct Outputs {
     pub metadata_failed: Arc<Output>,
     pub conversion_failed: Arc<Output>,
     pub backup: Option<Arc<Output>>,
+    /// What a receiver has not taken; nothing is ever buffered for it.
+    pub child: Arc<Output>,
 }
 
 impl Outputs {
@@ -82,16 +88,18 @@ impl Outputs {
         let SourceConfig::File(file) = &config.source;
         // Copies are what was read, in the files' encoding; everything else is UTF-8.
         let of_copies = file.in_encoding(&config.output_delimiter, file.encoding);
-        let output = |name, kind, place, to: &DestinationConfig, hints: &BufferingHints, (compression, tabular)| {
+        let output = |name, kind, place: Place, layout: Option<&ObjectLayout>, hints: &BufferingHints, form| {
+            let (compression, tabular) = form;
             let (table, shape) = Option::map(tabular, |tabular: Tabular| (tabular.table, tabular.format)).unzip();
             let delimiter = if kind == Kind::Copy { &of_copies } else { &config.output_delimiter };
+            let is_framed = place.target.is_receiver();
             Arc::new(Output {
                 name,
                 kind,
                 place,
                 hints: Hints { size: hints.size, interval_ms: hints.interval.as_millis() as u64 },
-                layout: to.layout().clone(),
-                format: Format { compression, output_delimiter: delimiter.to_vec(), table: shape },
+                layout: layout.cloned(),
+                format: Format { compression, output_delimiter: delimiter.to_vec(), table: shape, is_framed },
                 // What ends a record in the source must be those very bytes: in UTF-16 they are others.
                 is_same_delimiter: file.delimiter_in(file.encoding) == *delimiter,
                 error_type: None,
@@ -99,21 +107,27 @@ impl Outputs {
             })
         };
         let to = &config.destination;
-        let place = places.open(to).await?;
-        let destination = output(DESTINATION, Kind::Fate, place, to, &config.buffering, (config.compression, tabular));
+        let place = places.open_destination(to).await?;
+        let form = (config.compression, tabular);
+        let destination = output(DESTINATION, Kind::Fate, place, to.layout(), &config.buffering, form);
         let error = &config.error_output;
         let error_place = places.open(&error.destination).await?;
-        let failed = |error_type: ErrorType| {
+        let failed = |error_type: &'static str| {
             Arc::new(Output {
-                name: error_type.name(),
+                name: error_type,
                 kind: Kind::Fate,
                 place: error_place.clone(),
                 hints: Hints { size: error.buffering.size, interval_ms: error.buffering.interval.as_millis() as u64 },
-                layout: error.destination.layout().clone(),
+                layout: Some(error.destination.layout().clone()),
                 // Firehose's error objects are plain and carry no extension.
-                format: Format { compression: Compression::None, output_delimiter: b"\n".to_vec(), table: None },
+                format: Format {
+                    compression: Compression::None,
+                    output_delimiter: b"\n".to_vec(),
+                    table: None,
+                    is_framed: false,
+                },
                 is_same_delimiter: false,
-                error_type: Some(error_type.name()),
+                error_type: Some(error_type),
                 table: None,
             })
         };
@@ -121,15 +135,17 @@ impl Outputs {
             Some(backup) => {
                 let to = &backup.destination;
                 let place = places.open(to).await?;
-                Some(output("backup", Kind::Copy, place, to, &backup.buffering, (backup.compression, None)))
+                let form = (backup.compression, None);
+                Some(output("backup", Kind::Copy, place, Some(to.layout()), &backup.buffering, form))
             }
             None => None,
         };
         Ok(Self {
             destination,
-            processing_failed: failed(ErrorType::Processing),
-            metadata_failed: failed(ErrorType::Metadata),
-            conversion_failed: failed(ErrorType::Conversion),
+            processing_failed: failed(ErrorType::Processing.name()),
+            metadata_failed: failed(ErrorType::Metadata.name()),
+            conversion_failed: failed(ErrorType::Conversion.name()),
+            child: failed(HTTP_ENDPOINT_FAILED),
             backup,
         })
     }
@@ -143,7 +159,7 @@ impl Outputs {
         }
     }
 
-    /// Every output that there is.
+    /// Every output that records are collected for.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Output>> {
         [&self.destination, &self.processing_failed, &self.metadata_failed, &self.conversion_failed]
             .into_iter()
@@ -173,10 +189,14 @@ impl Output {
 
     /// The key of a delivery, fixed when it is journalled. `values` are those of its partition.
     pub fn key(&self, stream: &str, version: u64, at: Timestamp, uuid: &str, values: &[String]) -> String {
+        let Some(layout) = &self.layout else {
+            // Nothing lies under it: it is the delivery's name in the log.
+            return object_key("", stream, version, at, &TimeZoneName::utc(), uuid, "");
+        };
         let mut bits = || uuid::Uuid::new_v4().as_u64_pair().0;
-        let zone = &self.layout.time_zone;
-        let prefix = self.layout.prefix.evaluate(at, zone, self.error_type, values, &mut || random_string(&mut bits));
-        let extension = match (&self.layout.file_extension, self.error_type) {
+        let zone = &layout.time_zone;
+        let prefix = layout.prefix.evaluate(at, zone, self.error_type, values, &mut || random_string(&mut bits));
+        let extension = match (&layout.file_extension, self.error_type) {
             (_, Some(_)) => "",
             (Some(extension), None) => extension,
             (None, None) => Codec::new(self.format.compression).extension(),
@@ -201,6 +221,7 @@ impl Format {
             codec: Codec::new(self.compression),
             output_delimiter: self.output_delimiter.as_slice().into(),
             is_same_delimiter,
+            is_framed: self.is_framed,
             entry_name: uuid.to_owned(),
             at,
             folder: place.staging.clone(),

@@ -79,6 +79,19 @@ impl RecordSet {
         left
     }
 
+    /// What any of `sets` holds.
+    pub fn union(sets: &[&Self]) -> Self {
+        let mut ranges: Vec<_> = sets
+            .iter()
+            .flat_map(|set| set.iter())
+            .flat_map(|(id, ranges)| ranges.iter().map(move |r| (id, *r)))
+            .collect();
+        ranges.sort_by_key(|(id, range)| (*id, range.start));
+        let mut union = Self::default();
+        ranges.into_iter().for_each(|(id, range)| union.add(id, range));
+        union
+    }
+
     pub fn is_empty(&self) -> bool {
         self.by_partition.is_empty()
     }

@@ -113,6 +113,8 @@ pub struct Chunk {
     /// What processing has left: `data` holds for each record of the source so many records, none or several too, and
     /// their bytes as they leave, delimiters included.
     pub made: Option<Arc<Vec<u32>>>,
+    /// Where each of the records that processing has left ends in `data`, for a destination that takes them one by one.
+    pub record_ends: Option<Arc<Vec<u32>>>,
     /// To which partition of the destination each record belongs, where it has such.
     pub partitions: Option<Arc<Partitions>>,
     /// What record format conversion has made of the records, in place of `data`, which is empty then; `ends` still counts the
@@ -274,6 +276,7 @@ impl Chunk {
             last_is_bare: false,
             source_ends: self.source_ends.as_ref().map(|ends| Arc::new(ends[..index].to_vec())),
             made: self.made.as_ref().map(|made| Arc::new(made[..index].to_vec())),
+            record_ends: self.record_ends.as_ref().map(|ends| Arc::new(ends[..self.made(0, index) as usize].to_vec())),
             partitions: self.partitions.as_ref().map(|partitions| Arc::new(partitions.of(0..index))),
             rows: self.rows.as_ref().map(|rows| Arc::new(rows.of(0..index))),
             ..self.clone()
@@ -293,6 +296,10 @@ impl Chunk {
                 .as_ref()
                 .map(|ends| Arc::new(ends[index..].iter().map(|end| end - moved).collect())),
             made: self.made.as_ref().map(|made| Arc::new(made[index..].to_vec())),
+            record_ends: self.record_ends.as_ref().map(|ends| {
+                let ends = &ends[self.made(0, index) as usize..];
+                Arc::new(ends.iter().map(|end| end - base).collect())
+            }),
             partitions: self.partitions.as_ref().map(|partitions| Arc::new(partitions.of(index..self.records()))),
             rows: self.rows.as_ref().map(|rows| Arc::new(rows.of(index..self.records()))),
             ..self.clone()
@@ -369,6 +376,7 @@ mod tests {
             last_is_bare: false,
             source_ends: None,
             made: Some(Arc::new(vec![1, 0, 2])),
+            record_ends: None,
             partitions: Some(Arc::new(Partitions { all: names.to_vec(), of: vec![0, 0, 1] })),
             rows: Some(Arc::new(Rows { columns: Arc::new(rows), start: 0, ends: vec![1, 1, 3] })),
             arrival: Timestamp::UNIX_EPOCH,

@@ -2,8 +2,10 @@
 //!
 //! A pending delivery whose object exists is settled. One whose object is known not to exist is cancelled if the
 //! configuration has changed, and its records are new. Every other one is formed again from the same records, under its old
-//! key. Records of a settled delivery have had their fate and are skipped; every record that nobody holds is new. What that
-//! means for records that became several, and after processing has changed, [`Held::decide`] says.
+//! key. A receiver cannot be asked: what it has acknowledged stays settled, and the rest is sent again in the requests that are
+//! journalled, or is new if processing has changed. Records of a settled delivery have had their fate and are skipped; every
+//! record that nobody holds is new. What that means for records that became several, and after processing has changed,
+//! [`Held::decide`] says.
 
 mod held;
 #[cfg(test)]
@@ -22,10 +24,11 @@ use tracing::{error, info, warn};
 use crate::batches::ToldOf;
 use crate::destination::retry::{AttemptObserver, RetryLimits, exists_until_answered};
 use crate::destination::{AttemptError, Existence, Put};
-use crate::journal::{DeliveryRow, DeliveryRowId, Intent, JournalError, Kind, StreamRow};
-use crate::output::{DESTINATION, Locator, Outputs, Place, Room};
+use crate::journal::{DeliveryRow, DeliveryRowId, Intent, JournalError, Kind, Sent, StreamRow};
+use crate::output::{DESTINATION, Locator, Outputs, Place, Room, Target};
 use crate::positions::RecordSet;
 use crate::record::{PartitionId, Position, PositionRange};
+use crate::requests::{self, Child};
 use crate::status::StreamStatus;
 
 /// Fingerprints of processing begin with it whose parts of records may go to more than two outputs.
@@ -55,6 +58,10 @@ pub struct Pending {
     pub place: Place,
     /// Its records are processed now as they were when it was journalled.
     pub is_made_as_now: bool,
+    /// What has become of its requests, where it has such.
+    pub sent: Sent,
+    /// Where its child goes, if there is one.
+    pub child_place: Option<Place>,
 }
 
 /// How a stream is configured in this life.
@@ -110,6 +117,15 @@ struct Asked {
     row: DeliveryRow,
     place: Place,
     existence: Existence,
+    sent: Sent,
+    child_place: Option<Place>,
+}
+
+/// The place that a locator in the journal names.
+async fn place_of(locator: &str, row: &DeliveryRow, outputs: &Outputs, room: Room<'_>) -> Result<Place, RecoveryError> {
+    let locator: Locator = serde_json::from_str(locator)
+        .map_err(|source| RecoveryError::Locator { uuid: row.intent.uuid.clone(), source })?;
+    outputs.place(&locator, room).await.map_err(RecoveryError::Destination)
 }
 
 /// Asks the journal and the destinations what became of the deliveries of earlier lives. `None` when cancelled.
@@ -122,6 +138,7 @@ pub async fn recover(
 ) -> Result<Option<Recovered>, RecoveryError> {
     let (id, journal) = (stream.id, room.journal);
     let rows = journal.run("deliveries", move |journal| journal.deliveries(id)).await?;
+    let mut sent = journal.run("requests", move |journal| journal.requests(id)).await?;
     let present = Present { version: stream.version, processing };
     let mut recovered = Recovered::of(processing);
     let mut asked = Vec::new();
@@ -131,16 +148,29 @@ pub async fn recover(
             recovered.settled.push((row.id, row.intent.set));
             continue;
         }
-        let locator: Locator = serde_json::from_str(&row.intent.destination)
-            .map_err(|source| RecoveryError::Locator { uuid: row.intent.uuid.clone(), source })?;
-        let place = outputs.place(&locator, room).await.map_err(RecoveryError::Destination)?;
-        let Some(existence) = asking.exists(room.stream, &place, &row).await else { return Ok(None) };
-        asked.push(Asked { row, place, existence });
+        let place = place_of(&row.intent.destination, &row, outputs, room).await?;
+        let sent = sent.remove(&row.id).unwrap_or_default();
+        let child_place = match &sent.child {
+            Some(child) => Some(place_of(&child.destination, &row, outputs, room).await?),
+            None => None,
+        };
+        let is_receiver = place.target.is_receiver();
+        let has_receiver = outputs.destination.place.target.is_receiver();
+        if is_receiver && (row.intent.processing != processing || !has_receiver) {
+            // What was acknowledged has had its fate. The rest would be other requests now, or objects: it is new.
+            let child = sent.child.as_ref().zip(child_place.as_ref());
+            let Some(is_there) = asking.child_exists(room.stream, child).await else { return Ok(None) };
+            let done = requests::done_of(&sent.requests, is_there);
+            recovered.keep_done(row, done, room).await?;
+            continue;
+        }
+        let Some(existence) = asking.exists(room.stream, &place, &row.intent.key).await else { return Ok(None) };
+        asked.push(Asked { row, place, existence, sent, child_place });
     }
     if !asking.make_sure(room.stream, present, &mut asked).await {
         return Ok(None);
     }
-    for Asked { row, place, existence } in asked {
+    for Asked { row, place, existence, sent, child_place } in asked {
         let (delivery, key) = (row.id, &row.intent.key);
         match existence {
             Existence::Present => {
@@ -154,7 +184,7 @@ pub async fn recover(
                 journal.run("cancel", move |journal| journal.cancel(delivery)).await?;
             }
             Existence::Absent | Existence::Unknown => {
-                if existence == Existence::Unknown {
+                if existence == Existence::Unknown && !place.target.is_receiver() {
                     warn!(
                         stream = room.stream,
                         key, "whether an object exists cannot be asked: it is put on condition"
@@ -165,7 +195,7 @@ pub async fn recover(
                 if is_made_as_now {
                     recovered.told.add(&row.intent.batches);
                 }
-                recovered.pending.push(Pending { row, place, is_made_as_now });
+                recovered.pending.push(Pending { row, place, is_made_as_now, sent, child_place });
             }
         }
     }
@@ -173,14 +203,22 @@ pub async fn recover(
 }
 
 impl Asking<'_> {
-    /// Whether a delivery's object is there; `None` when cancelled.
-    async fn exists(&self, stream: &str, place: &Place, row: &DeliveryRow) -> Option<Existence> {
-        let destination = place.destination.as_ref();
-        let key = row.intent.key.as_str();
+    /// Whether a delivery's object is there; `None` when cancelled. A receiver cannot be asked what it has taken.
+    async fn exists(&self, stream: &str, place: &Place, key: &str) -> Option<Existence> {
+        let destination = match &place.target {
+            Target::Objects(destination) => destination.as_ref(),
+            Target::Requests(..) => return Some(Existence::Unknown),
+        };
         let observer = AskingObserver { stream, key, to: destination.name(), status: self.status };
         let existence = exists_until_answered(destination, key, self.limits, self.cancel, &observer).await;
         self.status.clear_problem(key);
         existence
+    }
+
+    /// Whether the object with what has failed of a delivery is known to be there; `None` when cancelled.
+    async fn child_exists(&self, stream: &str, child: Option<(&Child, &Place)>) -> Option<bool> {
+        let Some((child, place)) = child else { return Some(false) };
+        Some(self.exists(stream, place, &child.key).await? == Existence::Present)
     }
 
     /// Asks again for the objects whose absence ends their deliveries, once nothing can be on its way any more. False when
@@ -199,7 +237,7 @@ impl Asking<'_> {
             () = self.cancel.cancelled() => return false,
         }
         for asked in asked.iter_mut().filter(|asked| is_doubtful(asked)) {
-            let Some(existence) = self.exists(stream, &asked.place, &asked.row).await else { return false };
+            let Some(existence) = self.exists(stream, &asked.place, &asked.row.intent.key).await else { return false };
             asked.existence = existence;
         }
         true
@@ -239,6 +277,24 @@ impl Recovered {
         let now = recovered.makers.number(processing);
         debug_assert!(now.is_now());
         recovered
+    }
+
+    /// A delivery to a receiver that goes no further: what is `done` of it is settled, the rest is new.
+    async fn keep_done(&mut self, mut row: DeliveryRow, done: RecordSet, room: Room<'_>) -> Result<(), JournalError> {
+        let (delivery, key) = (row.id, &row.intent.key);
+        info!(
+            stream = room.stream,
+            key, "a delivery of an earlier life goes no further: what was not acknowledged is new"
+        );
+        let kept = done.clone();
+        room.journal.run("keep done", move |journal| journal.keep_done(delivery, &kept)).await?;
+        if !done.is_empty() {
+            row.intent.partial = row.intent.partial.split(&done).1;
+            row.intent.set = done;
+            self.note(&row, Owner::Settled);
+            self.settled.push((row.id, row.intent.set));
+        }
+        Ok(())
     }
 
     fn note(&mut self, row: &DeliveryRow, owner: Owner) {

@@ -27,18 +27,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::account::Account;
 use crate::config::model::DeliveryStreamConfig;
-use crate::delivery::{Shipment, Shipped, Shipping};
+use crate::delivery::{Shipment, Shipped, Shipping, Turn};
 use crate::failpoint;
 use crate::journal::{DeliveryRowId, JournalError, Kind, StreamRow};
 use crate::ledger::{HolderId, Ledger};
 use crate::memory::{Permit, StreamBudget};
-use crate::output::{Output, Outputs};
+use crate::output::{Output, Outputs, Target};
 use crate::pool::ComputePool;
 use crate::positions::RecordSet;
 use crate::processing::{Arrival, Processed, Stage};
@@ -95,6 +96,8 @@ struct Stream {
     has_read_all: bool,
     shipping_now: JoinSet<Result<Option<Shipped>, JournalError>>,
     in_flight: InFlight,
+    /// Of the deliveries that leave in order.
+    last_turn: Option<oneshot::Receiver<()>>,
     next_holder: u64,
     /// How often something was put into a buffer.
     pushes: u64,
@@ -134,6 +137,10 @@ impl Stream {
                 cancel: life.abandon.clone(),
                 tasks: life.tasks.clone(),
                 status: status.clone(),
+                pool: environment.pool.clone(),
+                budget: budget.clone(),
+                child: outputs.child.clone(),
+                version: row.version,
             },
             name,
             row,
@@ -158,6 +165,7 @@ impl Stream {
             has_read_all: false,
             shipping_now: JoinSet::new(),
             in_flight: InFlight::default(),
+            last_turn: None,
             next_holder: 0,
             pushes: 0,
             epoch: Instant::now(),
@@ -271,7 +279,12 @@ impl Stream {
         self.read(source.partition.id(), source.range(0, source.records())).await
     }
 
-    fn ship(&mut self, shipment: Shipment) {
+    fn ship(&mut self, mut shipment: Shipment) {
+        if let Target::Requests(receiver, _) = &shipment.target
+            && receiver.patience().in_flight == 1
+        {
+            shipment.turn = Some(Turn::behind(&mut self.last_turn));
+        }
         match shipment.kind {
             Kind::Fate => self.in_flight.fate += shipment.records,
             Kind::Copy => self.in_flight.copy += shipment.records,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::check_schemas::{Found, Schemas};
-use crate::config::model::{BackupMode, SourceConfig};
+use crate::config::model::{BackupMode, DestinationConfig, HttpEndpointConfig, SourceConfig};
 use crate::pool::ComputePool;
 use crate::processing::{ProcessorConfig, Stage};
 
@@ -62,8 +62,16 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         if let Some(conversion) = &stream.format_conversion {
             schemas.show(stream, conversion);
         }
-        println!("  buffered up to {size} MB or {:?}, {}", hints.interval, stream.compression);
-        println!("  prefix {}", stream.destination.layout().prefix.text());
+        match &stream.destination {
+            DestinationConfig::Objects(_) => {
+                println!("  buffered up to {size} MB or {:?}, {}", hints.interval, stream.compression);
+            }
+            DestinationConfig::HttpEndpoint(_) => println!("  buffered up to {size} MB or {:?}", hints.interval),
+        }
+        match &stream.destination {
+            DestinationConfig::Objects(store) => println!("  prefix {}", store.layout().prefix.text()),
+            DestinationConfig::HttpEndpoint(endpoint) => show_endpoint(endpoint),
+        }
         let errors = &stream.error_output.destination;
         println!("  failed records -> {} under {}", errors.place(), errors.layout().prefix.text());
         if let Some(backup) = stream.backup.as_ref().filter(|backup| backup.mode == BackupMode::All) {
@@ -82,5 +90,14 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             eprintln!("{}: the configuration is valid", arguments.config.display());
             ExitCode::SUCCESS
         }
+    }
+}
+
+fn show_endpoint(endpoint: &HttpEndpointConfig) {
+    let encoding = if endpoint.gzip_level.is_some() { "gzip" } else { "no content encoding" };
+    let (mb, records) = (endpoint.request_bytes_max as f64 / f64::from(1 << 20), endpoint.request_records_max);
+    println!("  requests of up to {mb} MB and {records} records, {encoding}, tried again for {:?}", endpoint.retry);
+    if !endpoint.url.is_encrypted() && !endpoint.url.is_loopback() {
+        eprintln!("warning: {} is not encrypted: records and keys can be read on the way", endpoint.place());
     }
 }

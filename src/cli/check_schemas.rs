@@ -72,7 +72,7 @@ impl Schemas {
         schema: &Schema,
         seen: &str,
     ) {
-        let in_path = &stream.destination.layout().prefix.hive_columns();
+        let in_path = &stream.destination.hive_columns();
         let columns = conversion.file_columns(schema, in_path);
         let left_out = match columns.left_out.as_slice() {
             [] => String::new(),

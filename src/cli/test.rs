@@ -141,6 +141,7 @@ fn chunk(trial: &Trial<'_>, test: &PipelineTest) -> Result<Option<Chunk>, TrialE
         last_is_bare: false,
         source_ends: None,
         made: None,
+        record_ends: None,
         partitions: None,
         rows: None,
         arrival: Timestamp::from_second(ARRIVAL).map_err(std::io::Error::other)?,

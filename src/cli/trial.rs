@@ -113,12 +113,12 @@ impl<'a> Trial<'a> {
 
     /// Whether where something goes depends on its records.
     pub fn is_partitioned(&self) -> bool {
-        self.stream.destination.layout().prefix.dynamic().len() > 0
+        self.stream.destination.layout().is_some_and(|layout| layout.prefix.dynamic().len() > 0)
     }
 
     /// The prefix of the object in which something would be delivered that arrives at `at`. A random string is none yet.
     pub fn prefix(&self, output: &Leaving, at: Timestamp) -> String {
-        let layout = self.stream.destination.layout();
+        let Some(layout) = self.stream.destination.layout() else { return String::new() };
         let values = output.partition.as_ref().map(Partition::values).unwrap_or_default();
         layout.prefix.evaluate(at, &layout.time_zone, None, values, &mut || String::from("!{firehose:random-string}"))
     }

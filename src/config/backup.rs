@@ -2,7 +2,7 @@
 
 use super::destination::{self, Connection, Output};
 use super::hints;
-use super::model::{BackupConfig, BackupMode, BufferingHints, DestinationConfig, ErrorOutputConfig, ObjectLayout};
+use super::model::{BackupConfig, BackupMode, BufferingHints, ErrorOutputConfig, ObjectLayout, ObjectStoreConfig};
 use super::reader::Value;
 use super::text::Text;
 use crate::partition::PrefixTemplate;
@@ -35,15 +35,16 @@ pub(super) fn backup<'a>(value: &Value<'a>, aws: &Connection) -> Option<Backup<'
 /// With a backup its place, else the destination's. The prefix may stand in `backup`, in the backup's place or in the
 /// destination, but only in one of them; without any it is made of the place's own prefix, as Firehose does.
 pub(super) fn error_output(
-    destination: &Output<'_>,
+    destination: Option<&Output<'_>>,
     backup: Option<&Backup<'_>>,
     buffering: BufferingHints,
 ) -> Option<ErrorOutputConfig> {
-    let place = backup.map_or(destination, |backup| &backup.output);
+    // One of them is there: a destination without objects of its own needs a backup.
+    let place = backup.map(|backup| &backup.output).or(destination)?;
     let given = [
         backup.and_then(|backup| backup.error_output_prefix.as_ref()),
         backup.and_then(|backup| backup.output.error_output_prefix.as_ref()),
-        destination.error_output_prefix.as_ref(),
+        destination.and_then(|destination| destination.error_output_prefix.as_ref()),
     ];
     let given = the_only_one(given)?;
     let prefix = prefix(given, place.prefix.as_ref())?;
@@ -53,9 +54,9 @@ pub(super) fn error_output(
         time_zone: layout.time_zone.clone(),
     };
     let destination = match &place.config {
-        DestinationConfig::S3(s3, layout) => DestinationConfig::S3(s3.clone(), with_prefix(layout)),
-        DestinationConfig::Directory(directory, layout) => {
-            DestinationConfig::Directory(directory.clone(), with_prefix(layout))
+        ObjectStoreConfig::S3(s3, layout) => ObjectStoreConfig::S3(s3.clone(), with_prefix(layout)),
+        ObjectStoreConfig::Directory(directory, layout) => {
+            ObjectStoreConfig::Directory(directory.clone(), with_prefix(layout))
         }
     };
     Some(ErrorOutputConfig { destination, buffering: backup.map_or(buffering, |backup| backup.config.buffering) })

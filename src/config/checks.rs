@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::destination::extension;
 use super::file_source::{Excluded, Watched};
 use super::map::Map;
-use super::model::{BackupMode, Compression, DeliveryStreamConfig, DestinationConfig};
+use super::model::{BackupMode, Compression, DeliveryStreamConfig, DestinationConfig, ObjectStoreConfig};
 use super::text::Text;
 use crate::partition::{ERROR_OUTPUT_TYPES, object_key};
 
@@ -138,8 +138,12 @@ fn objects<'s, 'a>(stream: &'s StreamRead<'a>, config: &DeliveryStreamConfig) ->
     let destination_path = stream.destination_path.as_ref();
     let error_path = if config.backup.is_some() { backup_path } else { destination_path };
     let all = config.backup.as_ref().filter(|backup| backup.mode == BackupMode::All);
+    let own_objects = match &config.destination {
+        DestinationConfig::Objects(store) => Some(store),
+        DestinationConfig::HttpEndpoint(_) => None,
+    };
     let objects = [
-        (destination_path, object(config, &config.destination, config.compression, None)),
+        (destination_path, own_objects.and_then(|store| object(config, store, config.compression, None))),
         (backup_path, all.and_then(|backup| object(config, &backup.destination, backup.compression, None))),
         (error_path, object(config, &config.error_output.destination, Compression::None, Some(ERROR_OUTPUT_TYPES[0]))),
     ];
@@ -148,11 +152,11 @@ fn objects<'s, 'a>(stream: &'s StreamRead<'a>, config: &DeliveryStreamConfig) ->
 
 fn object(
     config: &DeliveryStreamConfig,
-    destination: &DestinationConfig,
+    destination: &ObjectStoreConfig,
     compression: Compression,
     error_type: Option<&str>,
 ) -> Option<PathBuf> {
-    let DestinationConfig::Directory(directory, layout) = destination else { return None };
+    let ObjectStoreConfig::Directory(directory, layout) = destination else { return None };
     let (at, zone) = (Timestamp::UNIX_EPOCH, &layout.time_zone);
     let extension = layout.file_extension.as_deref().unwrap_or(extension(compression));
     let prefix = layout.prefix.evaluate(at, zone, error_type, &[], &mut || "random".to_owned());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::map::{Map, nearest};
 use super::model::{
-    Compression, Deserializer, DestinationConfig, Dictionary, FormatConversionConfig, InputConfig, NamedRegistry,
+    Compression, Deserializer, Dictionary, FormatConversionConfig, InputConfig, NamedRegistry, ObjectStoreConfig,
     OnUnknownField, ParquetCompression, ParquetConfig, PartitionColumns, RegistryConfig, SchemaConfig, SchemaReference,
     Statistics, TimestampFormat, Timestamps, WriterVersion,
 };
@@ -78,10 +78,10 @@ pub(super) fn check_neighbours(stream: &Map<'_>, compression: Option<Compression
     }
 }
 
-/// Where no extension is given. Matched without `_`: a destination that takes no files has to refuse conversion here.
-pub(super) fn name_objects(destination: &mut DestinationConfig) {
+/// Where no extension is given.
+pub(super) fn name_objects(destination: &mut ObjectStoreConfig) {
     match destination {
-        DestinationConfig::S3(_, layout) | DestinationConfig::Directory(_, layout) => {
+        ObjectStoreConfig::S3(_, layout) | ObjectStoreConfig::Directory(_, layout) => {
             layout.file_extension.get_or_insert_with(|| FILE_EXTENSION.to_owned());
         }
     }

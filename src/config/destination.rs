@@ -3,15 +3,19 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::http_endpoint;
 use super::map::Map;
 use super::model::{
-    AssumeRole, Compression, DestinationConfig, DirectoryConfig, ObjectLayout, S3Config, Secret, ServerSideEncryption,
+    AssumeRole, Compression, DestinationConfig, DirectoryConfig, HttpEndpointConfig, ObjectLayout, ObjectStoreConfig,
+    S3Config, Secret, ServerSideEncryption,
 };
 use super::reader::Value;
 use super::text::Text;
 use crate::partition::{PrefixKind, PrefixTemplate, TimeZoneName, check_file_extension};
 
 pub(super) const OUTPUTS: &[&str] = &["s3", "directory"];
+/// What a delivery stream's `destination` may be.
+const DESTINATIONS: &[&str] = &["s3", "directory", "http_endpoint"];
 
 const REQUEST_TIMEOUT_SECONDS_DEFAULT: i64 = 60;
 
@@ -29,6 +33,15 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Of a service whose address is known.
+    pub fn of(region: Option<String>, assume_role: Option<AssumeRole>) -> Self {
+        Self { region, assume_role, ..Self::default() }
+    }
+
+    pub fn region(&self) -> Option<&str> {
+        self.region.as_deref()
+    }
+
     /// Region, endpoint and role; what is absent here from `aws`.
     pub fn or(self, aws: &Self) -> (Option<String>, Option<String>, Option<AssumeRole>) {
         (
@@ -41,11 +54,47 @@ impl Connection {
 
 /// A place for objects, with what the checks and the error output need of how it was written.
 pub(super) struct Output<'a> {
-    pub config: DestinationConfig,
+    pub config: ObjectStoreConfig,
     pub prefix: Option<Text<'a>>,
     pub error_output_prefix: Option<Text<'a>>,
     /// Of a directory.
     pub path: Option<Text<'a>>,
+}
+
+/// Where a delivery stream's records go, with what the checks need of how it was written.
+pub(super) enum Destination<'a> {
+    Objects(Box<Output<'a>>),
+    HttpEndpoint(Box<HttpEndpointConfig>, Value<'a>),
+}
+
+impl<'a> Destination<'a> {
+    pub fn objects(&self) -> Option<&Output<'a>> {
+        match self {
+            Self::Objects(output) => Some(output),
+            Self::HttpEndpoint(..) => None,
+        }
+    }
+
+    pub fn config(&self) -> DestinationConfig {
+        match self {
+            Self::Objects(output) => DestinationConfig::Objects(output.config.clone()),
+            Self::HttpEndpoint(endpoint, _) => DestinationConfig::HttpEndpoint(HttpEndpointConfig::clone(endpoint)),
+        }
+    }
+}
+
+/// `destination` of the delivery stream `stream`.
+pub(super) fn destination<'a>(value: &Value<'a>, stream: Option<&str>, aws: &Connection) -> Option<Destination<'a>> {
+    let (kind, options) = value.map(DESTINATIONS)?.exactly_one(DESTINATIONS)?;
+    let output = match kind {
+        "s3" => s3(&options, aws),
+        "directory" => directory(&options),
+        _ => {
+            let endpoint = http_endpoint::http_endpoint(&options, stream, aws)?;
+            return Some(Destination::HttpEndpoint(Box::new(endpoint), options));
+        }
+    };
+    Some(Destination::Objects(Box::new(output?)))
 }
 
 /// The one of [`OUTPUTS`] that `parent` holds.
@@ -126,7 +175,7 @@ fn s3<'a>(value: &Value<'a>, aws: &Connection) -> Option<Output<'a>> {
         conditional_put: conditional_put?,
         request_timeout: Duration::from_secs(request_timeout?.unsigned_abs()),
     };
-    Some(Output { config: DestinationConfig::S3(config, layout), prefix, error_output_prefix, path: None })
+    Some(Output { config: ObjectStoreConfig::S3(config, layout), prefix, error_output_prefix, path: None })
 }
 
 fn directory<'a>(value: &Value<'a>) -> Option<Output<'a>> {
@@ -134,7 +183,7 @@ fn directory<'a>(value: &Value<'a>) -> Option<Output<'a>> {
     let path = map.required("path").and_then(|value| directory_path(&value));
     let layout = layout(&map);
     let ((path, text), (layout, prefix, error_output_prefix)) = (path?, layout?);
-    let config = DestinationConfig::Directory(DirectoryConfig { path }, layout);
+    let config = ObjectStoreConfig::Directory(DirectoryConfig { path }, layout);
     Some(Output { config, prefix, error_output_prefix, path: Some(text) })
 }
 
@@ -242,7 +291,7 @@ pub(super) fn url(value: &Value<'_>, allowed: &str, credentials_help: &str) -> O
     Some(text.check(allowed, |_| is_url)?.text)
 }
 
-fn assume_role(value: &Value<'_>) -> Option<AssumeRole> {
+pub(super) fn assume_role(value: &Value<'_>) -> Option<AssumeRole> {
     let map = value.map(&["role_arn", "external_id"])?;
     let allowed = "an ARN such as `arn:aws:iam::123456789012:role/delivery`";
     let role_arn = map

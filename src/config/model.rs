@@ -7,11 +7,15 @@
 mod columns;
 mod destination;
 mod file;
+mod http_endpoint;
 mod schema;
 
 pub use columns::{FileColumns, PartitionColumns};
-pub use destination::{AssumeRole, DestinationConfig, DirectoryConfig, ObjectLayout, S3Config, ServerSideEncryption};
+pub use destination::{
+    AssumeRole, DestinationConfig, DirectoryConfig, ObjectLayout, ObjectStoreConfig, S3Config, ServerSideEncryption,
+};
 pub use file::{FileSourceConfig, InitialPosition, LinePattern, Multiline, MultilineRule, OnDelivered, OnOversize};
+pub use http_endpoint::{EndpointAuth, EndpointUrl, HttpEndpointConfig, Method, Protocol, ProxyConfig, RawFormat};
 pub use schema::{
     ClientCertificate, ConfluentConfig, ConfluentCredentials, Deserializer, Dictionary, DirectoryRegistryConfig,
     FormatConversionConfig, GlueConfig, InputConfig, NamedRegistry, OnUnknownField, ParquetCompression, ParquetConfig,
@@ -57,7 +61,8 @@ pub struct DeliveryStreamConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format_conversion: Option<FormatConversionConfig>,
     pub partitioning: Option<PartitioningConfig>,
-    /// Put after each record that does not end with it already. Default "\n", "" is Firehose's plain concatenation.
+    /// Put after each record that does not end with it already. Default "\n", "" is Firehose's plain concatenation; "" with
+    /// `http_endpoint`, where each record is told from the next.
     pub output_delimiter: Vec<u8>,
     pub destination: DestinationConfig,
     pub backup: Option<BackupConfig>,
@@ -126,7 +131,7 @@ pub struct BackupConfig {
     pub mode: BackupMode,
     pub buffering: BufferingHints,
     pub compression: Compression,
-    pub destination: DestinationConfig,
+    pub destination: ObjectStoreConfig,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -140,7 +145,7 @@ pub enum BackupMode {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ErrorOutputConfig {
     /// The layout's prefix is the evaluated default or `error_output_prefix`; error objects carry no extension.
-    pub destination: DestinationConfig,
+    pub destination: ObjectStoreConfig,
     pub buffering: BufferingHints,
 }
 

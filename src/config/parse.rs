@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::backup;
 use super::checks::{Checks, StreamRead};
 use super::conversion;
-use super::destination::{self, Connection, OUTPUTS};
+use super::destination::{self, Connection, Destination};
 use super::file_source;
 use super::files::FILE_BYTES_MAX;
 use super::hints;
+use super::http_endpoint;
 use super::include;
 use super::map::Map;
 use super::model::{Config, DeliveryStreamConfig, SourceConfig};
@@ -156,37 +157,53 @@ fn stream_config<'a>(
     if is_converted {
         conversion::check_neighbours(map, compression);
     }
-    let output_delimiter = map
-        .get_or("output_delimiter", b"\n".to_vec(), |value| file_source::delimiter(value, 0).map(String::into_bytes));
-    let destination = map.required("destination").and_then(|value| destination::output(&value.map(OUTPUTS)?, aws));
+    let stream_name = name.as_ref().map(|name| name.text.as_str());
+    let destination = map.required("destination").and_then(|value| destination::destination(&value, stream_name, aws));
+    let is_alone = match &destination {
+        Some(Destination::HttpEndpoint(_, value)) => {
+            http_endpoint::check_neighbours(map, value, compression, buffering)
+        }
+        Some(Destination::Objects(_)) | None => true,
+    };
+    let delimiter_default = match &destination {
+        // Each record is told from the next there.
+        Some(Destination::HttpEndpoint(..)) => Vec::new(),
+        Some(Destination::Objects(_)) | None => b"\n".to_vec(),
+    };
+    let output_delimiter = map.get_or("output_delimiter", delimiter_default, |value| {
+        file_source::delimiter(value, 0).map(String::into_bytes)
+    });
     let backup = map.optional("backup", |value| backup::backup(value, aws));
     let error_output = match (&destination, &backup, buffering) {
         (Some(destination), Some(backup), Some(buffering)) => {
-            backup::error_output(destination, backup.as_ref(), buffering)
+            backup::error_output(destination.objects(), backup.as_ref(), buffering)
         }
         _ => None,
     };
     let (mut destination, backup) = (destination?, backup?);
     let (partitioning, processing) = (partitioning?, processing?);
     let has_transforms = processing.iter().any(|step| matches!(step.processor, ProcessorConfig::Wasm(_)));
-    let template = &destination.config.layout().prefix;
-    let is_right =
-        partitioning::check_prefix(map, destination.prefix.as_ref(), template, partitioning.as_ref(), has_transforms);
+    let is_right = destination.objects().is_none_or(|output| {
+        let template = &output.config.layout().prefix;
+        partitioning::check_prefix(map, output.prefix.as_ref(), template, partitioning.as_ref(), has_transforms)
+    });
     let of_backup = backup.as_ref().map(|backup| &backup.output);
     let is_right_in_backup = of_backup
         .is_none_or(|output| partitioning::refuse_in_backup(output.prefix.as_ref(), &output.config.layout().prefix));
-    if !(is_right && is_right_in_backup) {
+    if !(is_right && is_right_in_backup && is_alone) {
         return None;
     }
-    let has_columns = match &format_conversion {
-        Some(Some(conversion)) => conversion::check_columns(map, conversion, template),
-        Some(None) | None => true,
+    let has_columns = match (&format_conversion, destination.objects()) {
+        (Some(Some(conversion)), Some(output)) => {
+            conversion::check_columns(map, conversion, &output.config.layout().prefix)
+        }
+        (Some(Some(_)), None) | (Some(None) | None, _) => true,
     };
     if !has_columns {
         return None;
     }
-    if is_converted {
-        conversion::name_objects(&mut destination.config);
+    if let (true, Destination::Objects(output)) = (is_converted, &mut destination) {
+        conversion::name_objects(&mut output.config);
     }
     let config = DeliveryStreamConfig {
         name: name?.text,
@@ -197,11 +214,11 @@ fn stream_config<'a>(
         format_conversion: format_conversion?,
         partitioning,
         output_delimiter: output_delimiter?,
-        destination: destination.config.clone(),
+        destination: destination.config(),
         backup: backup.as_ref().map(|backup| backup.config.clone()),
         error_output: error_output?,
     };
-    read.destination_path = destination.path;
+    read.destination_path = destination.objects().and_then(|output| output.path.clone());
     read.backup_path = backup.and_then(|backup| backup.output.path);
     Some(config)
 }

@@ -119,7 +119,7 @@ fn basic_auth(value: &Value<'_>) -> Option<ConfluentCredentials> {
     Some(ConfluentCredentials::Basic { username: username?.text, password: Secret(password?.text) })
 }
 
-fn tls(value: &Value<'_>) -> Option<TlsConfig> {
+pub(super) fn tls(value: &Value<'_>) -> Option<TlsConfig> {
     let map = value.map(&["ca_file", "certificate_file", "key_file"])?;
     let ca = map.optional("ca_file", pem_file);
     let certificate = map.optional("certificate_file", pem_file);

@@ -3,6 +3,7 @@
 mod conversion;
 mod examples;
 mod golden;
+mod http_endpoint;
 mod includes;
 mod limits;
 mod secrets;
@@ -11,7 +12,7 @@ mod values;
 use std::path::{Path, PathBuf};
 
 use super::{Config, ConfigErrors, Environment, load_in, load_str};
-use super::{DestinationConfig, Secret};
+use super::{DestinationConfig, ObjectStoreConfig, Secret};
 
 /// Good for whatever a case is not about.
 const STREAM: &str = "\
@@ -23,6 +24,13 @@ delivery_streams:
 
 /// What no message, snippet or `Debug` may ever hold.
 const HIDDEN: &str = "hunter2";
+
+fn objects(destination: &DestinationConfig) -> &ObjectStoreConfig {
+    match destination {
+        DestinationConfig::Objects(store) => store,
+        DestinationConfig::HttpEndpoint(_) => panic!("{destination:?}"),
+    }
+}
 
 fn environment() -> Environment {
     let variables = [

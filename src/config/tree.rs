@@ -16,8 +16,8 @@ pub(super) const NODES_MAX: usize = 100_000;
 pub(super) const DEPTH_MAX: usize = 64;
 
 /// What a secret's key holds, in any case.
-const SECRET_WORDS: [&str; 8] =
-    ["key", "token", "secret", "password", "passwd", "credential", "external_id", "external-id"];
+const SECRET_WORDS: [&str; 9] =
+    ["key", "token", "secret", "password", "passwd", "credential", "external_id", "external-id", "authorization"];
 
 /// Where something stands. Lines and columns count from 1, columns and length in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,12 +1,15 @@
-//! Destinations: where a finished object goes.
+//! Destinations: where a finished object goes, or records in requests.
 //!
 //! A [`Destination`] makes one attempt and classifies the answer; [`retry`] wraps it from outside, without end. A put is
 //! atomic and keeps the first object under a key, so the same delivery may be put any number of times. No destination
-//! knows a source, a buffer or the journal.
+//! knows a source, a buffer or the journal. A [`receiver::Receiver`] takes records instead, and is retried by [`outage`]'s rules.
 
 #[cfg(test)]
 mod contract;
 pub mod directory;
+pub mod http_endpoint;
+pub mod outage;
+pub mod receiver;
 pub mod retry;
 pub mod s3;
 

@@ -146,7 +146,7 @@ async fn until_answered<'a, T>(
 }
 
 /// Uniform in 0 to 1; good enough to keep many clients apart.
-fn random() -> f64 {
+pub fn random() -> f64 {
     let bits = RandomState::new().hash_one(std::thread::current().id());
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -27,6 +27,7 @@ use crate::record::Content;
 
 use super::appender::Appender;
 use super::codec::{BLOCK, Codec, EncodeError, EncodedBlock, Totals};
+use super::frames;
 use super::payload::Payload;
 use super::table::{self, Table};
 
@@ -47,6 +48,8 @@ pub struct Forming {
     pub output_delimiter: Arc<[u8]>,
     /// The records' own delimiter is the output's: their bytes leave as they came.
     pub is_same_delimiter: bool,
+    /// Each record is a frame of its own: see [`frames`].
+    pub is_framed: bool,
     /// Name of the entry in an archive: the delivery id.
     pub entry_name: String,
     pub at: Timestamp,
@@ -229,6 +232,9 @@ impl Piece {
             Self::Ready { parts, .. } => <&[Bytes; 1]>::try_from(parts.as_slice()).ok().map(|[part]| part.clone()),
             Self::Records { chunk, runs } => {
                 let (&(from, _), &(_, to)) = (runs.first()?, runs.last()?);
+                if forming.is_framed {
+                    return None;
+                }
                 // What lies between the runs may have left nothing in the chunk: it failed or was dropped.
                 let is_together = chunk.len(from, to) == self.len();
                 let is_as_it_leaves = leaves_as_it_is(chunk, to, forming);
@@ -255,6 +261,9 @@ fn leaves_as_it_is(chunk: &Chunk, to: usize, forming: &Forming) -> bool {
 }
 
 fn form(chunk: &Chunk, from: usize, to: usize, forming: &Forming, out: &mut Vec<u8>) {
+    if forming.is_framed {
+        return frames::append(chunk, from, to, &forming.output_delimiter, out);
+    }
     if leaves_as_it_is(chunk, to, forming) {
         out.extend_from_slice(&chunk.data[chunk.record_start(from) as usize..chunk.ends[to - 1] as usize]);
         return;
@@ -497,6 +506,7 @@ mod tests {
             last_is_bare: is_bare,
             source_ends: None,
             made: None,
+            record_ends: None,
             partitions: None,
             rows: None,
             arrival: Timestamp::UNIX_EPOCH,
@@ -523,6 +533,7 @@ mod tests {
             codec: Codec::new(Compression::None),
             output_delimiter: b";".as_slice().into(),
             is_same_delimiter: true,
+            is_framed: false,
             entry_name: String::from("p"),
             at: Timestamp::UNIX_EPOCH,
             folder: folder.path().to_owned(),
@@ -567,6 +578,7 @@ mod tests {
                 codec: Codec::new(compression),
                 output_delimiter: delimiter.as_bytes().into(),
                 is_same_delimiter: delimiter == ";",
+                is_framed: false,
                 entry_name: String::from("p"),
                 at: Timestamp::UNIX_EPOCH,
                 folder: folder.path().to_owned(),

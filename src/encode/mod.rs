@@ -2,6 +2,7 @@
 
 mod appender;
 pub mod codec;
+pub mod frames;
 mod gzip;
 mod hadoop_snappy;
 pub mod lane;

@@ -60,6 +60,29 @@ impl Payload {
         }
     }
 
+    /// So many bytes from `offset` on, or as many as there are. Blocks where the payload is a file.
+    pub fn read(&self, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        let end = self.len.min(offset.saturating_add(bytes as u64));
+        let mut read = Vec::with_capacity(end.saturating_sub(offset) as usize);
+        match &self.body {
+            Body::File(file) => {
+                read.resize(read.capacity(), 0);
+                file.file.read_exact_at(&mut read, offset)?;
+            }
+            Body::Memory(parts) => {
+                let mut start = 0;
+                for part in parts {
+                    let (from, to) = (offset.max(start), end.min(start + part.len() as u64));
+                    if from < to {
+                        read.extend_from_slice(&part[(from - start) as usize..(to - start) as usize]);
+                    }
+                    start += part.len() as u64;
+                }
+            }
+        }
+        Ok(read)
+    }
+
     /// A payload in memory, for tests and for small things.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();

@@ -15,6 +15,7 @@ mod copy;
 mod open;
 mod partitions;
 mod read;
+mod requests;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub use copy::CheckpointCopy;
 pub use open::{OpenError, Opened, Start};
 pub use partitions::{Beginning, KnownBy, NewPartition, PartitionRow, ReadTo};
 pub use read::{FileRow, Held, JournalView};
+pub use requests::Sent;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +36,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 use crate::batches::Batches;
 use crate::positions::{RecordSet, decode_ranges, encode_ranges};
 use crate::record::{PartitionId, PlacedEvidence, Position, PositionRange};
+use crate::requests::Request;
 
 /// The open journal of one daemon. Cheap to clone.
 #[derive(Clone)]
@@ -323,44 +326,20 @@ impl Journal {
     ///
     /// What its partitions are known by is stored with it: a file must be known again with everything that leaves.
     pub fn intend(&self, stream: i64, intent: &Intent, known: &[KnownBy]) -> Result<DeliveryRowId> {
+        self.intend_requests(stream, intent, known, &[])
+    }
+
+    /// The same of a delivery to a receiver, with what it is cut into.
+    pub fn intend_requests(
+        &self,
+        stream: i64,
+        intent: &Intent,
+        known: &[KnownBy],
+        requests: &[Request],
+    ) -> Result<DeliveryRowId> {
         let delivery = self.change(|transaction| {
             partitions::store_known(transaction, known)?;
-            let kind = match intent.kind {
-                Kind::Fate => "fate",
-                Kind::Copy => "copy",
-            };
-            // A repetition after an error whose transaction had succeeded all the same finds its row.
-            let known = transaction
-                .query_row("SELECT id FROM delivery WHERE uuid = ?1", [&intent.uuid], |row| row.get(0))
-                .optional()?;
-            if let Some(id) = known {
-                return Ok(DeliveryRowId(id));
-            }
-            transaction
-                .prepare_cached(
-                    "INSERT INTO delivery
-                     (stream, uuid, kind, output, destination, format, key, version, arrival_ms, records, processing, ranges,
-                      batches)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-                )?
-                .execute(params![
-                    stream,
-                    intent.uuid,
-                    kind,
-                    intent.route(),
-                    intent.destination,
-                    intent.format,
-                    intent.key,
-                    intent.version,
-                    intent.arrival_ms,
-                    intent.records,
-                    intent.processing,
-                    (intent.set.len() + intent.partial.len()) as u64,
-                    intent.batches.len() as u64
-                ])?;
-            let id = transaction.last_insert_rowid();
-            insert_records(transaction, id, &intent.set, &intent.partial, &intent.batches)?;
-            Ok(DeliveryRowId(id))
+            insert(transaction, stream, intent, requests)
         })?;
         if !known.is_empty() {
             self.0.changes.fetch_add(1, Ordering::Relaxed);
@@ -398,6 +377,7 @@ impl Journal {
             for delivery in deliveries {
                 settle.execute([delivery.0])?;
                 forget.execute([delivery.0])?;
+                requests::forget(transaction, *delivery)?;
             }
             let mut statement = transaction
                 .prepare_cached("UPDATE source_partition SET checkpoint = max(checkpoint, ?2) WHERE id = ?1")?;
@@ -436,6 +416,46 @@ const FORGET_PASSED: &str = "
     DELETE FROM delivery WHERE stream = ?1 AND settled = 1 AND NOT EXISTS (
         SELECT 1 FROM delivery_records AS held JOIN source_partition AS source ON source.id = held.partition
         WHERE held.delivery = delivery.id AND held.end_position > source.checkpoint)";
+
+fn insert(transaction: &Transaction<'_>, stream: i64, intent: &Intent, requests: &[Request]) -> Result<DeliveryRowId> {
+    let kind = match intent.kind {
+        Kind::Fate => "fate",
+        Kind::Copy => "copy",
+    };
+    // A repetition after an error whose transaction had succeeded all the same finds its row.
+    let known = transaction
+        .query_row("SELECT id FROM delivery WHERE uuid = ?1", [&intent.uuid], |row| row.get(0))
+        .optional()?;
+    if let Some(id) = known {
+        return Ok(DeliveryRowId(id));
+    }
+    transaction
+        .prepare_cached(
+            "INSERT INTO delivery
+             (stream, uuid, kind, output, destination, format, key, version, arrival_ms, records, processing, ranges,
+              batches)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        )?
+        .execute(params![
+            stream,
+            intent.uuid,
+            kind,
+            intent.route(),
+            intent.destination,
+            intent.format,
+            intent.key,
+            intent.version,
+            intent.arrival_ms,
+            intent.records,
+            intent.processing,
+            (intent.set.len() + intent.partial.len()) as u64,
+            intent.batches.len() as u64
+        ])?;
+    let id = transaction.last_insert_rowid();
+    insert_records(transaction, id, &intent.set, &intent.partial, &intent.batches)?;
+    requests::insert_all(transaction, DeliveryRowId(id), requests)?;
+    Ok(DeliveryRowId(id))
+}
 
 /// The records of which a journalled delivery holds only a part.
 fn partial(transaction: &Transaction<'_>, delivery: DeliveryRowId) -> Result<RecordSet> {

@@ -5,7 +5,7 @@
 use rusqlite::Connection;
 
 /// The version that this program writes.
-pub const VERSION: i64 = 4;
+pub const VERSION: i64 = 5;
 
 const TABLES: &str = "
 CREATE TABLE meta (
@@ -70,6 +70,23 @@ CREATE TABLE delivery_records (
     PRIMARY KEY (delivery, partition)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX delivery_records_of_partition ON delivery_records (partition);
+
+CREATE TABLE delivery_request (
+    delivery     INTEGER NOT NULL REFERENCES delivery (id) ON DELETE CASCADE,
+    first_record INTEGER NOT NULL,
+    end_record   INTEGER NOT NULL,
+    state        TEXT NOT NULL CHECK (state IN ('planned', 'acknowledged', 'failed')),
+    reason       TEXT,
+    records      BLOB,
+    PRIMARY KEY (delivery, first_record)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE delivery_child (
+    delivery    INTEGER PRIMARY KEY REFERENCES delivery (id) ON DELETE CASCADE,
+    uuid        TEXT NOT NULL UNIQUE,
+    key         TEXT NOT NULL,
+    destination TEXT NOT NULL
+) STRICT;
 ";
 
 /// From version 1: what was read of a partition at least, which copies wait for their original, which files are gone, and where
@@ -104,8 +121,28 @@ ALTER TABLE delivery ADD COLUMN batches INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE delivery_records ADD COLUMN batches BLOB;
 ";
 
+/// From version 4: what deliveries to receivers are cut into, and what has failed of them.
+const FROM_4: &str = "
+CREATE TABLE delivery_request (
+    delivery     INTEGER NOT NULL REFERENCES delivery (id) ON DELETE CASCADE,
+    first_record INTEGER NOT NULL,
+    end_record   INTEGER NOT NULL,
+    state        TEXT NOT NULL CHECK (state IN ('planned', 'acknowledged', 'failed')),
+    reason       TEXT,
+    records      BLOB,
+    PRIMARY KEY (delivery, first_record)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE delivery_child (
+    delivery    INTEGER PRIMARY KEY REFERENCES delivery (id) ON DELETE CASCADE,
+    uuid        TEXT NOT NULL UNIQUE,
+    key         TEXT NOT NULL,
+    destination TEXT NOT NULL
+) STRICT;
+";
+
 /// What leads from one version to the next, from version 1 on.
-const STEPS: [&str; VERSION as usize - 1] = [FROM_1, FROM_2, FROM_3];
+const STEPS: [&str; VERSION as usize - 1] = [FROM_1, FROM_2, FROM_3, FROM_4];
 
 /// 0 for a database in which there is nothing yet.
 pub fn version(connection: &Connection) -> rusqlite::Result<i64> {

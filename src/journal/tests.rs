@@ -391,6 +391,13 @@ fn a_partition_goes_on_in_its_copy() {
 /// Takes out of the database what that version did not have.
 fn make_old(folder: &Path, version: i64) {
     let connection = Connection::open(folder.join("hydrant.db")).unwrap();
+    for table in ["delivery_request", "delivery_child"] {
+        connection.execute(&format!("DROP TABLE {table}"), []).unwrap();
+    }
+    if version == 4 {
+        connection.pragma_update(None, "user_version", version).unwrap();
+        return;
+    }
     for table in ["delivery", "delivery_records"] {
         connection.execute(&format!("ALTER TABLE {table} DROP COLUMN batches"), []).unwrap();
     }
@@ -470,6 +477,27 @@ fn batches(list: &[(PartitionId, u64, u64)]) -> Batches {
         batches.add(partition, batch);
     }
     batches
+}
+
+#[test]
+fn the_deliveries_of_a_database_of_version_4_have_no_requests_and_new_ones_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = {
+        let journal = open(folder.path()).journal;
+        let stream = journal.stream("s", "one").unwrap().id;
+        let files = journal.register(stream, &[new_file("/a", 10)]).unwrap();
+        journal.intend(stream, &intent("u1", set(&[(files[0], 0, 9)])), &[]).unwrap();
+        files
+    };
+    make_old(folder.path(), 4);
+    let journal = open(folder.path()).journal;
+    let stream = journal.stream("s", "one").unwrap().id;
+    assert!(journal.requests(stream).unwrap().is_empty());
+    let plan = [crate::requests::Request::planned(0, 1)];
+    let held = intent("u2", set(&[(files[0], 9, 12)]));
+    let delivery = journal.intend_requests(stream, &held, &[], &plan).unwrap();
+    assert_eq!(journal.requests(stream).unwrap()[&delivery].requests, plan);
+    assert_eq!(journal.deliveries(stream).unwrap().len(), 2);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Where an output's objects go: an open destination, and its name in the journal.
+//! Where an output's objects or records go: an open destination, and its name in the journal.
 //!
 //! Always true: a [`Locator`] holds no secret, and what it names can be asked for after the configuration has changed.
 
@@ -9,8 +9,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
-use crate::config::model::{AssumeRole, DestinationConfig, DirectoryConfig, S3Config};
+use crate::config::model::{
+    AssumeRole, DestinationConfig, DirectoryConfig, EndpointAuth, EndpointUrl, HttpEndpointConfig, ObjectStoreConfig,
+    Protocol, S3Config, TlsConfig,
+};
 use crate::destination::directory::DirectoryDestination;
+use crate::destination::http_endpoint::HttpEndpoint;
+use crate::destination::outage::Outage;
+use crate::destination::receiver::Receiver;
 use crate::destination::s3::S3Destination;
 use crate::destination::{AttemptError, Destination};
 use crate::journal::Journal;
@@ -21,10 +27,35 @@ const MEMORY_FILE: u64 = 256 << 10;
 /// Where no output says how long an attempt may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How payloads leave.
+#[derive(Clone)]
+pub enum Target {
+    Objects(Arc<dyn Destination>),
+    Requests(Arc<dyn Receiver>, Arc<Outage>),
+}
+
+impl Target {
+    /// For people and logs.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Objects(destination) => destination.name(),
+            Self::Requests(receiver, _) => receiver.name(),
+        }
+    }
+
+    /// Whether it takes records, a request at a time.
+    pub fn is_receiver(&self) -> bool {
+        match self {
+            Self::Objects(_) => false,
+            Self::Requests(..) => true,
+        }
+    }
+}
+
 /// A destination with what the journal has to know about it.
 #[derive(Clone)]
 pub struct Place {
-    pub destination: Arc<dyn Destination>,
+    pub target: Target,
     pub locator: Locator,
     /// Where payloads are formed that do not stay in memory.
     pub(super) staging: PathBuf,
@@ -47,6 +78,10 @@ pub enum Locator {
     Directory {
         path: PathBuf,
     },
+    HttpEndpoint {
+        /// Without its query, which may hold a key.
+        url: String,
+    },
 }
 
 /// Where a stream may form its payloads.
@@ -65,13 +100,21 @@ pub struct Room<'a> {
 enum Connection {
     S3(S3Config),
     Directory(DirectoryConfig),
+    HttpEndpoint(Box<HttpEndpointConfig>),
 }
 
 impl Connection {
-    fn of(config: &DestinationConfig) -> Self {
+    fn of_destination(config: &DestinationConfig) -> Self {
         match config {
-            DestinationConfig::S3(s3, _) => Self::S3(s3.clone()),
-            DestinationConfig::Directory(directory, _) => Self::Directory(directory.clone()),
+            DestinationConfig::Objects(store) => Self::of(store),
+            DestinationConfig::HttpEndpoint(endpoint) => Self::HttpEndpoint(Box::new(endpoint.clone())),
+        }
+    }
+
+    fn of(config: &ObjectStoreConfig) -> Self {
+        match config {
+            ObjectStoreConfig::S3(s3, _) => Self::S3(s3.clone()),
+            ObjectStoreConfig::Directory(directory, _) => Self::Directory(directory.clone()),
         }
     }
 }
@@ -86,21 +129,35 @@ impl Place {
     async fn open(connection: Connection, room: Room<'_>) -> Result<Self, AttemptError> {
         let locator = Locator::of(&connection);
         let memory_max = |most: u64| most.min(room.memory_share / 16);
-        let (destination, staging, memory_max): (Arc<dyn Destination>, _, _) = match &connection {
+        let own_staging = || {
+            let staging = room.journal.state_dir().join("staging").join(room.stream);
+            sweep(&staging);
+            staging
+        };
+        let (target, staging, memory_max) = match &connection {
             Connection::S3(s3) => {
-                let staging = room.journal.state_dir().join("staging").join(room.stream);
-                sweep(&staging);
-                (Arc::new(S3Destination::open(s3).await), staging, memory_max(MEMORY_UPLOAD))
+                let staging = own_staging();
+                (Target::Objects(Arc::new(S3Destination::open(s3).await)), staging, memory_max(MEMORY_UPLOAD))
             }
             Connection::Directory(directory) => {
                 let owner = format!("{}-{}", room.journal.instance(), room.stream);
                 let destination = DirectoryDestination::open(directory, &owner, room.tasks.clone());
                 destination.sweep().await?;
                 let staging = destination.staging().map(ToOwned::to_owned).unwrap_or_default();
-                (Arc::new(destination), staging, memory_max(MEMORY_FILE))
+                (Target::Objects(Arc::new(destination)), staging, memory_max(MEMORY_FILE))
+            }
+            Connection::HttpEndpoint(endpoint) => {
+                let outage = Arc::new(Outage::new(endpoint.in_flight));
+                let target = Target::Requests(Arc::new(HttpEndpoint::new(endpoint)), outage);
+                (target, own_staging(), memory_max(MEMORY_UPLOAD))
             }
         };
-        Ok(Self { destination, locator, staging, memory_max, connection: Arc::new(connection) })
+        Ok(Self { target, locator, staging, memory_max, connection: Arc::new(connection) })
+    }
+
+    /// Where payloads are formed, and from how many bytes on they leave memory.
+    pub fn room(&self) -> (&Path, u64) {
+        (&self.staging, self.memory_max)
     }
 
     /// A place that the configuration no longer knows, reached with what the journal remembers of it and what the present
@@ -110,17 +167,21 @@ impl Place {
         present: &[&Place],
         room: Room<'_>,
     ) -> Result<Self, AttemptError> {
-        let present = present.iter().filter_map(|place| match &*place.connection {
-            Connection::S3(s3) => Some(s3),
-            Connection::Directory(_) => None,
-        });
-        Self::open(locator.connection(&present.collect::<Vec<_>>()), room).await
+        let present: Vec<_> = present.iter().map(|place| &*place.connection).collect();
+        Self::open(locator.connection(&present), room).await
     }
 }
 
 impl Places<'_> {
-    pub async fn open(&mut self, config: &DestinationConfig) -> Result<Place, AttemptError> {
-        let connection = Connection::of(config);
+    pub async fn open(&mut self, config: &ObjectStoreConfig) -> Result<Place, AttemptError> {
+        self.connect(Connection::of(config)).await
+    }
+
+    pub async fn open_destination(&mut self, config: &DestinationConfig) -> Result<Place, AttemptError> {
+        self.connect(Connection::of_destination(config)).await
+    }
+
+    async fn connect(&mut self, connection: Connection) -> Result<Place, AttemptError> {
         if let Some(place) = self.opened.iter().find(|place| *place.connection == connection) {
             return Ok(place.clone());
         }
@@ -153,12 +214,22 @@ impl Locator {
                 conditional_put: s3.conditional_put,
             },
             Connection::Directory(directory) => Self::Directory { path: directory.path.clone() },
+            Connection::HttpEndpoint(endpoint) => Self::HttpEndpoint { url: endpoint.url.shown().to_owned() },
         }
     }
 
     /// The way to the place. What the journal does not know, secrets among it, is that of one of the `present` outputs: how
     /// to assume the role of one with the same role, how to write of one with the same bucket.
-    fn connection(&self, present: &[&S3Config]) -> Connection {
+    fn connection(&self, present: &[&Connection]) -> Connection {
+        let (mut buckets, mut endpoints) = (Vec::new(), Vec::new());
+        for connection in present {
+            match connection {
+                Connection::S3(s3) => buckets.push(s3),
+                Connection::HttpEndpoint(endpoint) => endpoints.push(endpoint),
+                Connection::Directory(_) => {}
+            }
+        }
+        let present = buckets;
         match self {
             Self::S3 { bucket, region, endpoint_url, force_path_style, role_arn, conditional_put } => {
                 let same_bucket = present.iter().find(|s3| s3.bucket == *bucket);
@@ -181,7 +252,35 @@ impl Locator {
                 })
             }
             Self::Directory { path } => Connection::Directory(DirectoryConfig { path: path.clone() }),
+            Self::HttpEndpoint { url } => {
+                let url = EndpointUrl::new(url.clone());
+                let retired = match endpoints.first() {
+                    Some(present) => HttpEndpointConfig { url, ..HttpEndpointConfig::clone(present) },
+                    None => bare_endpoint(url),
+                };
+                Connection::HttpEndpoint(Box::new(retired))
+            }
         }
+    }
+}
+
+/// An endpoint of which nothing but its URL is known any more.
+fn bare_endpoint(url: EndpointUrl) -> HttpEndpointConfig {
+    HttpEndpointConfig {
+        url,
+        name: None,
+        protocol: Protocol::Firehose { access_key: None, common_attributes: Vec::new(), source_arn: String::new() },
+        gzip_level: None,
+        retry: Duration::ZERO,
+        in_flight: 1,
+        request_bytes_max: 64 << 20,
+        request_records_max: 10_000,
+        connect_timeout: Duration::from_secs(10),
+        response_timeout: REQUEST_TIMEOUT,
+        tls: TlsConfig::default(),
+        proxy: None,
+        auth: EndpointAuth::None,
+        headers: Vec::new(),
     }
 }
 
@@ -209,16 +308,36 @@ mod tests {
     }
 
     fn retired(locator: &Locator, present: &[&S3Config]) -> S3Config {
-        match locator.connection(present) {
+        let present: Vec<_> = present.iter().map(|&s3| Connection::S3(s3.clone())).collect();
+        match locator.connection(&present.iter().collect::<Vec<_>>()) {
             Connection::S3(s3) => s3,
-            Connection::Directory(_) => panic!("a folder"),
+            Connection::Directory(_) | Connection::HttpEndpoint(_) => panic!("no bucket"),
         }
+    }
+
+    fn endpoint(url: &str) -> HttpEndpointConfig {
+        let auth = EndpointAuth::Bearer(Secret("hush".to_owned()));
+        HttpEndpointConfig { auth, in_flight: 3, ..bare_endpoint(EndpointUrl::new(url.to_owned())) }
+    }
+
+    #[test]
+    fn a_retired_endpoint_is_reached_as_the_present_one_is() {
+        let before = endpoint("https://old.example/in?key=hush");
+        let locator = Locator::of(&Connection::HttpEndpoint(Box::new(before)));
+        assert_eq!(locator, Locator::HttpEndpoint { url: "https://old.example/in".to_owned() });
+        let now = endpoint("https://new.example/in");
+        let Connection::HttpEndpoint(retired) = locator.connection(&[&Connection::HttpEndpoint(Box::new(now.clone()))])
+        else {
+            panic!("no endpoint")
+        };
+        assert_eq!(*retired, HttpEndpointConfig { url: EndpointUrl::new("https://old.example/in".to_owned()), ..now });
     }
 
     #[test]
     fn a_locator_comes_back_from_its_json_which_holds_no_secret() {
         let directory = Connection::Directory(DirectoryConfig { path: PathBuf::from("/out") });
-        for connection in [Connection::S3(s3()), directory] {
+        let http = Connection::HttpEndpoint(Box::new(endpoint("https://logs.example/in?key=hush")));
+        for connection in [Connection::S3(s3()), directory, http] {
             let locator = Locator::of(&connection);
             let json = serde_json::to_string(&locator).unwrap();
             assert_eq!(serde_json::from_str::<Locator>(&json).unwrap(), locator);

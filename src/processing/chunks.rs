@@ -41,6 +41,8 @@ pub struct Processing {
 pub struct Shape {
     pub partitioner: Option<Arc<Partitioner>>,
     pub conversion: Option<Conversion>,
+    /// The destination takes records one by one: where each of those that were made ends has to stay known.
+    pub keeps_ends: bool,
 }
 
 impl Shape {
@@ -63,7 +65,7 @@ struct Made {
     /// For each source record.
     ends: Vec<u32>,
     records: Vec<u32>,
-    /// Where each made record ends, if rows are to be made of them.
+    /// Where each made record ends, if rows are to be made of them or somebody else has to know it.
     record_ends: Vec<u32>,
     partitions: Partitions,
     known_partitions: HashMap<Partition, u32>,
@@ -338,7 +340,7 @@ impl Processing {
             }
             self.push(record, &mut made.data);
             count += 1;
-            if self.shape.conversion.is_some() {
+            if self.shape.conversion.is_some() || self.shape.keeps_ends {
                 made.record_ends.push(made.data.len() as u32);
             }
         }
@@ -385,7 +387,10 @@ impl Processing {
     fn finished(&self, source: Chunk, mut made: Made, rows: Option<Rows>, budget: &StreamBudget) -> Processed {
         let data = if rows.is_some() { Vec::new() } else { fitting(std::mem::take(&mut made.data)) };
         let rows_bytes = rows.as_ref().map_or(0, |rows| rows.columns.memory() + 4 * rows.ends.len());
-        let kept = (data.capacity() + rows_bytes + made.apart_bytes + 8 * made.ends.len()) as u64;
+        let record_ends =
+            (self.shape.keeps_ends && rows.is_none()).then(|| Arc::new(std::mem::take(&mut made.record_ends)));
+        let ends_bytes = 8 * made.ends.len() + 4 * record_ends.as_ref().map_or(0, |ends| ends.len());
+        let kept = (data.capacity() + rows_bytes + made.apart_bytes + ends_bytes) as u64;
         // Half of what was granted for the chunk is for what is made of it; what that does not cover is taken all the same.
         let granted = source.permit.split(kept.min(source.permit.bytes() / 2));
         granted.absorb(budget.overdraw(kept - granted.bytes()));
@@ -397,6 +402,7 @@ impl Processing {
             ends: Arc::new(made.ends),
             source_ends: Some(Arc::new((0..source.records()).map(ends).collect())),
             made: Some(Arc::new(made.records)),
+            record_ends,
             partitions: self.shape.partitioner.is_some().then(|| Arc::new(made.partitions)),
             rows: rows.map(Arc::new),
             permit,

@@ -4,9 +4,12 @@
 //! Persistent, changed by one transaction at a time: checkpoints and journalled deliveries; and the objects, of which the first
 //! one under a key stays. Volatile: read positions, open buffers, uploads. A life may end between any two steps, the answer of
 //! a put may be lost, and the next life may process the same records otherwise: it makes the same number of parts of each, and
-//! other ones of them fail. Whether an object exists can be asked or it cannot.
+//! other ones of them fail. Whether an object exists can be asked or it cannot. The destination may be a receiver instead, which takes
+//! requests, each once by its id, finds some too large, and does not take others: see [`receiver`].
 //!
 //! The bytes of a part follow from its batch: whoever forms a delivery again with the same processing forms the same bytes.
+
+mod receiver;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +17,11 @@ use super::*;
 use crate::batches::{Batch, Batches, Told};
 use crate::buffer::{Buffer, Hints};
 use crate::ledger::{HolderId, Ledger};
+use crate::requests::Request;
+use receiver::Received;
 
 /// What the protocol relies on: without any of it the search has to find a counterexample.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Rules {
     /// What is left out of a delivery leaves the journal before its payload leaves.
     shrinks: bool,
@@ -28,6 +33,22 @@ struct Rules {
     tells_batches: bool,
     /// A checkpoint does not pass the beginning of a batch of which a record is not settled.
     holds_batches: bool,
+    /// Records are numbered by their file and their place in it, not as they came.
+    numbers_alike: bool,
+    /// Where requests begin and end is journalled with the delivery.
+    plans_first: bool,
+    /// Halves are journalled before one of them is sent.
+    journals_splits: bool,
+    /// An acknowledged request is not sent in a later life.
+    journals_answers: bool,
+    /// A request that is given up is journalled as that before its records are put elsewhere.
+    journals_failures: bool,
+    /// The key of what has failed is journalled before that is put.
+    intends_children: bool,
+    /// A delivery is settled only when what has failed of it is put.
+    waits_for_children: bool,
+    /// What was acknowledged stays settled, however records are processed now.
+    keeps_done: bool,
 }
 
 const ALL_RULES: Rules = Rules {
@@ -36,6 +57,14 @@ const ALL_RULES: Rules = Rules {
     intends_first: true,
     tells_batches: true,
     holds_batches: true,
+    numbers_alike: true,
+    plans_first: true,
+    journals_splits: true,
+    journals_answers: true,
+    journals_failures: true,
+    intends_children: true,
+    waits_for_children: true,
+    keeps_done: true,
 };
 
 /// An output: a partition of the destination, or one of the error outputs.
@@ -82,6 +111,8 @@ struct World {
     destinations: u64,
     errors: u64,
     may_ask: bool,
+    /// In place of the destination's objects.
+    receiver: Option<Received>,
     objects: BTreeMap<String, Vec<Formed>>,
     /// The bytes of each part of each delivery, as the processing that it was journalled with forms it.
     formed: BTreeMap<(String, Content), Batch>,
@@ -112,6 +143,7 @@ impl World {
             destinations: 1 + rng.below(3),
             errors: 1 + rng.below(2),
             may_ask: rng.below(2) == 0,
+            receiver: (rng.below(2) == 0).then(Received::default),
             objects: BTreeMap::new(),
             formed: BTreeMap::new(),
             unequal: None,
@@ -156,11 +188,14 @@ impl World {
             return self.unequal.clone();
         }
         let mut found = BTreeMap::<Content, u32>::new();
-        for &(content, _) in self.objects.values().flatten() {
+        let taken = self.receiver.iter().flat_map(|receiver| receiver.taken.values());
+        for &(content, _) in self.objects.values().chain(taken).flatten() {
             *found.entry(content).or_default() += 1;
         }
         let has_parts = self.files.iter().flatten().any(|&parts| parts > 1);
-        let is_exactly_once = self.ways == 1 || (self.may_ask && !has_parts);
+        // What a receiver has taken cannot be asked: under another processing it may come again in other requests.
+        let is_asked = self.may_ask && !has_parts && self.receiver.is_none();
+        let is_exactly_once = self.ways == 1 || is_asked;
         for (file, records) in self.files.iter().enumerate() {
             for (record, &parts) in (0..).zip(records) {
                 for part in 0..parts {
@@ -197,12 +232,16 @@ struct Upload {
     row: i64,
     key: String,
     payload: Vec<Formed>,
+    /// As this life knows them; of a delivery to a receiver.
+    requests: Option<Vec<Request>>,
 }
 
 /// One life, from its recovery to its end or its crash.
 struct Process<'w> {
     world: &'w mut World,
     way: u64,
+    /// Records in a request.
+    records_max: u64,
     processing: String,
     read: Vec<u64>,
     told: Vec<Told>,
@@ -229,6 +268,7 @@ impl<'w> Process<'w> {
         let processing = format!("{outputs}way {}", if world.rules.tells_processing_apart { way } else { 0 });
         let mut process = Self {
             way,
+            records_max: 1 + world.rng.below(4),
             processing,
             read: world.checkpoints.clone(),
             told: Vec::new(),
@@ -248,11 +288,17 @@ impl<'w> Process<'w> {
         for (file, &checkpoint) in self.world.checkpoints.iter().enumerate() {
             self.ledger.open(id(file), Position(checkpoint));
         }
-        let present = Present { version: self.world.version, processing: &self.processing };
+        let processing = self.processing.clone();
+        let present = Present { version: self.world.version, processing: &processing };
         let mut recovered = Recovered::of(&self.processing);
         for (number, mut row) in self.world.journal.clone() {
+            if self.is_received(&row) && !row.settled && row.intent.processing != self.processing {
+                let Some(done) = self.keep_done(number) else { continue };
+                recovered.note(&done, Owner::Settled);
+                continue;
+            }
             let is_there = self.world.objects.contains_key(&row.intent.key);
-            let existence = match (self.world.may_ask, is_there) {
+            let existence = match (self.world.may_ask && !self.is_received(&row), is_there) {
                 (false, _) => Existence::Unknown,
                 (true, true) => Existence::Present,
                 (true, false) => Existence::Absent,
@@ -377,12 +423,14 @@ impl<'w> Process<'w> {
         };
         let complete: Vec<_> = self.reforming.keys().copied().filter(is_read).collect();
         for row in complete {
-            let Some(Again { holder, payload, left_out }) = self.reforming.remove(&row) else { continue };
+            let Some(Again { holder, mut payload, left_out }) = self.reforming.remove(&row) else { continue };
+            self.number(&mut payload);
             if payload.is_empty() {
                 self.world.journal.remove(&row);
                 self.ledger.settle(holder);
                 continue;
             }
+            let requests = self.requests_again(row, &payload);
             let journalled = self.world.journal.get_mut(&row).expect("it is pending");
             if self.world.rules.shrinks {
                 journalled.intent.set = journalled.intent.set.without(&left_out);
@@ -392,14 +440,15 @@ impl<'w> Process<'w> {
             if journalled.intent.processing == self.processing {
                 self.world.form(&key, &payload);
             }
-            self.uploads.push(Upload { holder, row, key, payload });
+            self.uploads.push(Upload { holder, row, key, payload, requests });
             self.world.maybe_crash()?;
         }
         Ok(())
     }
 
     fn seal(&mut self, to: To) -> Result<(), Crash> {
-        let Some(Open { holder, mut buffer, payload }) = self.open.remove(&to) else { return Ok(()) };
+        let Some(Open { holder, mut buffer, mut payload }) = self.open.remove(&to) else { return Ok(()) };
+        self.number(&mut payload);
         let sealed = buffer.seal().expect("it was opened for a record");
         self.world.maybe_crash()?;
         let row = self.world.next;
@@ -422,18 +471,23 @@ impl<'w> Process<'w> {
             batches: sealed.batches,
         };
         self.world.form(&key, &payload);
-        if !self.world.rules.intends_first {
+        let is_received = matches!(to, To::Destination(_)) && self.world.receiver.is_some();
+        if !self.world.rules.intends_first && !is_received {
             self.world.objects.insert(key.clone(), payload.clone());
             self.world.maybe_crash()?;
         }
         self.world.journal.insert(row, DeliveryRow { id: DeliveryRowId(row), settled: false, intent });
+        let requests = is_received.then(|| self.plan(row, &payload));
         self.world.maybe_crash()?;
-        self.uploads.push(Upload { holder, row, key, payload });
+        self.uploads.push(Upload { holder, row, key, payload, requests });
         Ok(())
     }
 
     fn upload(&mut self, index: usize) -> Result<(), Crash> {
         self.world.maybe_crash()?;
+        if self.uploads[index].requests.is_some() {
+            return self.send(index);
+        }
         let upload = &self.uploads[index];
         self.world.objects.entry(upload.key.clone()).or_insert_with(|| upload.payload.clone());
         if self.world.rng.below(5) == 0 {
@@ -516,6 +570,14 @@ fn without_any_of_its_rules_the_protocol_fails() {
         ("intends_first", Rules { intends_first: false, ..ALL_RULES }),
         ("tells_batches", Rules { tells_batches: false, ..ALL_RULES }),
         ("holds_batches", Rules { holds_batches: false, ..ALL_RULES }),
+        ("numbers_alike", Rules { numbers_alike: false, ..ALL_RULES }),
+        ("plans_first", Rules { plans_first: false, ..ALL_RULES }),
+        ("journals_splits", Rules { journals_splits: false, ..ALL_RULES }),
+        ("journals_answers", Rules { journals_answers: false, ..ALL_RULES }),
+        ("journals_failures", Rules { journals_failures: false, ..ALL_RULES }),
+        ("intends_children", Rules { intends_children: false, ..ALL_RULES }),
+        ("waits_for_children", Rules { waits_for_children: false, ..ALL_RULES }),
+        ("keeps_done", Rules { keeps_done: false, ..ALL_RULES }),
     ];
     for (rule, rules) in without {
         assert!((0..3_000).any(|seed| counterexample(seed, rules).is_some()), "nothing fails without {rule}");

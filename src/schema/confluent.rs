@@ -1,7 +1,5 @@
 //! A registry with Confluent's REST interface: <https://docs.confluent.io/platform/current/schema-registry/develop/api.html>.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 
 use super::http::{Answer, HttpClient, Request, shortened};
@@ -25,9 +23,7 @@ impl ConfluentRegistry {
             .map_err(|reason| RegistryError::Denied { registry: name.to_owned(), reason })?;
         let authorization = match &config.credentials {
             ConfluentCredentials::None => None,
-            ConfluentCredentials::Basic { username, password } => {
-                Some(format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.0))))
-            }
+            ConfluentCredentials::Basic { username, password } => Some(crate::http::basic(username, &password.0)),
             ConfluentCredentials::Bearer(token) => Some(format!("Bearer {}", token.0)),
         };
         Ok(Self { name: name.to_owned(), url: config.url.clone(), authorization, http })

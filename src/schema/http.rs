@@ -2,9 +2,6 @@
 //!
 //! Always true: no error holds a header, a body that was sent, or what stands in a URL before its host.
 
-use std::error::Error;
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -12,7 +9,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Identity, Method};
 use tokio::sync::OnceCell;
 
-use crate::config::model::{ClientCertificate, TlsConfig};
+use crate::config::model::TlsConfig;
+use crate::http::{authorities, chain, identity};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest schema of a real registry has a hundredth of it; a page of Glue's tables may have a tenth.
@@ -117,41 +115,4 @@ impl Answer {
 pub(super) fn shortened(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON_CHARS_MAX).collect();
     clean.trim().to_owned()
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
-}
-
-fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
-    let authorities = Certificate::from_pem_bundle(&read(path)?)
-        .map_err(|error| format!("{} holds no certificates in PEM form: {}", path.display(), chain(&error)))?;
-    if authorities.is_empty() {
-        return Err(format!("{} holds no certificate in PEM form", path.display()));
-    }
-    Ok(authorities)
-}
-
-fn identity(client: &ClientCertificate) -> Result<Identity, String> {
-    let mut pem = read(&client.certificate)?;
-    pem.push(b'\n');
-    pem.extend(read(&client.key)?);
-    Identity::from_pem(&pem).map_err(|error| {
-        let (certificate, key) = (client.certificate.display(), client.key.display());
-        format!("{certificate} and {key} are no certificate with its key: {}", chain(&error))
-    })
-}
-
-/// An error and its causes; reqwest says `error sending request` and keeps the reason to itself.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut reasons = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let reason = error.to_string();
-        if !reasons.iter().any(|said| said.contains(&reason)) {
-            reasons.push(reason);
-        }
-        cause = error.source();
-    }
-    reasons.join(": ")
 }

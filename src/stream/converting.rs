@@ -16,7 +16,6 @@ use crate::convert::{
 use crate::encode::table::Table;
 use crate::envelope::DataCatalogTable;
 use crate::memory::StreamBudget;
-use crate::partition::PrefixTemplate;
 use crate::processing::Conversion;
 use crate::schema::{RegistryError, Schema, SchemaName, SchemaSource, Watch};
 
@@ -54,8 +53,7 @@ impl Converting {
     ) -> Result<Self, ConvertingError> {
         let source = SchemaSource::new(&config.schema, state_dir)?;
         let schema = source.resolve().await?.schema;
-        let prefix = &stream.destination.layout().prefix;
-        let (columns, conversion) = conversion(config, &schema, prefix)?;
+        let (columns, conversion) = conversion(config, &schema, &stream.destination.hive_columns())?;
         let name = schema.to_string();
         let options = parquet_options(&config.parquet);
         let file = FileSchema::new(&columns.written, options.timestamps)
@@ -92,16 +90,16 @@ pub(super) async fn to_look(
     state_dir: &Path,
 ) -> Result<Conversion, ConvertingError> {
     let schema = SchemaSource::to_look(&config.schema, state_dir)?.resolve().await?.schema;
-    Ok(conversion(config, &schema, &stream.destination.layout().prefix)?.1)
+    Ok(conversion(config, &schema, &stream.destination.hive_columns())?.1)
 }
 
-/// The columns of files under a prefix, and what fills them.
+/// The columns of files in whose path these columns stand, and what fills them.
 fn conversion(
     config: &FormatConversionConfig,
     schema: &Schema,
-    prefix: &PrefixTemplate,
+    in_path: &[String],
 ) -> Result<(FileColumns, Conversion), ConvertingError> {
-    let (columns, decoder) = decoder(config, schema, &prefix.hive_columns())?;
+    let (columns, decoder) = decoder(config, schema, in_path)?;
     Ok((columns, Conversion::new(decoder, catalog_table(config, schema))))
 }
 

@@ -42,8 +42,9 @@ pub fn of_processing(config: &DeliveryStreamConfig, schema: Option<&Schema>) -> 
     // Whatever else comes into the source's configuration counts, until somebody knows that it need not.
     let source = SourceConfig::File(FileSourceConfig { paths: Vec::new(), exclude: Vec::new(), ..file.clone() });
     let layout = config.destination.layout();
-    let is_partitioned = layout.prefix.dynamic().len() > 0;
-    let more = (config.format_conversion.is_some() || is_partitioned).then(|| More {
+    let is_partitioned = layout.is_some_and(|layout| layout.prefix.dynamic().len() > 0);
+    let layout = layout.filter(|_| config.format_conversion.is_some() || is_partitioned);
+    let more = layout.map(|layout| More {
         conversion: config.format_conversion.as_ref().map(|config| (config, schema.map(Schema::fingerprint))),
         partitioning: config.partitioning.as_ref(),
         prefix: layout.prefix.text(),

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::config::model::{DeliveryStreamConfig, DestinationConfig, SourceConfig};
+use crate::config::model::{DeliveryStreamConfig, DestinationConfig, ObjectStoreConfig, SourceConfig};
 use crate::destination::AttemptError;
 use crate::destination::retry::RetryLimits;
 use crate::journal::{Journal, JournalError};
@@ -126,7 +126,8 @@ pub async fn run(
 
     let SourceConfig::File(file) = &config.source;
     let steps = file.encodings().into_iter().map(|encoding| (encoding, config.steps(encoding))).collect();
-    let shape = Shape { partitioner: partitioner.clone(), conversion };
+    let keeps_ends = outputs.destination.place.target.is_receiver();
+    let shape = Shape { partitioner: partitioner.clone(), conversion, keeps_ends };
     let processing = Processing::open(&config.name, steps, &config.output_delimiter, shape).await?.map(Arc::new);
     let (events, receiver) = mpsc::channel(CHANNEL);
     let context = SourceContext {
@@ -174,7 +175,7 @@ pub async fn shape_to_look(config: &DeliveryStreamConfig, state_dir: &Path) -> R
         Some(conversion) => Some(converting::to_look(conversion, config, state_dir).await?),
         None => None,
     };
-    Ok(Shape { partitioner: partitioner(config)?.map(Arc::new), conversion })
+    Ok(Shape { partitioner: partitioner(config)?.map(Arc::new), conversion, keeps_ends: false })
 }
 
 /// Looks for another version of the schema; with one, this life reads no further.
@@ -204,7 +205,11 @@ fn follow(mut watch: Watch, stream: String, life: &Life) -> Arc<AtomicBool> {
 
 /// What tells the partition of a record; `None` where the prefix asks nothing of them.
 fn partitioner(config: &DeliveryStreamConfig) -> Result<Option<Partitioner>, StreamError> {
-    let layout = config.destination.layout();
+    let store = match &config.destination {
+        DestinationConfig::Objects(store) => store,
+        DestinationConfig::HttpEndpoint(_) => return Ok(None),
+    };
+    let layout = store.layout();
     let (mut queries, mut record_time) = (Vec::new(), None);
     if let Some(partitioning) = &config.partitioning {
         for (name, program) in &partitioning.keys {
@@ -214,9 +219,9 @@ fn partitioner(config: &DeliveryStreamConfig) -> Result<Option<Partitioner>, Str
             record_time = Some(RecordTime::new(&time.field, record_time_formats(&time.formats)?)?);
         }
     }
-    let component_bytes_max = match &config.destination {
-        DestinationConfig::Directory(..) => COMPONENT_BYTES_MAX,
-        DestinationConfig::S3(..) => usize::MAX,
+    let component_bytes_max = match store {
+        ObjectStoreConfig::Directory(..) => COMPONENT_BYTES_MAX,
+        ObjectStoreConfig::S3(..) => usize::MAX,
     };
     let extension = layout.file_extension.as_ref().map_or(EXTENSION_BYTES, String::len);
     let suffix_bytes = config.name.len() + SUFFIX_BYTES + extension;

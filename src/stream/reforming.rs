@@ -8,10 +8,10 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 use tracing::{error, info};
 
-use crate::delivery::{Plan, Shipment};
+use crate::delivery::{Before, Plan, Shipment};
 use crate::encode::codec::Codec;
 use crate::encode::lane::Lane;
-use crate::journal::{DeliveryRowId, Kind};
+use crate::journal::{DeliveryRow, DeliveryRowId, Intent, Kind};
 use crate::ledger::HolderId;
 use crate::output::{DESTINATION, Format};
 use crate::positions::RecordSet;
@@ -113,24 +113,31 @@ impl Stream {
             // All of it is dropped now, is new, or has had its fate elsewhere: there is nothing to be put.
             return self.cancel_reforming(row).await;
         }
+        let left = reforming.pending.row.intent.set.without(&reforming.left_out);
         if !reforming.left_out.is_empty() {
-            let left = reforming.pending.row.intent.set.without(&reforming.left_out);
+            let left = left.clone();
             self.shipping.journal("shrink", move |journal| journal.shrink(row, &left)).await?;
         }
         let Some(reforming) = self.reforming.remove(&row) else { return Ok(()) };
-        self.check_count(&reforming);
-        let intent = reforming.pending.row.intent;
+        let is_as_journalled = self.check_count(&reforming);
+        let Pending { row: DeliveryRow { intent, .. }, place, sent, child_place, .. } = reforming.pending;
+        let intent = Intent { set: left, ..intent };
         let format: Format =
             serde_json::from_str(&intent.format).unwrap_or_else(|_| self.output(&intent.output).format().clone());
+        let before = place
+            .target
+            .is_receiver()
+            .then(|| Box::new(Before { intent: intent.clone(), sent, is_as_journalled, child_place }));
         self.ship(Shipment {
             holder: reforming.holder,
             kind: intent.kind,
             is_error_output: intent.output != DESTINATION && intent.kind == Kind::Fate,
-            destination: reforming.pending.place.destination.clone(),
+            target: place.target,
             content_encoding: Codec::new(format.compression).content_encoding(),
             lane: reforming.lane,
             records: reforming.records,
-            plan: Plan::Again { row, key: intent.key },
+            plan: Plan::Again { row, key: intent.key, before },
+            turn: None,
         });
         Ok(())
     }
@@ -146,8 +153,8 @@ impl Stream {
         Ok(())
     }
 
-    /// The same records make as many as before, where processing is the same and none is missing.
-    fn check_count(&self, reforming: &Reforming) {
+    /// The same records make as many as before, where processing is the same and none is missing. Whether that is so.
+    fn check_count(&self, reforming: &Reforming) -> bool {
         let is_as_journalled =
             reforming.pending.is_made_as_now && !reforming.is_shrunk && reforming.left_out.is_empty();
         let intent = &reforming.pending.row.intent;
@@ -157,5 +164,6 @@ impl Stream {
             error!(%stream, key, journalled, found, "a delivery does not hold the records that it was journalled with");
             self.status.imbalances.fetch_add(1, Ordering::Relaxed);
         }
+        is_as_journalled && is_counted && reforming.records == intent.records
     }
 }

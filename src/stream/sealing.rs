@@ -145,11 +145,12 @@ impl Stream {
             holder: open.holder,
             kind: output.kind,
             is_error_output: output.name != DESTINATION && output.kind == Kind::Fate,
-            destination: output.place.destination.clone(),
+            target: output.place.target.clone(),
             content_encoding: Codec::new(output.format().compression).content_encoding(),
             lane: open.lane,
             records: sealed.records,
             plan: Plan::New { intent: Box::new(intent), partitions, ranges: open.ranges },
+            turn: None,
         };
         self.ship(shipment);
     }

@@ -43,15 +43,14 @@ impl Stream {
                 Kind::Copy => (&mut self.copy, &mut self.in_flight.copy),
             };
             *in_flight -= delivery.counted;
-            if delivery.is_error_output {
-                account.failed += delivery.written;
-            } else {
-                account.delivered += delivery.written;
-            }
-            self.status.objects.fetch_add(1, Ordering::Relaxed);
+            let fates = delivery.fates;
+            account.delivered += fates.delivered;
+            account.failed += fates.failed;
+            account.skipped += fates.skipped;
+            self.status.objects.fetch_add(delivery.objects, Ordering::Relaxed);
             self.status.object_bytes.fetch_add(delivery.object_bytes, Ordering::Relaxed);
             if delivery.kind == Kind::Fate && !delivery.is_error_output {
-                self.status.records_delivered.fetch_add(delivery.written, Ordering::Relaxed);
+                self.status.records_delivered.fetch_add(fates.delivered, Ordering::Relaxed);
             }
         }
         self.forget_gone().await?;

@@ -17,6 +17,7 @@ mod disk;
 mod faults;
 mod files;
 mod harness;
+mod http_endpoint;
 mod identity;
 mod inotify;
 mod memory;

@@ -1,4 +1,4 @@
-"""Hands GET requests on to a server, for those who show a client certificate and know a password or a token.
+"""Hands GET and POST requests on to a server, for those who show a client certificate and know a password or a token.
 
 tls_proxy.py PORT UPSTREAM CERTIFICATE KEY CLIENT_CA
 """
@@ -19,10 +19,18 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         if self.headers.get("Authorization") not in ALLOWED:
             return self.answer(401, b'{"error_code":401,"message":"not for you"}')
         try:
-            with urllib.request.urlopen(sys.argv[2] + self.path) as upstream:
+            with urllib.request.urlopen(self.request_of(sys.argv[2] + self.path)) as upstream:
                 self.answer(upstream.status, upstream.read())
         except urllib.error.HTTPError as error:
             self.answer(error.code, error.read())
+
+    do_POST = do_GET
+
+    def request_of(self, url):
+        length = self.headers.get("Content-Length")
+        body = self.rfile.read(int(length)) if length else None
+        headers = {name: value for name, value in self.headers.items() if name not in ("Host", "Authorization")}
+        return urllib.request.Request(url, data=body, headers=headers)
 
     def answer(self, status, body):
         self.send_response(status)

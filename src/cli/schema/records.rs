@@ -83,7 +83,7 @@ fn stream<'c>(config: &'c Config, name: &str) -> Result<(&'c FormatConversionCon
     let Some(conversion) = &stream.format_conversion else {
         return Err(Error::Wrong(format!("the delivery stream `{name}` has no `format_conversion`")));
     };
-    Ok((conversion, stream.destination.layout().prefix.hive_columns()))
+    Ok((conversion, stream.destination.hive_columns()))
 }
 
 fn options(arguments: &Arguments, schema: &Schema) -> Result<FormatConversionConfig, Error> {

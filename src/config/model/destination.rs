@@ -5,11 +5,20 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Secret;
+use super::{HttpEndpointConfig, Secret};
 use crate::partition::{PrefixTemplate, TimeZoneName};
 
+/// Where a delivery stream's records go.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum DestinationConfig {
+    Objects(ObjectStoreConfig),
+    HttpEndpoint(HttpEndpointConfig),
+}
+
+/// Where objects go: a destination's, a backup's, an error output's.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum ObjectStoreConfig {
     S3(S3Config, ObjectLayout),
     Directory(DirectoryConfig, ObjectLayout),
 }
@@ -65,6 +74,29 @@ pub enum ServerSideEncryption {
 }
 
 impl DestinationConfig {
+    /// Where the records go, for people.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Objects(store) => store.place(),
+            Self::HttpEndpoint(endpoint) => endpoint.place().to_owned(),
+        }
+    }
+
+    /// Columns that stand in the path of its objects as `name=value`.
+    pub fn hive_columns(&self) -> Vec<String> {
+        self.layout().map_or_else(Vec::new, |layout| layout.prefix.hive_columns())
+    }
+
+    /// Of a destination that takes objects.
+    pub fn layout(&self) -> Option<&ObjectLayout> {
+        match self {
+            Self::Objects(store) => Some(store.layout()),
+            Self::HttpEndpoint(_) => None,
+        }
+    }
+}
+
+impl ObjectStoreConfig {
     /// Where its objects go, for people.
     pub fn place(&self) -> String {
         match self {

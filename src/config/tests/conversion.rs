@@ -58,7 +58,7 @@ fn a_conversion_is_read_with_its_defaults() {
     let config = config(&stream("{ schema: { inline: [{ name: a, type: int, required: true }] } }"));
     let stream = &config.delivery_streams[0];
     assert_eq!((stream.buffering.size, stream.buffering.interval), (128 << 20, Duration::from_secs(300)));
-    assert_eq!(stream.destination.layout().file_extension.as_deref(), Some(".parquet"));
+    assert_eq!(stream.destination.layout().unwrap().file_extension.as_deref(), Some(".parquet"));
     assert_eq!(stream.error_output.destination.layout().file_extension, None);
     let conversion = stream.format_conversion.as_ref().expect("a conversion");
     assert_eq!((&conversion.input, &conversion.parquet), (&InputConfig::default(), &ParquetConfig::default()));

@@ -30,6 +30,7 @@ fn every_example_loads() {
         "backup-all.yaml",
         "csv.yaml",
         "directory.yaml",
+        "http-endpoint.yaml",
         "kinesis-agent.yaml",
         "multiline-java.yaml",
         "s3-compatible.yaml",

@@ -81,7 +81,7 @@ fn the_configuration_itself_does_not_show_its_secrets() {
     let s3 = "s3: { bucket: lake, assume_role: { role_arn: 'arn:aws:iam::1:role/r', external_id: \"${HIDDEN}\" } }";
     let config = config(&STREAM.replace("directory: { path: /nowhere-else }", s3));
     assert!(!format!("{config:?}").contains(HIDDEN));
-    let DestinationConfig::S3(s3, _) = &config.delivery_streams[0].destination else { panic!("{config:?}") };
+    let ObjectStoreConfig::S3(s3, _) = objects(&config.delivery_streams[0].destination) else { panic!("{config:?}") };
     assert_eq!(s3.assume_role.as_ref().unwrap().external_id, Some(Secret(HIDDEN.to_owned())));
 }
 

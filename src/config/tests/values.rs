@@ -9,17 +9,17 @@ use crate::config::*;
 
 const MB: u64 = 1024 * 1024;
 
-fn s3(destination: &DestinationConfig) -> (&S3Config, &ObjectLayout) {
+fn s3(destination: &ObjectStoreConfig) -> (&S3Config, &ObjectLayout) {
     match destination {
-        DestinationConfig::S3(s3, layout) => (s3, layout),
-        DestinationConfig::Directory(..) => panic!("{destination:?}"),
+        ObjectStoreConfig::S3(s3, layout) => (s3, layout),
+        ObjectStoreConfig::Directory(..) => panic!("{destination:?}"),
     }
 }
 
-fn directory(destination: &DestinationConfig) -> (&Path, &ObjectLayout) {
+fn directory(destination: &ObjectStoreConfig) -> (&Path, &ObjectLayout) {
     match destination {
-        DestinationConfig::Directory(directory, layout) => (&directory.path, layout),
-        DestinationConfig::S3(..) => panic!("{destination:?}"),
+        ObjectStoreConfig::Directory(directory, layout) => (&directory.path, layout),
+        ObjectStoreConfig::S3(..) => panic!("{destination:?}"),
     }
 }
 
@@ -50,7 +50,7 @@ fn the_least_configuration_has_firehoses_defaults() {
     assert_eq!(stream.buffering, BufferingHints { size: 5 * MB, interval: Duration::from_secs(300) });
     assert_eq!((stream.compression, stream.output_delimiter.as_slice()), (Compression::None, &b"\n"[..]));
     assert_eq!(stream.backup, None);
-    let (path, layout) = directory(&stream.destination);
+    let (path, layout) = directory(objects(&stream.destination));
     assert_eq!((path, layout.prefix.text()), (Path::new("/nowhere-else"), "!{timestamp:yyyy/MM/dd/HH}/"));
     assert_eq!((layout.file_extension.as_deref(), layout.time_zone.name()), (None, "UTC"));
     let (path, layout) = directory(&stream.error_output.destination);
@@ -113,7 +113,7 @@ delivery_streams:
     assert_eq!(stream.buffering, BufferingHints { size: 3 * MB / 2, interval: Duration::from_secs(60) });
     assert_eq!(stream.compression, Compression::Gzip { level: 12 });
 
-    let (lake, layout) = s3(&stream.destination);
+    let (lake, layout) = s3(objects(&stream.destination));
     let expected = S3Config {
         bucket: "lake".to_owned(),
         region: Some("us-east-1".to_owned()),
@@ -216,7 +216,7 @@ delivery_streams:
     assert_eq!((config.memory_limit, config.shutdown_timeout), (64 * MB, Duration::from_secs(5)));
     let SourceConfig::File(source) = &config.delivery_streams[0].source;
     assert_eq!(source.paths, ["/nowhere/lake-x.log"]);
-    let (bucket, _) = s3(&config.delivery_streams[0].destination);
+    let (bucket, _) = s3(objects(&config.delivery_streams[0].destination));
     assert_eq!((bucket.bucket.as_str(), bucket.region.as_deref(), bucket.force_path_style), ("123456", None, true));
     let SourceConfig::File(source) = &config.delivery_streams[1].source;
     assert_eq!(source.paths, ["/nowhere/$HOME$x.log"]);
@@ -229,7 +229,7 @@ fn a_file_stands_for_its_content_without_the_last_newline() {
     fs::write(&path, "lake\n").unwrap();
     let s3_destination = format!("s3: {{ bucket: \"${{file:{}}}\" }}", path.display());
     let config = config(&STREAM.replace("directory: { path: /nowhere-else }", &s3_destination));
-    assert_eq!(s3(&config.delivery_streams[0].destination).0.bucket, "lake");
+    assert_eq!(s3(objects(&config.delivery_streams[0].destination)).0.bucket, "lake");
 }
 
 #[test]

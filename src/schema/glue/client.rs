@@ -2,17 +2,12 @@
 //!
 //! Not by the SDK's crate, which takes longer to build than the rest of AWS together; six calls are made of it here.
 
-use std::time::SystemTime;
-
 use aws_config::BehaviorVersion;
 use aws_config::SdkConfig;
-use aws_credential_types::provider::ProvideCredentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
 use serde_json::Value as Json;
 use tokio::sync::Mutex;
 
-use super::super::http::{HttpClient, Request, chain, shortened};
+use super::super::http::{HttpClient, Request, shortened};
 use crate::aws;
 use crate::config::model::{GlueConfig, TlsConfig};
 
@@ -105,24 +100,15 @@ async fn signed(
     operation: &str,
     body: &[u8],
 ) -> Result<Vec<(String, String)>, CallError> {
-    let denied = |error: &dyn std::error::Error| CallError::Denied(chain(error));
-    let provider = found.credentials_provider().ok_or_else(|| CallError::Denied(String::from("no credentials")))?;
-    let identity = provider.provide_credentials().await.map_err(|error| denied(&error))?.into();
-    let params = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(found.region().map_or(REGION_OF_SERVERS_WITHOUT, |region| region.as_ref()))
-        .name(SERVICE)
-        .time(SystemTime::now())
-        .settings(SigningSettings::default())
-        .build()
-        .map_err(|error| denied(&error))?
-        .into();
+    let credentials = aws::credentials(found).await.map_err(CallError::Denied)?;
     let target = format!("AWSGlue.{operation}");
     let own = [("content-type", CONTENT_TYPE), ("x-amz-target", target.as_str())];
-    let request = SignableRequest::new("POST", url, own.into_iter(), SignableBody::Bytes(body))
-        .map_err(|error| denied(&error))?;
-    let (instructions, _) = sign(request, &params).map_err(|error| denied(&error))?.into_parts();
-    Ok(own.into_iter().chain(instructions.headers()).map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    let region = found.region().map_or(REGION_OF_SERVERS_WITHOUT, |region| region.as_ref());
+    let request =
+        aws::Signable { method: "POST", service: SERVICE, region, url, headers: &own, body, has_checksum: false };
+    let signature = aws::signature(credentials, &request).map_err(CallError::Denied)?;
+    let own = own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Ok(own.chain(signature).collect())
 }
 
 fn error(operation: &str, status: u16, json: &Json) -> CallError {

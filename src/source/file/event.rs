@@ -94,6 +94,7 @@ impl FileSource {
             delimiter_len: cutting.delimiter_len() as u32,
             last_is_bare,
             made: None,
+            record_ends: None,
             partitions: None,
             rows: None,
             arrival: times.arrival,

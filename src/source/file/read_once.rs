@@ -74,6 +74,7 @@ pub fn for_each_chunk<E: From<io::Error>>(
             delimiter_len: tail.cutting().delimiter_len() as u32,
             last_is_bare,
             made: None,
+            record_ends: None,
             partitions: None,
             rows: None,
             arrival: record::now(),

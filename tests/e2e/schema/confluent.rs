@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{configure, with_config};
-use crate::support::servers::{Server, free_port, python};
+use crate::support::servers::{Server, certificates, free_port, python};
 use crate::support::{Finished, Hydrant, Scratch};
 
 const API: &str = "/apis/ccompat/v7";
@@ -95,30 +95,6 @@ fn where_there_are_no_certificate_authorities_plain_http_works() {
     let nowhere = [("SSL_CERT_FILE", "/nowhere"), ("SSL_CERT_DIR", "/nowhere")];
     let finished = Hydrant::start(&scratch, &arguments, &nowhere).wait().expect_code(1);
     assert!(finished.stderr.contains("Connection refused"), "{finished}");
-}
-
-/// An authority, and a certificate for 127.0.0.1 by it.
-fn certificates(folder: &Path, authority: &str, leaf: &str) {
-    let config = "[req]\ndistinguished_name=dn\nprompt=no\n[dn]\nCN=hydrant\n[ca]\nbasicConstraints=critical,CA:TRUE\n\
-                  [leaf]\nbasicConstraints=CA:FALSE\nsubjectAltName=IP:127.0.0.1\n";
-    std::fs::write(folder.join("openssl.cnf"), config).expect("written");
-    let make = |name: &str, section: &str, more: &[&str]| {
-        let mut command = Command::new("openssl");
-        command.args(["req", "-x509", "-config", "openssl.cnf", "-extensions", section, "-days", "1", "-nodes"]);
-        command.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
-        command.args([
-            "-subj",
-            &format!("/CN={name}"),
-            "-keyout",
-            &format!("{name}.key"),
-            "-out",
-            &format!("{name}.pem"),
-        ]);
-        let output = command.args(more).current_dir(folder).output().expect("openssl is there");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
-    make(authority, "ca", &[]);
-    make(leaf, "leaf", &["-CA", &format!("{authority}.pem"), "-CAkey", &format!("{authority}.key")]);
 }
 
 #[test]

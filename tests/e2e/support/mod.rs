@@ -1,6 +1,7 @@
 //! What every test here stands on: the real binary, real files, real servers on loopback, and an account of every line.
 
 pub mod config;
+pub mod endpoint;
 pub mod hydrant;
 pub mod inventory;
 pub mod journal;
@@ -15,7 +16,8 @@ pub mod scratch;
 pub mod servers;
 pub mod wait;
 
-pub use config::{config, directory, fast_buffering, s3_destination, stream};
+pub use config::{blockable_directory as blockable, config, directory, fast_buffering, s3_destination, stream};
+pub use endpoint::{Endpoint, Reaction};
 pub use hydrant::{Finished, Hydrant, write_config};
 pub use lines::{Ledger, Log};
 pub use objects::{Objects, delivered_lines};

@@ -1,0 +1,318 @@
+//! `http_endpoint`: where records are sent in Firehose's HTTP endpoint delivery protocol or plainly, and what does not go together with
+//! it.
+
+use std::time::Duration;
+
+use super::destination::{self, Connection};
+use super::hints::GZIP_LEVEL_DEFAULT;
+use super::map::Map;
+use super::model::{
+    BufferingHints, Compression, EndpointAuth, EndpointUrl, HttpEndpointConfig, Method, Protocol, ProxyConfig,
+    RawFormat, Secret, TlsConfig,
+};
+use super::reader::Value;
+use super::registries;
+use super::text::Text;
+
+const KEYS: &[&str] = &[
+    "url",
+    "name",
+    "protocol",
+    "format",
+    "method",
+    "success_codes",
+    "access_key",
+    "common_attributes",
+    "content_encoding",
+    "source_arn",
+    "retry_seconds",
+    "in_flight",
+    "max_request_mb",
+    "max_records",
+    "connect_timeout_seconds",
+    "response_timeout_seconds",
+    "tls",
+    "proxy",
+    "auth",
+    "headers",
+];
+
+/// The protocol's own limits.
+const URL_CHARS_MAX: usize = 1000;
+const NAME_CHARS_MAX: usize = 256;
+const ACCESS_KEY_BYTES_MAX: usize = 4096;
+const ATTRIBUTES_MAX: usize = 50;
+const ATTRIBUTE_NAME_CHARS_MAX: usize = 256;
+const ATTRIBUTE_VALUE_CHARS_MAX: usize = 1024;
+const RECORDS_MAX: i64 = 10_000;
+const REQUEST_MB_MAX: f64 = 64.0;
+pub(super) const BUFFER_BYTES_MAX: u64 = 64 << 20;
+
+const RETRY_SECONDS_DEFAULT: i64 = 300;
+const CONNECT_SECONDS_DEFAULT: i64 = 10;
+const RESPONSE_SECONDS_DEFAULT: i64 = 180;
+const MB: f64 = 1024.0 * 1024.0;
+
+/// Headers that the protocol sets, or that say how the body is sent.
+const CONTENT_TYPE: &str = "content-type";
+const OWN_HEADERS: [&str; 6] =
+    [CONTENT_TYPE, "content-encoding", "content-length", "transfer-encoding", "host", "connection"];
+
+pub(super) fn http_endpoint(value: &Value<'_>, stream: Option<&str>, aws: &Connection) -> Option<HttpEndpointConfig> {
+    let map = value.map(KEYS)?;
+    let url = map.required("url").and_then(|value| url(&value));
+    let name = map.optional("name", |value| text(value, "a name", 1..=NAME_CHARS_MAX));
+    let protocol = protocol(&map, stream, aws);
+    let gzip_level = map.get_or("content_encoding", None, content_encoding);
+    let retry = seconds(&map, "retry_seconds", 0..=7200, RETRY_SECONDS_DEFAULT);
+    let in_flight = map.get_or("in_flight", 1, |value| value.whole(1..=64, ""));
+    let request_mb =
+        map.get_or("max_request_mb", REQUEST_MB_MAX, |value| value.decimal(0.1..=REQUEST_MB_MAX, "", None));
+    let records_max = map.get_or("max_records", RECORDS_MAX, |value| value.whole(1..=RECORDS_MAX, ""));
+    let connect_timeout = seconds(&map, "connect_timeout_seconds", 1..=300, CONNECT_SECONDS_DEFAULT);
+    let response_timeout = seconds(&map, "response_timeout_seconds", 1..=900, RESPONSE_SECONDS_DEFAULT);
+    let tls = map.get_or("tls", TlsConfig::default(), registries::tls);
+    let proxy = map.optional("proxy", proxy);
+    let auth = map.get_or("auth", EndpointAuth::None, |value| auth(value, aws));
+    let protocol = protocol?;
+    let may_say_type = matches!(protocol, Protocol::Raw { .. });
+    let headers = map.get_or("headers", Vec::new(), |value| headers(value, may_say_type));
+    let (url, tls) = (url?, tls?);
+    if tls != TlsConfig::default() && !url.is_encrypted() {
+        let help = Some(String::from("`tls` needs an `https://` URL"));
+        map.get("tls").as_ref().unwrap_or(value).problem("`tls` does nothing for this `url`", help);
+        return None;
+    }
+    Some(HttpEndpointConfig {
+        url,
+        name: name?,
+        protocol,
+        gzip_level: gzip_level?,
+        retry: retry?,
+        in_flight: in_flight?.unsigned_abs() as usize,
+        request_bytes_max: (request_mb? * MB).round() as u64,
+        request_records_max: records_max?.unsigned_abs(),
+        connect_timeout: connect_timeout?,
+        response_timeout: response_timeout?,
+        tls,
+        proxy: proxy?,
+        auth: auth?,
+        headers: headers?,
+    })
+}
+
+/// Which keys belong to one protocol alone.
+const OF_FIREHOSE: &[&str] = &["access_key", "common_attributes", "source_arn"];
+const OF_RAW: &[&str] = &["format", "method", "success_codes"];
+
+fn protocol(map: &Map<'_>, stream: Option<&str>, aws: &Connection) -> Option<Protocol> {
+    let is_raw = map.get_or("protocol", false, |value| value.one_of(&[("firehose", false), ("raw", true)]))?;
+    let (others, needed) = if is_raw { (OF_FIREHOSE, "firehose") } else { (OF_RAW, "raw") };
+    let misplaced = others.iter().find_map(|key| Some((key, map.get(key)?)));
+    if let Some((key, value)) = misplaced {
+        value.problem(format!("`{key}` belongs to `protocol: {needed}`"), None);
+        return None;
+    }
+    if is_raw {
+        return raw(map);
+    }
+    let access_key = map.optional("access_key", access_key);
+    let common_attributes = map.get_or("common_attributes", Vec::new(), common_attributes);
+    let source_arn = map.optional("source_arn", source_arn)?.unwrap_or_else(|| {
+        let region = aws.region().unwrap_or("local");
+        format!("arn:aws:firehose:{region}:000000000000:deliverystream/{}", stream.unwrap_or_default())
+    });
+    Some(Protocol::Firehose { access_key: access_key?, common_attributes: common_attributes?, source_arn })
+}
+
+fn raw(map: &Map<'_>) -> Option<Protocol> {
+    const FORMATS: [(&str, RawFormat); 4] = [
+        ("ndjson", RawFormat::Ndjson),
+        ("json_array", RawFormat::JsonArray),
+        ("lines", RawFormat::Lines),
+        ("bytes", RawFormat::Bytes),
+    ];
+    let format = map.required("format").and_then(|value| value.one_of(&FORMATS));
+    let method =
+        map.get_or("method", Method::Post, |value| value.one_of(&[("POST", Method::Post), ("PUT", Method::Put)]));
+    let success_codes = map.get_or("success_codes", Vec::new(), |value| {
+        let codes = value.list("a list of statuses")?;
+        codes.iter().map(|code| u16::try_from(code.whole(200..=299, "")?).ok()).collect()
+    });
+    Some(Protocol::Raw { format: format?, method: method?, success_codes: success_codes? })
+}
+
+/// Reports what stands beside `http_endpoint` and would mean nothing, or is missing. False if there is any.
+pub(super) fn check_neighbours(
+    stream: &Map<'_>,
+    destination: &Value<'_>,
+    compression: Option<Compression>,
+    buffering: Option<BufferingHints>,
+) -> bool {
+    let mut is_right = true;
+    let mut refuse = |key: &'static str, why: &str, help: &str| {
+        if let Some(value) = stream.get(key) {
+            value.problem(format!("`{key}` does not go together with `http_endpoint`: {why}"), Some(help.to_owned()));
+            is_right = false;
+        }
+    };
+    refuse(
+        "format_conversion",
+        "records are sent one by one, not as files",
+        "take it away, or deliver to `s3` or `directory`",
+    );
+    refuse("partitioning", "there are no objects with prefixes", "take it away, or deliver to `s3` or `directory`");
+    if compression.is_some_and(|compression| compression != Compression::None) {
+        refuse(
+            "compression",
+            "there are no objects",
+            "`content_encoding: gzip` in `http_endpoint` compresses requests",
+        );
+    }
+    if buffering.is_some_and(|hints| hints.size > BUFFER_BYTES_MAX) {
+        refuse("buffering", "its `size_mb` is larger than 64", "1 to 64 are allowed, as in Firehose");
+    }
+    if stream.get("backup").is_none() {
+        let help = "what the endpoint does not take within `retry_seconds` goes there: `backup: { directory: { path: … } }` \
+                    or `s3`";
+        destination.problem("`http_endpoint` needs a `backup` in its delivery stream", Some(help.to_owned()));
+        is_right = false;
+    }
+    is_right
+}
+
+fn url(value: &Value<'_>) -> Option<EndpointUrl> {
+    let allowed = "a URL such as `https://logs.example/firehose`, at most 1,000 characters";
+    let url = web_url(value, allowed, "they go under `auth`")?;
+    let text = url.check(allowed, |url| url.len() <= URL_CHARS_MAX && !url.contains('#'))?;
+    Some(EndpointUrl::new(text.text))
+}
+
+/// A URL without credentials.
+fn web_url<'a>(value: &Value<'a>, allowed: &str, credentials_help: &str) -> Option<Text<'a>> {
+    let text = value.word(allowed)?;
+    let (scheme, rest) = text.text.split_once("://").unwrap_or_default();
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if host.contains('@') {
+        // Neither the URL nor its line is shown.
+        value.problem(format!("`{}` must not hold credentials", value.name()), Some(credentials_help.to_owned()));
+        return None;
+    }
+    let is_url = matches!(scheme, "http" | "https") && !host.is_empty() && reqwest::Url::parse(&text.text).is_ok();
+    text.check(allowed, |_| is_url)
+}
+
+fn text(value: &Value<'_>, what: &str, chars: std::ops::RangeInclusive<usize>) -> Option<String> {
+    let allowed = format!("{what} of {} to {} characters", chars.start(), chars.end());
+    let is_allowed =
+        |text: &str| chars.contains(&text.chars().count()) && (*chars.start() == 0 || !text.trim().is_empty());
+    Some(value.string(&allowed)?.check(&allowed, is_allowed)?.text)
+}
+
+fn access_key(value: &Value<'_>) -> Option<Secret> {
+    let allowed = "at most 4,096 visible ASCII characters";
+    let is_key = |key: &str| key.len() <= ACCESS_KEY_BYTES_MAX && is_header_value(key);
+    Some(Secret(value.string(allowed)?.check(allowed, is_key)?.text))
+}
+
+fn is_header_value(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) && text.trim() == text
+}
+
+fn common_attributes(value: &Value<'_>) -> Option<Vec<(String, String)>> {
+    let named = value.named("a mapping of names to values")?;
+    if named.len() > ATTRIBUTES_MAX {
+        value.problem(format!("there are more than {ATTRIBUTES_MAX} common attributes"), None);
+        return None;
+    }
+    let attribute = |(name, value): &(&str, Value<'_>)| {
+        if name.trim().is_empty() || name.chars().count() > ATTRIBUTE_NAME_CHARS_MAX {
+            value.problem("the name of a common attribute has 1 to 256 characters", None);
+            return None;
+        }
+        Some(((*name).to_owned(), text(value, "a string", 0..=ATTRIBUTE_VALUE_CHARS_MAX)?))
+    };
+    named.iter().map(attribute).collect()
+}
+
+fn content_encoding(value: &Value<'_>) -> Option<Option<u8>> {
+    if !value.is_map() {
+        return value.one_of(&[("none", None), ("gzip", Some(GZIP_LEVEL_DEFAULT))]);
+    }
+    let options = value.map(&["gzip"])?.required("gzip")?.map(&["level"])?;
+    let level = options.get_or("level", GZIP_LEVEL_DEFAULT, |value| u8::try_from(value.whole(1..=12, "")?).ok())?;
+    Some(Some(level))
+}
+
+fn source_arn(value: &Value<'_>) -> Option<String> {
+    let allowed = "an ARN such as `arn:aws:firehose:eu-west-1:123456789012:deliverystream/web`";
+    Some(value.word(allowed)?.check(allowed, |arn| arn.starts_with("arn:"))?.text)
+}
+
+fn seconds(map: &Map<'_>, key: &'static str, range: std::ops::RangeInclusive<i64>, default: i64) -> Option<Duration> {
+    let seconds = map.get_or(key, default, |value| value.whole(range, " of seconds"))?;
+    Some(Duration::from_secs(seconds.unsigned_abs()))
+}
+
+fn proxy(value: &Value<'_>) -> Option<ProxyConfig> {
+    let map = value.map(&["url", "username", "password"])?;
+    let url = map.required("url").and_then(|value| {
+        web_url(&value, "a URL such as `http://proxy.example:3128`", "they go under `username` and `password`")
+    });
+    let username = map.optional("username", |value| Some(value.word("a name without blanks")?.text));
+    let password = map.optional("password", |value| Some(Secret(value.word("a password without blanks")?.text)));
+    let credentials = match (username?, password?) {
+        (Some(username), Some(password)) => Some((username, password)),
+        (None, None) => None,
+        _ => {
+            value.problem("`username` and `password` go together", None);
+            return None;
+        }
+    };
+    Some(ProxyConfig { url: url?.text, credentials })
+}
+
+fn auth(value: &Value<'_>, aws: &Connection) -> Option<EndpointAuth> {
+    const KINDS: &[&str] = &["basic", "bearer_token", "sigv4"];
+    let (kind, options) = value.map(KINDS)?.exactly_one(KINDS)?;
+    match kind {
+        "bearer_token" => Some(EndpointAuth::Bearer(Secret(options.word("a token without blanks")?.text))),
+        "sigv4" => sigv4(&options, aws),
+        _ => basic(&options),
+    }
+}
+
+fn sigv4(options: &Value<'_>, aws: &Connection) -> Option<EndpointAuth> {
+    let map = options.map(&["service", "region", "assume_role"])?;
+    let service = map.required("service").and_then(|value| value.word("the name of a service such as `execute-api`"));
+    let region = map.optional("region", |value| Some(value.word("the name of a region such as `eu-west-1`")?.text));
+    let role = map.optional("assume_role", destination::assume_role);
+    let (region, _, assume_role) = Connection::of(region?, role?).or(aws);
+    Some(EndpointAuth::SigV4 { service: service?.text, region, assume_role })
+}
+
+fn basic(options: &Value<'_>) -> Option<EndpointAuth> {
+    let map = options.map(&["username", "password"])?;
+    let allowed = "a name without colon";
+    let username =
+        map.required("username").and_then(|value| value.word(allowed)?.check(allowed, |name| !name.contains(':')));
+    let password = map.required("password").and_then(|value| value.word("a password without blanks"));
+    Some(EndpointAuth::Basic { username: username?.text, password: Secret(password?.text) })
+}
+
+fn headers(value: &Value<'_>, may_say_type: bool) -> Option<Vec<(String, Secret)>> {
+    let named = value.named("a mapping of names to values")?;
+    let header = |(name, value): &(&str, Value<'_>)| {
+        let lower = name.to_ascii_lowercase();
+        let is_name = reqwest::header::HeaderName::try_from(*name).is_ok();
+        let is_own = OWN_HEADERS.contains(&lower.as_str()) && !(may_say_type && lower == CONTENT_TYPE);
+        if !is_name || is_own || lower.starts_with("x-amz-firehose-") {
+            let help = "those of the protocol are set by it: see `access_key` and `common_attributes`";
+            value.problem("this cannot be a header of its own", Some(help.to_owned()));
+            return None;
+        }
+        let allowed = "visible ASCII characters";
+        Some(((*name).to_owned(), Secret(value.string(allowed)?.check(allowed, is_header_value)?.text)))
+    };
+    named.iter().map(header).collect()
+}

@@ -1,0 +1,219 @@
+//! Where the records of requests lie in a payload.
+//!
+//! Always true: the parts of a payload follow each other and hold every frame of it once.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tracing::error;
+
+use crate::destination::receiver::Misfit;
+use crate::encode::frames::{self, Header, Layout};
+use crate::encode::payload::{Payload, PayloadWriter};
+use crate::envelope::{RECORD_MISFITS, RECORD_TOO_LARGE};
+use crate::pool::{ComputePool, join};
+use crate::positions::RecordSet;
+use crate::requests::{Cut, Cutter, Finder, Item, Limits, Reason, Request, RequestState};
+
+use super::sending::Way;
+
+/// After an error of the file system, until it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A body with what it is made of takes less than three times its size.
+const BODIES_IN_SHARE: u64 = 4;
+
+/// A request, and where its records lie in the payload.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) request: Request,
+    pub(super) cut: Cut,
+    /// It was decided in an earlier life.
+    pub(super) is_of_before: bool,
+    /// Bytes of its body, once it was sent.
+    pub(super) sent_bytes: u64,
+}
+
+/// A payload without some of its records.
+pub(super) struct Without {
+    pub(super) payload: Payload,
+    pub(super) records: u64,
+}
+
+impl Part {
+    fn of(request: Request, cut: Cut) -> Self {
+        let is_of_before = request.state != RequestState::Planned;
+        Self { request, cut, is_of_before, sent_bytes: 0 }
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        self.request.end - self.request.first
+    }
+}
+
+/// The receiver's limits, and those of memory: a body is formed whole, from its frames, and compressed.
+fn limits(way: &Way) -> Limits {
+    let limits = way.receiver.limits();
+    let in_flight = way.receiver.patience().in_flight.max(1) as u64;
+    let several_bytes_max = way.shipping.budget.share() / BODIES_IN_SHARE / in_flight;
+    Limits { several_bytes_max, ..limits }
+}
+
+/// In which order the records of a payload are numbered.
+pub(super) async fn layout(pool: &ComputePool, payload: &Arc<Payload>) -> Arc<Layout> {
+    Arc::new(read(pool, payload, Layout::of).await)
+}
+
+/// What becomes of a whole payload.
+pub(super) async fn cut(way: &Way) -> Vec<Part> {
+    let limits = limits(way);
+    let (layout, misfits) = (way.layout.clone(), way.receiver.misfits());
+    let cuts = read(&way.shipping.pool, &way.payload, move |payload| {
+        let mut cutter = Cutter::new(limits);
+        match misfits {
+            None => scan(&layout, payload, |item| cutter.push(item))?,
+            Some(misfits) => layout.scan_whole(payload, |frame, length| {
+                let is_refused = misfits(frame.data).is_some();
+                let (bytes, begins) = (frame.data.len() as u64, frame.ordinal == 0);
+                cutter.push(Item { bytes, begins, is_refused, length });
+            })?,
+        }
+        Ok(cutter.finish())
+    });
+    let mut parts = Vec::new();
+    for cut in cuts.await {
+        let request = Request::planned(cut.first, cut.end);
+        let mut part = Part::of(request, cut);
+        if part.cut.is_refused {
+            let frames = frames_of(way, &part.cut).await;
+            let reason = never_sent(&frames, misfits, &limits);
+            part.request.state = RequestState::Failed(reason, whole_in(&frames, &part.cut));
+        }
+        parts.push(part);
+    }
+    parts
+}
+
+/// Where requests of an earlier life lie now.
+pub(super) async fn find(way: &Way, requests: Vec<Request>) -> Vec<Part> {
+    let (known, layout) = (requests.clone(), way.layout.clone());
+    let found = read(&way.shipping.pool, &way.payload, move |payload| {
+        let mut finder = Finder::new(&known);
+        scan(&layout, payload, |item| finder.push(item))?;
+        Ok(finder.finish())
+    });
+    requests.into_iter().zip(found.await).map(|(request, cut)| Part::of(request, cut)).collect()
+}
+
+/// The halves of a part.
+pub(super) async fn split(way: &Way, part: &Part, halves: &(Request, Request)) -> (Part, Part) {
+    let (first, second) = halves.clone();
+    let of_first = first.end - first.first;
+    let frames = frames_of(way, &part.cut).await;
+    let (mut rest, mut is_continued) = (&frames[..], false);
+    for _ in 0..of_first {
+        rest = frames::take(rest).map_or(&[][..], |(_, rest)| rest);
+    }
+    if let Some((frame, _)) = frames::take(rest) {
+        is_continued = frame.ordinal > 0;
+    }
+    let middle = part.cut.payload.end - rest.len() as u64;
+    let one = Cut { end: first.end, payload: part.cut.payload.start..middle, is_continued, ..part.cut.clone() };
+    let other = Cut { first: second.first, payload: middle..part.cut.payload.end, ..part.cut.clone() };
+    (Part::of(first, one), Part::of(second, other))
+}
+
+/// The payload without the records of `done`.
+pub(super) async fn without(way: &Way, done: Arc<RecordSet>) -> Without {
+    let (folder, memory_max) = way.shipping.child.place.room();
+    let (folder, name) = (folder.to_owned(), format!("{}-rest", way.uuid));
+    let layout = way.layout.clone();
+    read(&way.shipping.pool, &way.payload, move |payload| {
+        let mut writer = PayloadWriter::new(&folder, &name, memory_max);
+        let (mut at, mut records, mut result) = (0, 0, Ok(()));
+        layout.scan(payload, |header| {
+            if result.is_ok() && !is_in(&done, &header) {
+                let frame = layout.read(payload, at..at + header.length);
+                result = frame.and_then(|frame| writer.append(&Bytes::from(frame)));
+                records += 1;
+            }
+            at += header.length;
+        })?;
+        result?;
+        Ok(Without { payload: writer.finish(), records })
+    })
+    .await
+}
+
+/// The frames of a part.
+pub(super) async fn frames_of(way: &Way, cut: &Cut) -> Vec<u8> {
+    let (range, layout) = (cut.payload.clone(), way.layout.clone());
+    read(&way.shipping.pool, &way.payload, move |payload| layout.read(payload, range.clone())).await
+}
+
+/// The source records that a part holds whole, by its frames.
+pub(super) fn whole_in(frames: &[u8], cut: &Cut) -> RecordSet {
+    let (mut rest, mut whole, mut last) = (frames, RecordSet::default(), None);
+    while let Some((frame, behind)) = frames::take(rest) {
+        if frame.ordinal == 0 {
+            if let Some((partition, range)) = last.take() {
+                whole.add(partition, range);
+            }
+            last = Some((frame.partition, frame.range));
+        }
+        rest = behind;
+    }
+    if let Some((partition, range)) = last.filter(|_| !cut.is_continued) {
+        whole.add(partition, range);
+    }
+    whole
+}
+
+/// Why a record is never sent.
+fn never_sent(frames: &[u8], misfits: Option<Misfit>, limits: &Limits) -> Reason {
+    let data = frames::take(frames).map_or(&[][..], |(frame, _)| frame.data);
+    let (code, message) = match misfits.and_then(|misfits| misfits(data)) {
+        Some(why) => (RECORD_MISFITS, why.to_owned()),
+        None => {
+            let largest = limits.record_bytes_max;
+            (
+                RECORD_TOO_LARGE,
+                format!("the record is larger than a request may hold; one record has {largest} bytes at most"),
+            )
+        }
+    };
+    Reason { code: code.to_owned(), message, attempts: 0, ended_ms: crate::record::now().as_millisecond() }
+}
+
+fn is_in(done: &RecordSet, header: &Header) -> bool {
+    let ranges = done.ranges(header.partition);
+    let next = ranges.partition_point(|range| range.end <= header.range.start);
+    ranges.get(next).is_some_and(|range| range.start <= header.range.start)
+}
+
+fn scan(layout: &Layout, payload: &Payload, mut with: impl FnMut(Item)) -> io::Result<()> {
+    layout.scan(payload, |header| {
+        with(Item { bytes: header.bytes, begins: header.ordinal == 0, is_refused: false, length: header.length });
+    })
+}
+
+/// Reads a payload on the compute pool, again and again while the disk does not let it.
+pub(super) async fn read<T: Send + 'static>(
+    pool: &ComputePool,
+    payload: &Arc<Payload>,
+    call: impl Fn(&Payload) -> io::Result<T> + Send + Sync + 'static,
+) -> T {
+    let call = Arc::new(call);
+    loop {
+        let (payload, attempt) = (payload.clone(), call.clone());
+        match join(pool.spawn(move || attempt(&payload))).await {
+            Ok(value) => return value,
+            Err(error) => {
+                error!(%error, retry_in = ?RETRY, "a payload cannot be read; the delivery waits");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Firehose's HTTP endpoint delivery protocol, and plain requests for receivers that know nothing of it.
+//!
+//! One attempt is one request to the URL as it is configured. Redirects are not followed, what comes back is read up to 1 MiB, and
+//! only a well-formed answer to this very request counts: see [`answer`]. Of plain requests the status counts.
+
+mod answer;
+mod body;
+mod classify;
+mod raw;
+mod sigv4;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Proxy, Response, StatusCode};
+use tokio::sync::Mutex;
+
+use crate::config::model::{EndpointAuth, HttpEndpointConfig, Method, Protocol};
+use crate::http;
+use crate::requests::Limits;
+
+use super::receiver::{Misfit, Patience, Receiver, RequestError, Verdict};
+use super::{AttemptError, BoxFuture, ErrorClass};
+use sigv4::Signer;
+
+/// The protocol's, as decoded.
+pub const RECORD_BYTES_MAX: u64 = 1_024_000;
+const OWN_USER_AGENT: &str = concat!("hydrant/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT: &str = "Amazon Kinesis Data Firehose Agent/1.0";
+
+pub struct HttpEndpoint {
+    config: HttpEndpointConfig,
+    /// Headers that are the same for every request.
+    headers: HeaderMap,
+    /// Made for the first request; certificates that cannot be read are looked for again.
+    client: Mutex<Option<Client>>,
+    signer: Signer,
+}
+
+impl HttpEndpoint {
+    pub fn new(config: &HttpEndpointConfig) -> Self {
+        let headers = headers(config);
+        Self { config: config.clone(), headers, client: Mutex::default(), signer: Signer::new(&config.auth) }
+    }
+
+    async fn client(&self) -> Result<Client, AttemptError> {
+        let mut client = self.client.lock().await;
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        let made = connect(&self.config).map_err(|reason| internal(format!("no connection can be made: {reason}")))?;
+        Ok(client.insert(made).clone())
+    }
+
+    async fn attempt(&self, id: &str, body: Bytes) -> Result<Verdict, RequestError> {
+        let own = |error| RequestError { error, retry_after: None };
+        let client = self.client().await.map_err(own)?;
+        let url = self.config.url.as_str();
+        let mut headers = self.headers.clone();
+        let (method, id_header) = match &self.config.protocol {
+            Protocol::Firehose { .. } => (Method::Post, "X-Amz-Firehose-Request-Id"),
+            Protocol::Raw { method, .. } => (*method, "Idempotency-Key"),
+        };
+        put(&mut headers, id_header, id, false);
+        let method = match method {
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+        };
+        let signature = self.signer.sign(method.as_str(), url, &headers, &body).await;
+        let signature = signature.map_err(|reason| own(internal(format!("the request cannot be signed: {reason}"))))?;
+        signature.iter().for_each(|(name, value)| put(&mut headers, name, value, true));
+        let request = client.request(method, url).headers(headers).timeout(self.config.response_timeout).body(body);
+        let response = request.send().await.map_err(|error| own(classify::failed(error, &self.config)))?;
+        let (status, retry_after) = (response.status(), answer::retry_after(response.headers()));
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            self.signer.forget().await;
+        }
+        let refused = |refusal: answer::Refusal| RequestError {
+            error: AttemptError {
+                class: refusal.class,
+                code: refusal.code.to_owned(),
+                message: refusal.message,
+                // It has arrived, whatever the answer is worth.
+                ambiguous: true,
+            },
+            retry_after,
+        };
+        if let Protocol::Raw { success_codes, .. } = &self.config.protocol {
+            let is_taken = match success_codes.as_slice() {
+                [] => status.is_success(),
+                codes => codes.contains(&status.as_u16()),
+            };
+            // Read all the same, so that the connection can be used again.
+            let text = read(response).await.ok().flatten().unwrap_or_default();
+            return match is_taken {
+                true => Ok(Verdict::Accepted),
+                false => answer::judge_refusal(status, &text).map_err(refused),
+            };
+        }
+        answer::judge_head(status, response.headers()).map_err(refused)?;
+        let answer = match read(response).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return Err(refused(answer::too_large())),
+            // What is cut short of an answer that is no success tells nothing more.
+            Err(error) if status.is_success() => return Err(own(classify::failed(error, &self.config))),
+            Err(_) => Vec::new(),
+        };
+        answer::judge(status, &answer, id).map_err(refused)
+    }
+}
+
+impl Receiver for HttpEndpoint {
+    fn name(&self) -> String {
+        self.config.name.clone().unwrap_or_else(|| self.config.place().to_owned())
+    }
+
+    fn limits(&self) -> Limits {
+        let body_bytes_max = self.config.request_bytes_max;
+        let several_bytes_max = body_bytes_max;
+        let records_max = self.config.request_records_max;
+        match &self.config.protocol {
+            Protocol::Firehose { .. } => Limits {
+                records_max,
+                record_bytes_max: RECORD_BYTES_MAX,
+                body_bytes_max,
+                several_bytes_max,
+                body_bytes_min: body::BODY_BYTES_MIN,
+                sized: body::record_bytes,
+            },
+            Protocol::Raw { format, .. } => Limits {
+                records_max,
+                record_bytes_max: body_bytes_max,
+                body_bytes_max,
+                several_bytes_max,
+                body_bytes_min: raw::body_bytes_min(*format),
+                sized: raw::record_bytes,
+            },
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { retry: self.config.retry, in_flight: self.config.in_flight }
+    }
+
+    fn misfits(&self) -> Option<Misfit> {
+        match &self.config.protocol {
+            Protocol::Firehose { .. } => None,
+            Protocol::Raw { format, .. } => raw::misfits(*format),
+        }
+    }
+
+    fn body(&self, id: &str, frames: &[u8], now: Timestamp) -> Bytes {
+        let body = match &self.config.protocol {
+            Protocol::Firehose { .. } => body::form(id, frames, now),
+            Protocol::Raw { format, .. } => raw::form(*format, frames),
+        };
+        match self.config.gzip_level.and_then(|level| body::compress(&body, level)) {
+            Some(compressed) => compressed,
+            None => Bytes::from(body),
+        }
+    }
+
+    fn send<'a>(&'a self, id: &'a str, body: Bytes) -> BoxFuture<'a, Result<Verdict, RequestError>> {
+        Box::pin(self.attempt(id, body))
+    }
+}
+
+/// The body; `None` of one that is too large.
+async fn read(mut response: Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if (body.len() + chunk.len()) as u64 > answer::ANSWER_BYTES_MAX {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+fn connect(config: &HttpEndpointConfig) -> Result<Client, String> {
+    let mut builder = Client::builder()
+        .connect_timeout(config.connect_timeout)
+        .redirect(Policy::none())
+        .tcp_keepalive(std::time::Duration::from_secs(60));
+    builder = http::with_tls(builder, &config.tls, config.url.as_str())?;
+    if let Some(proxy) = &config.proxy {
+        let mut all = Proxy::all(&proxy.url).map_err(|error| http::chain(&error.without_url()))?;
+        if let Some((username, password)) = &proxy.credentials {
+            all = all.basic_auth(username, &password.0);
+        }
+        builder = builder.proxy(all);
+    }
+    builder.build().map_err(|error| http::chain(&error))
+}
+
+fn headers(config: &HttpEndpointConfig) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let mut put = |name: &str, value: &str, is_secret| put(&mut headers, name, value, is_secret);
+    if config.gzip_level.is_some() {
+        put("Content-Encoding", "gzip", false);
+    }
+    match &config.protocol {
+        Protocol::Raw { format, .. } => {
+            put("User-Agent", OWN_USER_AGENT, false);
+            put("Content-Type", raw::content_type(*format), false);
+        }
+        Protocol::Firehose { access_key, common_attributes: attributes, source_arn } => {
+            put("User-Agent", USER_AGENT, false);
+            put("Content-Type", "application/json", false);
+            put("X-Amz-Firehose-Protocol-Version", "1.0", false);
+            put("X-Amz-Firehose-Source-Arn", source_arn, false);
+            if let Some(key) = access_key {
+                put("X-Amz-Firehose-Access-Key", &key.0, true);
+            }
+            if !attributes.is_empty() {
+                put("X-Amz-Firehose-Common-Attributes", &common_attributes(attributes), false);
+            }
+        }
+    }
+    match &config.auth {
+        EndpointAuth::None | EndpointAuth::SigV4 { .. } => {}
+        EndpointAuth::Bearer(token) => put("Authorization", &format!("Bearer {}", token.0), true),
+        EndpointAuth::Basic { username, password } => put("Authorization", &http::basic(username, &password.0), true),
+    }
+    for (name, value) in &config.headers {
+        put(name, &value.0, true);
+    }
+    headers
+}
+
+fn put(headers: &mut HeaderMap, name: &str, value: &str, is_secret: bool) {
+    // What comes from the configuration was looked at when that was read.
+    let (Ok(name), Ok(mut value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else { return };
+    value.set_sensitive(is_secret);
+    headers.insert(name, value);
+}
+
+/// What is wrong here, before anything is sent.
+fn internal(message: String) -> AttemptError {
+    AttemptError { class: ErrorClass::Denied, code: classify::INTERNAL.to_owned(), message, ambiguous: false }
+}
+
+/// `{"commonAttributes":{…}}`, in the order of the file, and in ASCII as headers are.
+fn common_attributes(attributes: &[(String, String)]) -> String {
+    let quoted = |text: &str| ascii(&serde_json::Value::from(text).to_string());
+    let pairs: Vec<_> = attributes.iter().map(|(name, value)| format!("{}:{}", quoted(name), quoted(value))).collect();
+    format!(r#"{{"commonAttributes":{{{}}}}}"#, pairs.join(","))
+}
+
+/// JSON with every character that is not ASCII escaped.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() && c != '\u{7f}' {
+            text.push(c);
+        } else {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::{EndpointUrl, TlsConfig};
+    use std::time::Duration;
+
+    fn endpoint(url: String) -> HttpEndpoint {
+        HttpEndpoint::new(&HttpEndpointConfig {
+            url: EndpointUrl::new(url),
+            name: None,
+            protocol: Protocol::Firehose {
+                access_key: None,
+                common_attributes: Vec::new(),
+                source_arn: String::from("arn:x"),
+            },
+            gzip_level: None,
+            retry: Duration::ZERO,
+            in_flight: 1,
+            request_bytes_max: 1 << 20,
+            request_records_max: 10,
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(5),
+            tls: TlsConfig::default(),
+            proxy: None,
+            auth: EndpointAuth::None,
+            headers: Vec::new(),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_request_that_nobody_took_is_told_from_one_that_may_have_arrived() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/in?key=hush", listener.local_addr().unwrap());
+        let (send, accept) = (endpoint(url.clone()), async {
+            // Accepted and closed again, with the request unread.
+            drop(listener.accept().await.unwrap());
+        });
+        let (broken, ()) = tokio::join!(send.send("id", Bytes::from_static(b"{}")), accept);
+        let broken = broken.expect_err("no answer").error;
+        assert_eq!((broken.code.as_str(), broken.ambiguous), ("HttpEndpoint.ConnectionReset", true), "{broken}");
+        drop(listener);
+        let refused = endpoint(url).send("id", Bytes::from_static(b"{}")).await.expect_err("nobody listens").error;
+        assert_eq!((refused.code.as_str(), refused.ambiguous), ("HttpEndpoint.ConnectionFailed", false), "{refused}");
+        assert!(!format!("{broken}{refused}").contains("hush"), "{broken} {refused}");
+    }
+
+    #[test]
+    fn common_attributes_are_json_in_ascii() {
+        let attributes = [("team", "wéb"), ("quote\"", "a\nb"), ("x", "😀")];
+        let attributes = attributes.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let text = common_attributes(&attributes);
+        assert_eq!(text, r#"{"commonAttributes":{"team":"w\u00e9b","quote\"":"a\nb","x":"\ud83d\ude00"}}"#);
+        assert!(HeaderValue::try_from(text).is_ok());
+    }
+}

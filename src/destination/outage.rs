@@ -1,0 +1,189 @@
+//! Firehose's way of trying a request again, and what is done while a receiver is away.
+//!
+//! Always true: a request is given up only after an attempt of its own, and not before the retry duration is over, its own or the
+//! outage's; a wait that has begun is completed and followed by an attempt. The time of waiting for answers does not count.
+//! While several attempts in a row have failed, one request at a time is tried and the others wait for it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as Turn, MutexGuard as Probe, Semaphore};
+
+use super::retry::RetryLimits;
+
+const DELAY_MIN: Duration = Duration::from_secs(1);
+const DELAY_MAX: Duration = Duration::from_secs(120);
+const JITTER: f64 = 0.15;
+/// So many attempts in a row make an outage.
+const FAILURES_MIN: u32 = 3;
+
+/// The attempts for one request. Pure.
+#[derive(Debug)]
+pub struct Tries {
+    retry: Duration,
+    limits: RetryLimits,
+    failures: u32,
+    waited: Duration,
+}
+
+impl Tries {
+    pub fn new(retry: Duration, limits: RetryLimits) -> Self {
+        Self { retry, limits, failures: 0, waited: Duration::ZERO }
+    }
+
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// An attempt has failed: how long to wait before the next one, or `None` when the duration is over. `random` is uniform in
+    /// 0 to 1.
+    pub fn failed(&mut self, retry_after: Option<Duration>, random: f64) -> Option<Duration> {
+        let exponent = self.failures.min(16);
+        self.failures = self.failures.saturating_add(1);
+        if self.waited >= self.retry {
+            return None;
+        }
+        let delay = DELAY_MIN.saturating_mul(1 << exponent).min(DELAY_MAX);
+        let delay = delay.mul_f64(1.0 - JITTER + 2.0 * JITTER * random.clamp(0.0, 1.0));
+        // Nobody is left alone for longer than the records would be tried at all.
+        let asked = retry_after.unwrap_or_default().min(self.retry.max(DELAY_MAX));
+        let delay = self.limits.delay_max.map_or(delay.max(asked), |max| delay.max(asked).min(max));
+        self.waited += delay;
+        Some(delay)
+    }
+}
+
+/// What the requests of one receiver know of each other's failures, and how many of them may be under way.
+#[derive(Debug)]
+pub struct Outage {
+    pub slots: Semaphore,
+    state: Mutex<State>,
+    probe: Turn<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    failures: u32,
+    waited: Duration,
+}
+
+impl Outage {
+    pub fn new(in_flight: usize) -> Self {
+        Self { slots: Semaphore::new(in_flight), state: Mutex::default(), probe: Turn::default() }
+    }
+
+    /// The right to make an attempt: at once while all is well, else in turn. With it in turn, how long to wait before a first
+    /// attempt.
+    pub async fn admit(&self, limits: RetryLimits) -> Option<(Probe<'_, ()>, Duration)> {
+        if !self.is_open() {
+            return None;
+        }
+        let probe = self.probe.lock().await;
+        // The one before may have found that it is over.
+        let pause =
+            if self.is_open() { limits.delay_max.map_or(DELAY_MIN, |max| max.min(DELAY_MIN)) } else { Duration::ZERO };
+        Some((probe, pause))
+    }
+
+    pub fn succeeded(&self) {
+        *self.state() = State::default();
+    }
+
+    pub fn failed(&self) {
+        let mut state = self.state();
+        state.failures = state.failures.saturating_add(1);
+    }
+
+    pub fn has_waited(&self, time: Duration) {
+        self.state().waited += time;
+    }
+
+    /// Whether it has lasted longer than requests are tried.
+    pub fn is_longer_than(&self, retry: Duration) -> bool {
+        let state = self.state();
+        state.failures >= FAILURES_MIN && state.waited >= retry
+    }
+
+    fn is_open(&self) -> bool {
+        self.state().failures >= FAILURES_MIN
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Numbers that are changed in single steps.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// All delays without jitter until it is given up.
+    fn delays(retry: u64) -> Vec<u64> {
+        let mut tries = Tries::new(seconds(retry), RetryLimits::default());
+        std::iter::from_fn(|| tries.failed(None, 0.5)).map(|delay| delay.as_millis() as u64 / 1000).collect()
+    }
+
+    #[test]
+    fn delays_double_to_two_minutes_and_the_wait_that_has_begun_is_completed() {
+        assert!(delays(0).is_empty());
+        assert_eq!(delays(1), [1]);
+        assert_eq!(delays(2), [1, 2]);
+        assert_eq!(delays(300), [1, 2, 4, 8, 16, 32, 64, 120, 120]);
+        // An hour of failures.
+        assert_eq!(delays(3600).iter().sum::<u64>(), 127 + 29 * 120);
+        assert_eq!(delays(7200).len(), 7 + 59);
+    }
+
+    proptest! {
+        #[test]
+        fn every_delay_has_its_jitter(randoms in prop::collection::vec(0.0..=1.0, 1..60)) {
+            let mut tries = Tries::new(seconds(7200), RetryLimits::default());
+            for (n, random) in randoms.into_iter().enumerate() {
+                let Some(delay) = tries.failed(None, random) else { break };
+                let nominal = (1_u64 << n.min(16)).min(120) as f64;
+                prop_assert!((0.849..=1.151).contains(&(delay.as_secs_f64() / nominal)), "{delay:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_receiver_asks_for_is_honoured_within_bounds() {
+        let mut tries = Tries::new(seconds(600), RetryLimits::default());
+        assert_eq!(tries.failed(Some(seconds(7)), 0.5), Some(seconds(7)));
+        assert_eq!(tries.failed(Some(seconds(1)), 0.5), Some(seconds(2)), "never sooner than it would be");
+        assert_eq!(tries.failed(Some(seconds(86_400)), 0.5), Some(seconds(600)));
+        assert_eq!(tries.failed(Some(seconds(7)), 0.5), None);
+        let mut short = Tries::new(seconds(10), RetryLimits::default());
+        assert_eq!(short.failed(Some(seconds(86_400)), 0.5), Some(seconds(120)));
+        assert_eq!(short.failures(), 1);
+    }
+
+    #[tokio::test]
+    async fn in_an_outage_one_request_at_a_time_is_tried_until_one_succeeds() {
+        let outage = Outage::new(2);
+        let limits = RetryLimits::default();
+        outage.failed();
+        outage.failed();
+        assert!(outage.admit(limits).await.is_none());
+        outage.failed();
+        let (probe, pause) = outage.admit(limits).await.unwrap();
+        assert_eq!(pause, DELAY_MIN);
+        assert!(tokio::time::timeout(Duration::from_millis(20), outage.admit(limits)).await.is_err(), "in turn");
+        outage.has_waited(seconds(299));
+        assert!(!outage.is_longer_than(seconds(300)));
+        outage.has_waited(seconds(1));
+        assert!(outage.is_longer_than(seconds(300)));
+        drop(probe);
+        let waiting = outage.admit(limits).await.unwrap();
+        outage.succeeded();
+        drop(waiting);
+        assert!(outage.admit(limits).await.is_none());
+        assert!(!outage.is_longer_than(Duration::ZERO));
+    }
+}

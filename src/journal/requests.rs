@@ -1,0 +1,243 @@
+//! Requests of deliveries in the journal: where each begins and ends, and what has become of it.
+//!
+//! Always true: a request is here before it is sent, its halves before one of them is, and the key of what has failed before that
+//! is put. All of it goes with its delivery, and is deleted when that is settled.
+
+use std::collections::HashMap;
+
+use rusqlite::{Transaction, params};
+
+use crate::positions::{RecordSet, decode_ranges, encode_ranges, put_varint, take_varint};
+use crate::record::PartitionId;
+use crate::requests::{Child, Reason, Request, RequestState};
+
+use super::{DeliveryRowId, Intent, Journal, JournalError, Result};
+
+/// What a delivery to a receiver has in the journal besides its row.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sent {
+    /// In order; none of a delivery of objects.
+    pub requests: Vec<Request>,
+    pub child: Option<Child>,
+}
+
+impl Journal {
+    /// The requests of all deliveries of a stream.
+    pub fn requests(&self, stream: i64) -> Result<HashMap<DeliveryRowId, Sent>> {
+        let connection = self.connection();
+        let mut sent = HashMap::<DeliveryRowId, Sent>::new();
+        let mut statement = connection.prepare_cached(
+            "SELECT delivery, first_record, end_record, state, reason, records FROM delivery_request
+             WHERE delivery IN (SELECT id FROM delivery WHERE stream = ?1) ORDER BY delivery, first_record",
+        )?;
+        let mut rows = statement.query([stream])?;
+        while let Some(row) = rows.next()? {
+            let delivery: i64 = row.get(0)?;
+            let unreadable = || JournalError::Content { what: format!("the requests of delivery {delivery}") };
+            let records = row.get::<_, Option<Vec<u8>>>(5)?.unwrap_or_default();
+            let records = decode(&records).ok_or_else(unreadable)?;
+            let state = match row.get::<_, String>(3)?.as_str() {
+                "acknowledged" => RequestState::Acknowledged(records),
+                "failed" => {
+                    let reason: Reason = serde_json::from_str(&row.get::<_, String>(4)?).map_err(|_| unreadable())?;
+                    RequestState::Failed(reason, records)
+                }
+                _ => RequestState::Planned,
+            };
+            let request = Request { first: row.get(1)?, end: row.get(2)?, state };
+            sent.entry(DeliveryRowId(delivery)).or_default().requests.push(request);
+        }
+        let mut statement = connection.prepare_cached(
+            "SELECT delivery, uuid, key, destination FROM delivery_child
+             WHERE delivery IN (SELECT id FROM delivery WHERE stream = ?1)",
+        )?;
+        let mut rows = statement.query([stream])?;
+        while let Some(row) = rows.next()? {
+            let child = Child { uuid: row.get(1)?, key: row.get(2)?, destination: row.get(3)? };
+            sent.entry(DeliveryRowId(row.get(0)?)).or_default().child = Some(child);
+        }
+        Ok(sent)
+    }
+
+    /// A request has been acknowledged, or has failed for good.
+    pub fn decide(&self, delivery: DeliveryRowId, request: &Request) -> Result<()> {
+        self.change(|transaction| put(transaction, delivery, request))
+    }
+
+    /// A request becomes two, before either of them is sent.
+    pub fn split(&self, delivery: DeliveryRowId, halves: &(Request, Request)) -> Result<()> {
+        self.change(|transaction| {
+            put(transaction, delivery, &halves.0)?;
+            put(transaction, delivery, &halves.1)
+        })
+    }
+
+    /// What has failed of a delivery leaves under this key.
+    pub fn intend_child(&self, delivery: DeliveryRowId, child: &Child) -> Result<()> {
+        self.change(|transaction| {
+            let insert =
+                "INSERT OR IGNORE INTO delivery_child (delivery, uuid, key, destination) VALUES (?1, ?2, ?3, ?4)";
+            transaction.execute(insert, params![delivery.0, child.uuid, child.key, child.destination])?;
+            Ok(())
+        })
+    }
+
+    /// The delivery goes no further: it is settled with the records that are `done`, and the others are new.
+    pub fn keep_done(&self, delivery: DeliveryRowId, done: &RecordSet) -> Result<()> {
+        self.change(|transaction| keep_done(transaction, delivery, done))
+    }
+
+    /// The same, and what is not done is a delivery of its own in the same transaction.
+    pub fn replace(
+        &self,
+        stream: i64,
+        delivery: DeliveryRowId,
+        done: &RecordSet,
+        intent: &Intent,
+        requests: &[Request],
+    ) -> Result<DeliveryRowId> {
+        self.change(|transaction| {
+            keep_done(transaction, delivery, done)?;
+            super::insert(transaction, stream, intent, requests)
+        })
+    }
+}
+
+pub(super) fn insert_all(transaction: &Transaction<'_>, delivery: DeliveryRowId, requests: &[Request]) -> Result<()> {
+    requests.iter().try_for_each(|request| put(transaction, delivery, request))
+}
+
+/// A settled delivery needs them no longer.
+pub(super) fn forget(transaction: &Transaction<'_>, delivery: DeliveryRowId) -> Result<()> {
+    transaction.prepare_cached("DELETE FROM delivery_request WHERE delivery = ?1")?.execute([delivery.0])?;
+    transaction.prepare_cached("DELETE FROM delivery_child WHERE delivery = ?1")?.execute([delivery.0])?;
+    Ok(())
+}
+
+fn put(transaction: &Transaction<'_>, delivery: DeliveryRowId, request: &Request) -> Result<()> {
+    let (state, reason, records) = match &request.state {
+        RequestState::Planned => ("planned", None, None),
+        RequestState::Acknowledged(records) => ("acknowledged", None, Some(encode(records))),
+        // Texts and numbers always serialize.
+        RequestState::Failed(reason, records) => {
+            ("failed", Some(serde_json::to_string(reason).unwrap_or_default()), Some(encode(records)))
+        }
+    };
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO delivery_request (delivery, first_record, end_record, state, reason, records)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![delivery.0, request.first, request.end, state, reason, records])?;
+    Ok(())
+}
+
+fn keep_done(transaction: &Transaction<'_>, delivery: DeliveryRowId, done: &RecordSet) -> Result<()> {
+    if done.is_empty() {
+        transaction.execute("DELETE FROM delivery WHERE id = ?1", [delivery.0])?;
+        return Ok(());
+    }
+    let partial = super::partial(transaction, delivery)?.split(done).1;
+    transaction.execute("DELETE FROM delivery_records WHERE delivery = ?1", [delivery.0])?;
+    let settle = "UPDATE delivery SET settled = 1, records = 0, batches = 0 WHERE id = ?1";
+    if transaction.execute(settle, [delivery.0])? > 0 {
+        super::insert_records(transaction, delivery.0, done, &partial, &Default::default())?;
+    }
+    forget(transaction, delivery)
+}
+
+/// For each partition its number, the length of its ranges' byte string, and that.
+fn encode(records: &RecordSet) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (partition, ranges) in records.iter() {
+        let ranges = encode_ranges(ranges);
+        put_varint(&mut bytes, partition.0.unsigned_abs());
+        put_varint(&mut bytes, ranges.len() as u64);
+        bytes.extend(ranges);
+    }
+    bytes
+}
+
+fn decode(mut bytes: &[u8]) -> Option<RecordSet> {
+    let mut records = RecordSet::default();
+    while !bytes.is_empty() {
+        let partition = PartitionId(i64::try_from(take_varint(&mut bytes)?).ok()?);
+        let length = usize::try_from(take_varint(&mut bytes)?).ok()?;
+        let (ranges, rest) = bytes.split_at_checked(length)?;
+        records.add_kept(partition, decode_ranges(ranges)?);
+        bytes = rest;
+    }
+    Some(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{intent, new_file, open, set};
+    use super::super::{Checkpoint, Opened};
+    use super::*;
+    use crate::record::Position;
+
+    fn reason() -> Reason {
+        Reason {
+            code: "HttpEndpoint.RequestTimeout".to_owned(),
+            message: "no \"answer\"".to_owned(),
+            attempts: 7,
+            ended_ms: 5,
+        }
+    }
+
+    #[test]
+    fn requests_come_back_as_they_were_decided() {
+        let folder = tempfile::tempdir().unwrap();
+        let Opened { journal, .. } = open(folder.path());
+        let stream = journal.stream("s", "one").unwrap().id;
+        let files = journal.register(stream, &[new_file("/a", 10), new_file("/b", 11)]).unwrap();
+        let plan = [Request::planned(0, 4), Request::planned(4, 7), Request::planned(7, 9)];
+        let records = set(&[(files[0], 0, 90), (files[1], 0, 50)]);
+        let delivery = journal.intend_requests(stream, &intent("u1", records), &[], &plan).unwrap();
+        assert_eq!(journal.requests(stream).unwrap()[&delivery], Sent { requests: plan.to_vec(), child: None });
+
+        let halves = plan[0].halves().unwrap();
+        let acknowledged = Request {
+            state: RequestState::Acknowledged(set(&[(files[0], 0, 10), (files[1], 5, 9)])),
+            ..halves.1.clone()
+        };
+        let failed = Request { state: RequestState::Failed(reason(), set(&[(files[1], 9, 20)])), ..plan[2].clone() };
+        let child = Child { uuid: "c".to_owned(), key: "errors/c".to_owned(), destination: "{}".to_owned() };
+        for _ in 0..2 {
+            // A repetition changes nothing.
+            journal.split(delivery, &halves).unwrap();
+            journal.decide(delivery, &acknowledged).unwrap();
+            journal.decide(delivery, &failed).unwrap();
+            journal.intend_child(delivery, &child).unwrap();
+        }
+        let expected = vec![halves.0, acknowledged, plan[1].clone(), failed];
+        assert_eq!(journal.requests(stream).unwrap()[&delivery], Sent { requests: expected, child: Some(child) });
+        journal.settle(stream, &[delivery], &[]).unwrap();
+        assert!(journal.requests(stream).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_done_of_a_delivery_is_settled_and_the_rest_goes_on_under_another_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let Opened { journal, .. } = open(folder.path());
+        let stream = journal.stream("s", "one").unwrap().id;
+        let file = journal.register(stream, &[new_file("/a", 10)]).unwrap()[0];
+        let (whole, done, rest) = (set(&[(file, 0, 90)]), set(&[(file, 0, 30)]), set(&[(file, 30, 90)]));
+        let plan = [Request::planned(0, 4)];
+        let first = journal.intend_requests(stream, &intent("u1", whole), &[], &plan).unwrap();
+        let more = [Request::planned(0, 2), Request::planned(2, 3)];
+        let second = journal.replace(stream, first, &done, &intent("u2", rest.clone()), &more).unwrap();
+        assert_eq!(journal.replace(stream, first, &done, &intent("u2", rest.clone()), &more).unwrap(), second);
+        let rows = journal.deliveries(stream).unwrap();
+        let found: Vec<_> = rows.iter().map(|row| (row.id, row.settled, row.intent.set.clone())).collect();
+        assert_eq!(found, [(first, true, done), (second, false, rest)]);
+        assert_eq!(journal.requests(stream).unwrap()[&second].requests, more);
+
+        journal.keep_done(second, &RecordSet::default()).unwrap();
+        let passed = Checkpoint { partition: file, position: Position(30), evidence: None };
+        journal.settle(stream, &[], &[passed]).unwrap();
+        assert_eq!(journal.deliveries(stream).unwrap(), []);
+        assert!(journal.requests(stream).unwrap().is_empty());
+    }
+}
