@@ -238,13 +238,12 @@ impl Tail {
         let length = self.behind().min(window);
         let mut data = blocks::take(length as usize);
         self.fill(&mut data, self.position, length)?;
-        // A record must end at the next cut; nothing behind it is looked at in this turn.
-        let cut = self.cuts.front().map(|cut| cut - self.position).filter(|&cut| cut <= data.len() as u64);
-        if let Some(cut) = cut {
-            data.truncate(cut as usize);
-        }
         let records_max = (data.len() / 8).max(16);
-        let cut = self.cutting.cut(&data, self.position, cut.is_some(), records_max);
+        let mut cut = self.cutting.cut(&data, self.position, false, records_max);
+        if let Some(early) = self.early_cut(&cut.ends, data.len()) {
+            data.truncate(early);
+            cut = self.cutting.cut(&data, self.position, true, records_max);
+        }
         let Cut { ends, last_is_bare } = self.stop_at_border(cut);
         let Some(&whole) = ends.last() else {
             self.is_long = self.behind() > window;
@@ -260,6 +259,17 @@ impl Tail {
         };
         data.truncate(whole as usize);
         Ok(self.pass_records(data, ends, last_is_bare))
+    }
+
+    /// The first cut within so many bytes at which none of these records ends; where there are any, one before the last of them.
+    fn early_cut(&self, ends: &[u32], length: usize) -> Option<usize> {
+        let bound = ends.last().map_or(length, |&end| end as usize - 1);
+        let mut cuts = self.cuts.iter().filter_map(|cut| usize::try_from(cut - self.position).ok());
+        let mut left = ends;
+        cuts.by_ref().take_while(|&cut| cut <= bound).find(|&cut| {
+            left = &left[left.partition_point(|&end| (end as usize) < cut)..];
+            left.first().is_none_or(|&end| end as usize != cut)
+        })
     }
 
     /// Whole records from the position on, which is behind them afterwards.
