@@ -5,6 +5,7 @@
 mod absent;
 mod backlog;
 mod backup;
+mod byte_order;
 mod ceph;
 mod commands;
 mod conversion;

@@ -140,3 +140,20 @@ fn the_room_of_a_huge_one_is_not_read() {
     assert!(hydrant.bytes_read() < 64 << 20, "{} bytes", hydrant.bytes_read());
     scene.ends_with(hydrant, &["1", "2", "3", "4", "5", "6", "7", "8", "9"]);
 }
+
+/// NULs that are written take long to look through, so that is not done at each look.
+#[cfg(debug_assertions)]
+#[test]
+fn what_is_written_far_behind_its_text_is_read_although_it_is_deleted_at_once() {
+    let scene = Scene::new();
+    let path = scene.scratch.log("app.log", [b"1\n".as_slice(), &[0; 32 << 20]].concat());
+    let writer = OpenOptions::new().write(true).open(&path).expect("a writer that does not append");
+    let hydrant = scene.run_impatient();
+    scene.arrive(&["1"]);
+    writer.write_all_at(b"2\n", 2).expect("a line right behind the text");
+    scene.arrive(&["1", "2"]);
+    writer.write_all_at(b"3\n", 200_000).expect("a line that nobody looks for yet");
+    scene.remove("app.log");
+    wait_until("the line is read", || scene.lines().iter().any(|line| line.ends_with('3')));
+    hydrant.terminate().expect_code(0);
+}

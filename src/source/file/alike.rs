@@ -8,7 +8,7 @@ use std::io;
 use crate::journal::PartitionRow;
 
 use super::content::Content;
-use super::cutting::Cutting;
+use super::cutting::{Cutting, Order};
 use super::identity::{Evidence, Shared, extend};
 use super::open_file::OpenFile;
 use super::prefix::Prefix;
@@ -29,12 +29,12 @@ pub(super) fn holds_all(original: &Tail, copy: &Content) -> bool {
     let mut prefix = whole.again();
     extend(&mut prefix, copy, position).is_ok()
         && prefix.hash() == whole.hash()
-        && !is_mere_head(copy, position, original.cutting())
+        && !is_mere_head(copy, position, original.cutting(), file.order())
 }
 
-/// Whether no more than the head of a longer file's first line was read, or of a longer hole.
-pub(super) fn is_mere_head(content: &Content, read: u64, cutting: &Cutting) -> bool {
-    cutting.is_in_first_line(content, read).unwrap_or(true) || is_in_hole(content, read).unwrap_or(true)
+/// Whether no more than the head of a longer file's first line was read, or of a longer hole. `order` is that of what was read.
+pub(super) fn is_mere_head(content: &Content, read: u64, cutting: &Cutting, order: Order) -> bool {
+    cutting.is_in_first_line(content, order, read).unwrap_or(true) || is_in_hole(content, read).unwrap_or(true)
 }
 
 /// Whether a file begins with a hole that goes on at `position`: it may be that of any writer, and only its end says whose it is.
@@ -51,10 +51,12 @@ fn is_in_hole(content: &Content, position: u64) -> io::Result<bool> {
 
 /// Whether a file holds everything that the journal knows to have been read of a partition.
 pub(super) fn holds_read(row: &PartitionRow, content: &Content, cutting: &Cutting) -> bool {
+    let evidence = Evidence::from_json(&row.evidence);
+    let order = evidence.as_ref().and_then(Evidence::order);
     row.read_to.as_ref().is_some_and(|read| {
         has_hash(content, read.position.0, &read.hash)
-            && !is_mere_head(content, read.position.0, cutting)
-            && match Evidence::from_json(&row.evidence) {
+            && !is_mere_head(content, read.position.0, cutting, order)
+            && match &evidence {
                 Some(evidence) => evidence.has_head(content),
                 // None could be taken of what was truncated; a hash from the first byte on needs no head beside it.
                 None => Prefix::like(&read.hash).is_some_and(|prefix| prefix.at() == 0),
@@ -65,12 +67,13 @@ pub(super) fn holds_read(row: &PartitionRow, content: &Content, cutting: &Cuttin
 /// Whether a file holds everything before a partition's checkpoint, and more.
 pub(super) fn holds_settled(row: &PartitionRow, content: &Content, cutting: &Cutting) -> bool {
     let evidence = Evidence::from_json(&row.evidence);
+    let order = evidence.as_ref().and_then(Evidence::order);
     evidence.as_ref().and_then(Evidence::whole).is_some_and(|(at, hash)| {
         at == row.checkpoint.0
             && at > 0
             && content.look().is_ok_and(|seen| seen.size > at)
             && has_hash(content, at, hash)
-            && !is_mere_head(content, at, cutting)
+            && !is_mere_head(content, at, cutting, order)
     }) && evidence.is_some_and(|evidence| evidence.has_head(content))
 }
 
@@ -133,7 +136,7 @@ pub(super) fn prefix_up_to(content: &Content, position: u64) -> Option<Prefix> {
 }
 
 /// What a copy is known by.
-pub(super) fn copy_evidence(content: &Content, shared: Shared) -> io::Result<Evidence> {
+pub(super) fn copy_evidence(content: &Content, shared: Shared, order: Order) -> io::Result<Evidence> {
     let chain = Prefix::beginning_at(shared.equal_to).link_before(shared.equal_to);
-    Ok(Evidence::take(content, shared.equal_to, chain)?.with_shared(shared))
+    Ok(Evidence::take(content, shared.equal_to, chain)?.with_shared(shared).with_order(order))
 }

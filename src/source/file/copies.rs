@@ -48,6 +48,7 @@ impl Files {
     ) {
         let orphan = self.orphans.iter().map(|orphan| &orphan.open).find(|open| open.tail.file.id == original);
         let file = self.open.get(&original).or(orphan).map(|open| open.tail.file.clone());
+        let former_order = self.cutting.order_by_mark(&content).or_else(|| self.order_of(original));
         self.by_key.insert(content.key, id);
         self.missing.remove(&id);
         let copy = Copy {
@@ -55,6 +56,7 @@ impl Files {
             file,
             content,
             path,
+            former_order,
             shared,
             was_equal_to: 0,
             noted: (shared.equal_to, 0),
@@ -77,10 +79,12 @@ impl Files {
     ) {
         // The first versions stored only how much was equal and settled.
         let settled = Shared { equal_to: row.checkpoint.0, needed: row.checkpoint.0 };
-        let known = Evidence::from_json(&row.evidence).and_then(|evidence| evidence.shared()).unwrap_or(settled);
+        let evidence = Evidence::from_json(&row.evidence);
+        let known = evidence.as_ref().and_then(Evidence::shared).unwrap_or(settled);
         let equal_to = if content.is_unpacked() { known.equal_to } else { 0 };
         self.watch_copy(row.id, original, Shared { equal_to, ..known }, content, path);
         if let Some(copy) = self.copies.get_mut(&row.id) {
+            copy.former_order = copy.former_order.or(evidence.and_then(|evidence| evidence.order()));
             copy.was_equal_to = known.equal_to;
             copy.noted = (known.equal_to, row.checkpoint.0);
         }
@@ -165,7 +169,7 @@ impl Files {
         if (self.context.drain || is_quiet) && copy.is_mere_head(open.tail.position, &self.cutting) {
             return Ok(Ok(Fate::Alone(0)));
         }
-        let is_whole = || Ok::<_, io::Error>(self.cutting.last_line_end(&copy.content, size)? == size);
+        let is_whole = || Ok::<_, io::Error>(self.cutting.last_line_end(&copy.content, copy.order(), size)? == size);
         if is_quiet && copy.shared.equal_to == size && file.is_settled(size) && is_whole()? {
             return Ok(Ok(Fate::Alone(size)));
         }
@@ -178,7 +182,8 @@ impl Files {
         let equal_to = copy.shared.equal_to;
         let settled = if file.is_settled(equal_to) { equal_to } else { copy.noted.1 };
         let is_news = equal_to == copy.size && equal_to > 0 && (equal_to, settled) != copy.noted;
-        if let Some(evidence) = is_news.then(|| copy_evidence(&copy.content, copy.shared).ok()).flatten() {
+        if let Some(evidence) = is_news.then(|| copy_evidence(&copy.content, copy.shared, copy.order()).ok()).flatten()
+        {
             let evidence = evidence.to_json();
             self.journal(|journal, _| journal.still_copy(id, Position(settled), &evidence))?;
             copy.noted = (equal_to, settled);
@@ -227,16 +232,20 @@ impl Files {
 
     /// What was not compared with the original may be the copy's own: in doubt it is read, from the beginning of a line.
     fn alone(&self, copy: &Copy, known: u64) -> Fate {
-        Fate::Alone(self.cutting.last_line_end(&copy.content, known).unwrap_or(0))
+        Fate::Alone(self.cutting.last_line_end(&copy.content, copy.order(), known).unwrap_or(0))
     }
 
     /// A file that was still empty may have been taken for a copy of the wrong one.
     fn look_for_other(&mut self, id: PartitionId) -> Result<(), SourceError> {
-        let Some(Copy { content, path, is_second, .. }) = self.copies.remove(&id) else { return Ok(()) };
+        let Some(copy) = self.copies.remove(&id) else { return Ok(()) };
+        // One that was empty so far has nothing of what it seemed to be a copy of.
+        let order = copy.order().filter(|_| copy.known().equal_to > 0);
+        let Copy { content, path, is_second, .. } = copy;
         match if is_second { Origin::Itself } else { self.origin(&content, &path) } {
             Origin::GoesOn(original) => self.go_on(original, content, path, Some(id)),
             Origin::CopyOf(original, shared) => {
-                let evidence = copy_evidence(&content, shared).map_or(String::new(), |evidence| evidence.to_json());
+                let evidence = copy_evidence(&content, shared, self.order_of(original));
+                let evidence = evidence.map_or(String::new(), |evidence| evidence.to_json());
                 self.journal(|journal, _| journal.copies(id, original, &evidence))?;
                 self.watch_copy(id, original, shared, content, path);
                 if let Some(copy) = self.copies.get_mut(&id) {
@@ -247,16 +256,22 @@ impl Files {
             Origin::Itself => {
                 info!(path = %path.display(), "a file is not the copy that it seemed to be; it is read");
                 self.watch_copy(id, id, Shared::default(), content, path);
+                if let Some(copy) = self.copies.get_mut(&id) {
+                    copy.former_order = copy.former_order.or(order);
+                }
                 self.stand_alone(id, 0)
             }
         }
     }
 
     fn stand_alone(&mut self, id: PartitionId, from: u64) -> Result<(), SourceError> {
-        let Some(Copy { original, content, path, .. }) = self.copies.remove(&id) else { return Ok(()) };
+        let Some(copy) = self.copies.remove(&id) else { return Ok(()) };
+        let order = copy.order();
+        let Copy { original, content, path, .. } = copy;
         let prefix = prefix_up_to(&content, from);
         let evidence = prefix.clone().and_then(|mut prefix| {
-            Evidence::take(&content, from, prefix.link_before(from)).ok().map(|evidence| evidence.to_json())
+            let evidence = Evidence::take(&content, from, prefix.link_before(from)).ok()?;
+            Some(evidence.with_order(order).to_json())
         });
         // What it shares with its original counts as read: a later copy or twin of it is known by that as well.
         let hash = prefix.as_ref().filter(|prefix| prefix.at() == from && from > 0).map(Prefix::to_text);
@@ -266,6 +281,7 @@ impl Files {
         self.journal(|journal, _| journal.stands_alone(&known, Position(from), &evidence))?;
         self.shares.push(Share { from: original, with: id, end: from });
         self.open_partition(id, content, path, Position(from), prefix);
+        self.was_in(id, order);
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use crate::record::PartitionId;
 
 use super::alike::equal_up_to;
 use super::content::{Content, Seen};
-use super::cutting::Cutting;
+use super::cutting::{Cutting, Order};
 use super::identity::Shared;
 use super::open_file::OpenFile;
 use super::tailed::TailedFile;
@@ -28,6 +28,8 @@ pub struct Copy {
     pub(super) file: Option<Arc<TailedFile>>,
     pub content: Arc<Content>,
     pub path: PathBuf,
+    /// The byte order that it had before, or its mark says.
+    pub(super) former_order: Order,
     /// What was compared in this life.
     pub(super) shared: Shared,
     /// Up to where it was equal in an earlier life. Its original may have been written anew since.
@@ -59,6 +61,11 @@ impl Copy {
         self.original == original
     }
 
+    /// The byte order of its content, if no mark of its own says another one: it is that of its original.
+    pub(super) fn order(&self) -> Order {
+        self.former_order.or_else(|| self.file.as_ref()?.order())
+    }
+
     /// Looks how much it holds by now. A copy may get its size before it is made, too.
     pub(super) fn look(&mut self, cutting: &Cutting) -> io::Result<()> {
         let seen = self.content.look()?;
@@ -81,7 +88,7 @@ impl Copy {
     /// so, and nobody is completing this one.
     pub(super) fn is_mere_head(&self, read: u64, cutting: &Cutting) -> bool {
         let is_shorter = self.size > 0 && self.size < read;
-        is_shorter && cutting.last_line_end(&self.content, self.size).is_ok_and(|end| end == 0)
+        is_shorter && cutting.last_line_end(&self.content, self.order(), self.size).is_ok_and(|end| end == 0)
     }
 
     /// Compares on from where it is equal. The copy's size was taken before that of the original, so a copy that is longer
@@ -108,6 +115,6 @@ impl Copy {
         if equal_to < self.shared.needed {
             return Ok(Fate::Other);
         }
-        cutting.last_line_end(&self.content, equal_to).map(Fate::Alone)
+        cutting.last_line_end(&self.content, self.order(), equal_to).map(Fate::Alone)
     }
 }

@@ -19,6 +19,9 @@ use super::content::Content;
 /// Bytes of a content that are looked at together.
 const WINDOW: u64 = 64 << 10;
 
+/// The byte order that a mark decided on, as the encoding that it means; `None` where none has.
+pub type Order = Option<&'static Encoding>;
+
 /// How records are cut out of the bytes of files in one encoding.
 pub struct Cutting {
     /// In the files' encoding.
@@ -180,9 +183,10 @@ impl Cutting {
         true
     }
 
-    /// The position behind the last delimiter that lies before `end`: 0 where there is none.
-    pub fn last_line_end(&self, content: &Content, mut end: u64) -> io::Result<u64> {
-        let cutting = self.in_order_of(content);
+    /// The position behind the last delimiter that lies before `end`: 0 where there is none. `order` is the byte order of a
+    /// content without a mark, where it is known.
+    pub fn last_line_end(&self, content: &Content, order: Order, mut end: u64) -> io::Result<u64> {
+        let cutting = self.in_order_of(content, order);
         let finder = memmem::FinderRev::new(cutting.delimiter.needle());
         let mut window = Vec::new();
         while end > 0 {
@@ -206,8 +210,8 @@ impl Cutting {
     }
 
     /// Whether `end` lies in the middle of a content's first line: something of that comes before it, and more behind it.
-    pub fn is_in_first_line(&self, content: &Content, end: u64) -> io::Result<bool> {
-        let cutting = self.in_order_of(content);
+    pub fn is_in_first_line(&self, content: &Content, order: Order, end: u64) -> io::Result<bool> {
+        let cutting = self.in_order_of(content, order);
         let overlap = cutting.delimiter_len() - 1;
         let mut at = if begins_with(content, cutting.mark()) { cutting.mark().len() as u64 } else { 0 };
         let mut has_text = false;
@@ -228,10 +232,17 @@ impl Cutting {
         Ok(has_text && content.look()?.size > end)
     }
 
-    /// With the byte order that the content's mark says.
-    fn in_order_of(&self, content: &Content) -> &Self {
-        let by_mark = self.other_order.as_ref().filter(|other| begins_with(content, other.mark()));
-        by_mark.map_or(self, |other| other)
+    /// The byte order that a content's mark decides on.
+    pub fn order_by_mark(&self, content: &Content) -> Order {
+        let mut orders = [self, self.other_order.as_deref()?].into_iter();
+        orders.find(|cutting| begins_with(content, cutting.mark())).map(Self::encoding)
+    }
+
+    /// With the byte order that the content's mark says, else with `order`.
+    fn in_order_of(&self, content: &Content, order: Order) -> &Self {
+        let order = self.order_by_mark(content).or(order);
+        let other = self.other_order.as_deref().filter(|other| order == Some(other.encoding));
+        other.unwrap_or(self)
     }
 }
 
@@ -257,7 +268,7 @@ pub mod tests {
     use super::*;
     use crate::config::model::{InitialPosition, Multiline, OnDelivered, OnOversize};
     use crate::source::file::content::CountedFile;
-    use encoding_rs::UTF_16LE;
+    use encoding_rs::{UTF_16BE, UTF_16LE};
     use std::io::Write;
 
     /// A file source with nothing special about it.
@@ -288,7 +299,7 @@ pub mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         let content = Content::plain(CountedFile::new(file)).unwrap();
-        cutting.last_line_end(&content, before as u64).unwrap()
+        cutting.last_line_end(&content, None, before as u64).unwrap()
     }
 
     #[test]
@@ -310,7 +321,7 @@ pub mod tests {
         let is_in = |cutting: &Cutting, bytes: &[u8], end| {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(bytes).unwrap();
-            cutting.is_in_first_line(&Content::plain(CountedFile::new(file)).unwrap(), end).unwrap()
+            cutting.is_in_first_line(&Content::plain(CountedFile::new(file)).unwrap(), None, end).unwrap()
         };
         let lines = Cutting::new(&config("\n", 1000));
         assert!(is_in(&lines, b"one\ntwo\n", 1));
@@ -340,6 +351,25 @@ pub mod tests {
         assert_eq!(cutting.find(b"\x0a\x00\x0a\x00", 1), None);
         assert_eq!(last_line_end(&cutting, b"\x61\x0a\x0a\x00\x61\x0a\x00\x61", 8), 4);
         assert_eq!(last_line_end(&cutting, b"\xfe\xff\x00\x0a\x00\x61\x0a\x00", 8), 4);
+    }
+
+    #[test]
+    fn without_a_mark_the_order_that_it_had_counts() {
+        let by_mark = FileSourceConfig { encoding: UTF_16LE, is_order_by_mark: true, ..config("\n", 1000) };
+        let cutting = Cutting::new(&by_mark);
+        let look = |bytes: &[u8], order, end| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(bytes).unwrap();
+            let content = Content::plain(CountedFile::new(file)).unwrap();
+            let is_in = cutting.is_in_first_line(&content, order, end).unwrap();
+            (cutting.order_by_mark(&content), cutting.last_line_end(&content, order, end).unwrap(), is_in)
+        };
+        let big = b"\x00a\x00\x0a\x00b\x00\x0a";
+        assert_eq!(look(big, Some(UTF_16BE), 4), (None, 4, false));
+        assert_eq!(look(big, Some(UTF_16LE), 4), (None, 0, true));
+        assert_eq!(look(big, None, 4), (None, 0, true));
+        let marked = b"\xff\xfea\x00\x0a\x00b\x00";
+        assert_eq!(look(marked, Some(UTF_16BE), 6), (Some(UTF_16LE), 6, false), "its own mark counts first");
     }
 
     #[test]

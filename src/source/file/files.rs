@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use encoding_rs::Encoding;
 use tracing::{error, warn};
 
 use crate::config::model::InitialPosition;
@@ -23,7 +22,7 @@ use super::SCAN_PAUSE;
 use super::content::Content;
 use super::copy::Copy;
 use super::crowd::Resting;
-use super::cutting::Cutting;
+use super::cutting::{Cutting, Order};
 use super::discover::Discovery;
 use super::identity::{Evidence, FileKey};
 use super::let_go::Orphan;
@@ -192,10 +191,19 @@ impl Files {
     }
 
     /// What a truncated file is in, if nothing else says so.
-    pub(super) fn was_in(&self, id: PartitionId, order: Option<&'static Encoding>) {
+    pub(super) fn was_in(&self, id: PartitionId, order: Order) {
         if let Some(open) = self.open.get(&id) {
             open.tail.file.was_in(order);
         }
+    }
+
+    /// The byte order of a partition's content, as far as a mark has decided on it.
+    pub(super) fn order_of(&self, id: PartitionId) -> Order {
+        let orphan = || self.orphans.iter().map(|orphan| &orphan.open).find(|open| open.tail.file.id == id);
+        let open = || self.open.get(&id).or_else(orphan)?.tail.file.order();
+        let copy = || self.copies.get(&id)?.order();
+        let row = || Evidence::from_json(&self.dormant.iter().find(|row| row.id == id)?.evidence)?.order();
+        open().or_else(copy).or_else(row)
     }
 
     /// `prefix` is the chain of hashes that goes with the checkpoint, where the journal has one.
@@ -215,7 +223,10 @@ impl Files {
                 return;
             }
         };
+        // With `latest` nothing reads the mark before there is something behind it, and then it may be gone.
+        let order = self.cutting.order_by_mark(&content);
         let file = Arc::new(TailedFile::new(id, content, path, at.0, prefix));
+        file.was_in(order);
         self.missing.remove(&id);
         self.unfound.remove(&id);
         let mut cuts = self.context.cuts.remove(&id).unwrap_or_default();

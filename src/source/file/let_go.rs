@@ -111,7 +111,7 @@ impl Files {
         self.orphans.push(Orphan { open: old, kept, is_searched: false });
         self.is_scan_wanted = true;
         let chain = Prefix::beginning_at(0).link_before(0);
-        let order = file.order();
+        let order = self.cutting.order_by_mark(&content).or_else(|| file.order());
         let evidence = Evidence::take(&content, 0, chain);
         let evidence = evidence.map_or(String::new(), |evidence| evidence.with_order(order).to_json());
         let FileKey { device, inode } = content.key;

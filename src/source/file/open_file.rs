@@ -97,6 +97,8 @@ impl OpenFile {
 
     pub(super) fn is_finished(&self, now: Instant) -> bool {
         let is_here = self.is_matched && !self.tail.is_deleted;
-        !is_here && self.is_left(now) && self.tail.behind() == 0 && self.tail.file.is_settled(self.tail.position)
+        // Behind NULs there may be text that was not looked for yet.
+        let is_read = self.tail.behind() == 0 && !self.tail.may_have_more();
+        !is_here && self.is_left(now) && is_read && self.tail.file.is_settled(self.tail.position)
     }
 }

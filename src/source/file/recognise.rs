@@ -9,7 +9,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use encoding_rs::Encoding;
 use tracing::info;
 use walkdir::{DirEntryExt, WalkDir};
 
@@ -21,6 +20,7 @@ use crate::source::SourceError;
 
 use super::alike::copy_evidence;
 use super::content::{Content, CountedFile, Packing};
+use super::cutting::Order;
 use super::files::Files;
 use super::identity::{Evidence, FileKey, Shared};
 use super::prefix::Prefix;
@@ -49,11 +49,12 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// It is a copy of that partition as far as is known.
-    pub fn become_copy(&mut self, original: PartitionId, shared: Shared) {
+    /// It is a copy of that partition, which has this byte order, as far as is known.
+    pub fn become_copy(&mut self, original: PartitionId, shared: Shared, order: Order) {
         self.copy_of = Some((original, shared));
         // Where none can be taken now, what they share is compared again in the next life.
-        if let Ok(evidence) = copy_evidence(&self.content, shared) {
+        let order = self.evidence.order().or(order);
+        if let Ok(evidence) = copy_evidence(&self.content, shared, order) {
             self.evidence = evidence;
         }
     }
@@ -129,16 +130,18 @@ impl Files {
     fn new_file(&self, content: Arc<Content>, path: &Path) -> io::Result<NewFile> {
         let checkpoint = self.first_checkpoint(&content)?;
         let evidence = Evidence::take(&content, checkpoint, Prefix::beginning_at(checkpoint).link_before(checkpoint))?;
-        let evidence = evidence.with_order(self.order_before(&content));
+        // Its mark may be gone before anything of it is settled.
+        let evidence =
+            evidence.with_order(self.cutting.order_by_mark(&content).or_else(|| self.order_before(&content)));
         Ok(NewFile { content, path: path.to_owned(), checkpoint, evidence, copy_of: None })
     }
 
     /// The byte order of what the file held before it was truncated.
-    fn order_before(&self, content: &Content) -> Option<&'static Encoding> {
+    fn order_before(&self, content: &Content) -> Order {
         let is_of_inode = |row: &&PartitionRow| row.device == content.key.device && row.inode == content.key.inode;
-        let mut evidence =
+        let evidence =
             self.dormant.iter().rev().filter(is_of_inode).filter_map(|row| Evidence::from_json(&row.evidence));
-        evidence.find(|evidence| evidence.is_of_birth(content))?.order()
+        evidence.filter(|evidence| evidence.is_of_birth(content)).find_map(|evidence| evidence.order())
     }
 
     /// The journalled partition that the file is, the one seen last first.
@@ -184,7 +187,7 @@ impl Files {
         if is_later || self.initial_position == InitialPosition::TrimHorizon {
             return Ok(0);
         }
-        self.cutting.last_line_end(content, content.look()?.size)
+        self.cutting.last_line_end(content, self.order_before(content), content.look()?.size)
     }
 
     /// Files of the journal that the globs do not match any more are searched for by their inode numbers.

@@ -158,7 +158,7 @@ impl Files {
             match if is_first { Origin::Itself } else { self.origin(&file.content, &file.path) } {
                 Origin::GoesOn(original) => self.go_on(original, file.content, file.path, None)?,
                 Origin::CopyOf(original, shared) => {
-                    file.become_copy(original, shared);
+                    file.become_copy(original, shared, self.order_of(original));
                     new.push(file);
                 }
                 Origin::Itself => new.push(file),

@@ -211,7 +211,7 @@ impl Files {
         let length = examined.extent.text_end(&self.cutting).max(read.unwrap_or(0));
         repeats.iter_mut().for_each(|(_, equal_to)| *equal_to = length.min(*equal_to));
         let Ok(content) = Content::unpacked(examined.file, examined.packing, length) else { return Ok(()) };
-        repeats.retain(|&(_, equal_to)| !is_mere_head(&content, equal_to, &self.cutting));
+        repeats.retain(|&(id, equal_to)| !is_mere_head(&content, equal_to, &self.cutting, self.order_of(id)));
         self.take_up_twin(Arc::new(content), path, &repeats)
     }
 
@@ -250,9 +250,11 @@ impl Files {
         let of_best = best.map(|&(id, equal_to)| (id, Shared { equal_to, needed: equal_to }));
         let original = of_best.or_else(copied);
         let Ok(evidence) = Evidence::take(&content, 0, Prefix::beginning_at(0).link_before(0)) else { return Ok(()) };
+        let order = self.cutting.order_by_mark(&content);
+        let evidence = evidence.with_order(order);
         let mut new = NewFile { content, path, checkpoint: 0, evidence, copy_of: None };
         if let Some((original, shared)) = original {
-            new.become_copy(original, shared);
+            new.become_copy(original, shared, self.order_of(original));
         }
         info!(path = %new.path.display(), is_twin = original.is_some(), "a compressed file is taken up");
         let row = new.row();
