@@ -315,6 +315,10 @@ impl Daemon {
                     .filter(|(_, running)| !is_same(running))
                     .map(|(name, _)| name.clone())
                     .collect();
+                for stream in &changed {
+                    let at_most = new.shutdown_timeout;
+                    info!(%stream, ?at_most, "reloading: waiting for what was read to be delivered");
+                }
                 let mut unfinished = self.stop(changed.clone(), new.shutdown_timeout).await;
                 let started: Vec<_> = new
                     .delivery_streams
