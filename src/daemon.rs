@@ -98,8 +98,7 @@ pub enum End {
 }
 
 /// Runs until it is told to stop, or with `drain` until everything is delivered.
-pub async fn run(config: Config, options: Options) -> Result<End, DaemonError> {
-    let signals = Signals::new()?;
+pub async fn run(config: Config, options: Options, signals: Signals) -> Result<End, DaemonError> {
     let state_dir = config.state_dir.clone();
     let opened = open_journal(state_dir).await?;
     let journal = opened.journal;
@@ -159,18 +158,27 @@ async fn open_journal(state_dir: PathBuf) -> Result<Opened, OpenError> {
     }
 }
 
-/// Received from before anybody is told that the daemon is ready.
-struct Signals {
+/// Received from before the configuration is read. One that nobody has waited for yet is there for whoever waits next.
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, DaemonError> {
+    /// From now on none of them ends the process. Within a runtime.
+    pub fn new() -> Result<Self, DaemonError> {
         let on = |kind| signal(kind).map_err(DaemonError::Signals);
         let (terminate, interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
         Ok(Self { terminate, interrupt, hangup: on(SignalKind::hangup())? })
+    }
+
+    /// Waits until the process is told to stop.
+    pub async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -307,6 +315,10 @@ impl Daemon {
                     .filter(|(_, running)| !is_same(running))
                     .map(|(name, _)| name.clone())
                     .collect();
+                for stream in &changed {
+                    let at_most = new.shutdown_timeout;
+                    info!(%stream, ?at_most, "reloading: waiting for what was read to be delivered");
+                }
                 let mut unfinished = self.stop(changed.clone(), new.shutdown_timeout).await;
                 let started: Vec<_> = new
                     .delivery_streams

@@ -82,12 +82,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Loads the configuration, or shows all that is wrong with it.
-fn load(path: &Path) -> Result<Config, ExitCode> {
-    or_shown(config::load(path))
-}
-
-/// The same for a command after which nothing runs.
+/// Loads the configuration for a command after which nothing runs, or shows all that is wrong with it.
 fn load_to_check(path: &Path) -> Result<Config, ExitCode> {
     or_shown(config::load_to_check(path))
 }

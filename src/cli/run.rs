@@ -1,6 +1,6 @@
 //! `hydrant run`: the daemon, and the one-shot `--drain`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, PoisonError};
 
@@ -8,7 +8,8 @@ use clap::Args;
 use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
 
-use crate::daemon::{self, End, Options, Statuses, chain};
+use crate::config::{self, model::Config};
+use crate::daemon::{self, End, Options, Signals, Statuses, chain};
 
 use super::progress::{Display, summary};
 
@@ -31,10 +32,6 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let display = arguments.drain.then(Display::new);
     start_log(display.as_ref());
-    let config = match super::load(&arguments.config) {
-        Ok(config) => config,
-        Err(status) => return status,
-    };
     raise_file_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -43,11 +40,22 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::from(super::FAILED);
         }
     };
+    let (config, signals) = match runtime.block_on(load(&arguments.config)) {
+        Ok(Some(loaded)) => loaded,
+        early => {
+            // It may be compiling still, which nobody waits for.
+            runtime.shutdown_background();
+            return match early {
+                Err(status) => status,
+                Ok(_) => stopped(arguments.drain),
+            };
+        }
+    };
     let statuses = Statuses::default();
     let options = Options { config_path: arguments.config.clone(), drain: arguments.drain, statuses: statuses.clone() };
     let places: Vec<_> = config.delivery_streams.iter().map(|stream| stream.destination.clone()).collect();
     let shown = display.as_ref().map(|display| runtime.spawn(display.clone().follow(statuses.clone())));
-    let result = runtime.block_on(daemon::run(config, options));
+    let result = runtime.block_on(daemon::run(config, options, signals));
     if let Some(shown) = shown {
         shown.abort();
     }
@@ -63,18 +71,42 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::from(super::FAILED);
         }
     };
-    if !arguments.drain {
-        return ExitCode::SUCCESS;
-    }
-    if end == End::Stopped {
-        eprintln!("stopped before everything was delivered; the next run goes on where this one ended");
-        return ExitCode::from(super::FAILED);
+    if end == End::Stopped || !arguments.drain {
+        return stopped(arguments.drain);
     }
     let statuses = Arc::clone(&statuses);
     let statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
     let (text, is_whole) = summary(&statuses, &places);
     eprint!("{text}");
     if is_whole { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) }
+}
+
+/// The configuration, and what receives signals from before it is read: to compile its components may take long. Nothing if
+/// the process was told to stop meanwhile; another signal is left for the daemon.
+async fn load(path: &Path) -> Result<Option<(Config, Signals)>, ExitCode> {
+    let mut signals = Signals::new().map_err(|error| {
+        error!("{}", chain(&error));
+        ExitCode::from(super::FAILED)
+    })?;
+    let path = path.to_owned();
+    let loading = tokio::task::spawn_blocking(move || {
+        crate::failpoint::gap("load");
+        config::load(&path)
+    });
+    tokio::select! {
+        biased;
+        () = signals.stop() => Ok(None),
+        loaded = crate::pool::join(loading) => Ok(Some((super::or_shown(loaded)?, signals))),
+    }
+}
+
+/// It was told to stop, and has done so in order.
+fn stopped(drain: bool) -> ExitCode {
+    if !drain {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("stopped before everything was delivered; the next run goes on where this one ended");
+    ExitCode::from(super::FAILED)
 }
 
 fn start_log(display: Option<&Display>) {

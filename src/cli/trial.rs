@@ -133,17 +133,16 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// The file, or standard input from its beginning to its end, and a name for it.
+/// The file, or standard input from its beginning to its end, and a name for it. A pipe is read to its end, too.
 pub(super) fn open_input(path: Option<&Path>) -> io::Result<(File, PathBuf)> {
-    let path = match path {
-        None => None,
-        Some(path) if path == Path::new("-") => None,
-        Some(path) => Some(path),
+    let Some(path) = path.filter(|path| *path != Path::new("-")) else {
+        return Ok((unnamed(&mut io::stdin().lock())?, PathBuf::from("standard input")));
     };
-    match path {
-        Some(path) => Ok((File::open(path)?, path.to_owned())),
-        None => Ok((unnamed(&mut io::stdin().lock())?, PathBuf::from("standard input"))),
+    let mut file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        file = unnamed(&mut file)?;
     }
+    Ok((file, path.to_owned()))
 }
 
 /// A file without a name that holds what `from` gives: what is read more than once has to be somewhere.

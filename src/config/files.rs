@@ -26,6 +26,15 @@ the least is one column:
 columns:
   - { name: message, type: string }";
 
+const LEAST_TESTS: &str = "\
+the least is one test:
+config: hydrant.yaml
+tests:
+  - name: it goes on as it is
+    stream: web-access
+    records:
+      - { input: hello, expect: { ok: hello } }";
+
 pub(super) struct Files {
     /// What is in them, and the least that one may hold.
     kind: (&'static str, &'static str),
@@ -58,6 +67,10 @@ impl Files {
 
     pub fn of_schemas() -> Self {
         Self::of_kind("schema", LEAST_SCHEMA)
+    }
+
+    pub fn of_tests() -> Self {
+        Self::of_kind("test file", LEAST_TESTS)
     }
 
     /// Given on a command line.

@@ -74,7 +74,7 @@ pub fn load_tests(path: &Path) -> Result<PipelineTests, ConfigErrors> {
         .map_err(|error| unreadable(path, &format!("the working folder is unknown: {}", scalar::reason(&error))))?;
     let bytes = scalar::read_at_most(path, FILE_BYTES_MAX)
         .map_err(|error| unreadable(path, &format!("the tests cannot be read: {}", scalar::reason(&error))))?;
-    let files = RefCell::new(Files::new());
+    let files = RefCell::new(Files::of_tests());
     let main = files.borrow_mut().add(path, bytes);
     let tests = main.and_then(|main| {
         let reader = Reader::new(&environment, &files);

@@ -67,7 +67,7 @@ const OUTCOMES: &[&str] = &["ok", "many", "failed"];
 pub(super) fn pipeline_tests(root: &Value<'_>) -> Option<PipelineTests> {
     let map = root.map(&["config", "tests"])?;
     let config = map.optional("config", |value| Some(PathBuf::from(value.string("the path of a configuration")?.text)));
-    let tests = map.required("tests")?.list("a list of tests")?;
+    let tests = some_of(&map.required("tests")?, "a list of tests", "there is no test in it")?;
     let tests: Vec<_> = tests.iter().map(test).collect();
     Some(PipelineTests { config: config?, tests: tests.into_iter().collect::<Option<_>>()? })
 }
@@ -79,10 +79,21 @@ fn test(value: &Value<'_>) -> Option<PipelineTest> {
     let stream = map.required("stream").and_then(text);
     let header = map.optional("header", |value| Some(value.string("a line")?.text));
     let records = map.required("records").and_then(|value| {
-        let records: Vec<_> = value.list("a list of records")?.iter().map(record).collect();
+        let records = some_of(&value, "a list of records", "there is no record in it, so nothing is tested")?;
+        let records: Vec<_> = records.iter().map(record).collect();
         records.into_iter().collect::<Option<Vec<_>>>()
     });
     Some(PipelineTest { name: name?, stream: stream?, header: header?, records: records? })
+}
+
+/// The items of a list that has some: what tests nothing would pass whatever is wrong.
+fn some_of<'a>(value: &Value<'a>, allowed: &str, none: &str) -> Option<Vec<Value<'a>>> {
+    let items = value.list(allowed)?;
+    if items.is_empty() {
+        value.problem(none, None);
+        return None;
+    }
+    Some(items)
 }
 
 fn record(value: &Value<'_>) -> Option<RecordTest> {

@@ -37,12 +37,15 @@ impl Fate {
     }
 }
 
-/// A component fails whatever it is given.
+/// Why no record can be tried.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the transform `{component}` fails for every batch: {reason}")]
-pub struct Down {
-    pub component: String,
-    pub reason: String,
+pub enum Down {
+    /// The component fails whatever it is given.
+    #[error("the transform `{component}` fails for every batch: {reason}")]
+    Fails { component: String, reason: String },
+    /// That is not the component's fault.
+    #[error("no instance of the transform `{component}` can be made now: {reason}")]
+    NoRoom { component: String, reason: String },
 }
 
 impl Processing {
@@ -99,9 +102,7 @@ impl Processing {
                     (pace, first_failure) = (Pace::Patient, first);
                     continue;
                 }
-                Err(Stop::Wait { transform, error, .. }) => {
-                    return Err(Down { component: transform.name().to_owned(), reason: error });
-                }
+                Err(Stop::Wait { down, .. }) => return Err(down),
             };
             take(passed);
             (from, pace, first_failure) = (to, Pace::Quick, None);

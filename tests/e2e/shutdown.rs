@@ -135,3 +135,32 @@ fn sighup_with_an_invalid_file_changes_nothing() {
     wait_until("it goes on as before", || delivered_lines(&scratch.out()) == ["first", "second"]);
     hydrant.terminate().expect_code(0);
 }
+
+/// Stopped where it reads its configuration for the first time, which may take as long as its components take to compile.
+fn loading(scratch: &Scratch) -> Hydrant {
+    scratch.log("a.log", "first\n");
+    let config = config(scratch, [stream("s", &scratch.logs().join("*.log"), directory(&scratch.out()))]);
+    let hydrant = Hydrant::run_with_env(scratch, &config, &[("HYDRANT_STOP", "load:1")]);
+    hydrant.wait_until_halted();
+    hydrant
+}
+
+#[test]
+fn sighup_while_the_configuration_is_loaded_is_a_reload_afterwards() {
+    let scratch = Scratch::new();
+    let hydrant = loading(&scratch);
+    hydrant.signal(Signal::HUP);
+    hydrant.go_on();
+    wait_until("it has reloaded", || hydrant.said("the configuration was read again") == 1);
+    wait_until("it delivers", || delivered_lines(&scratch.out()) == ["first"]);
+    hydrant.terminate().expect_code(0);
+}
+
+#[test]
+fn sigterm_while_the_configuration_is_loaded_ends_it_in_order() {
+    let scratch = Scratch::new();
+    let hydrant = loading(&scratch);
+    hydrant.signal(Signal::TERM);
+    hydrant.go_on();
+    hydrant.wait().expect_code(0);
+}

@@ -5,13 +5,16 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
+
+use crate::source::file::{CountedFile, Packing};
 
 use super::TargetError;
 
 /// Longer lines are no records of anybody.
 pub(super) const LINE_BYTES_MAX: usize = 64 << 20;
 
-/// The lines of a file, or of standard input.
+/// The lines of a file, decompressed as the file source would, or of standard input.
 pub(super) struct Lines {
     from: Box<dyn BufRead>,
     line: Vec<u8>,
@@ -31,8 +34,8 @@ impl Lines {
     pub fn open(path: Option<&Path>) -> Result<Self, TargetError> {
         let from: Box<dyn BufRead> = match path.filter(|path| *path != Path::new("-")) {
             Some(path) => {
-                let file = File::open(path).map_err(|source| TargetError::File { path: path.to_owned(), source })?;
-                Box::new(BufReader::with_capacity(1 << 16, file))
+                let unreadable = |source| TargetError::File { path: path.to_owned(), source };
+                Box::new(BufReader::with_capacity(1 << 16, content(path).map_err(unreadable)?))
             }
             None => Box::new(io::stdin().lock()),
         };
@@ -53,4 +56,13 @@ impl Lines {
         }
         Ok(Some(Line { number, text: Some(&self.line) }))
     }
+}
+
+fn content(path: &Path) -> io::Result<Box<dyn Read>> {
+    let file = File::open(path)?;
+    let packing = if file.metadata()?.is_file() { Packing::of(path, &file)? } else { None };
+    Ok(match packing {
+        Some(packing) => packing.decoder(Arc::new(CountedFile::new(file)))?,
+        None => Box::new(file),
+    })
 }

@@ -40,6 +40,8 @@ pub(super) enum CallError {
     Trapped(String),
     #[error("the component's answer is malformed: {0}")]
     Malformed(String),
+    #[error("what the component's `realloc` returned is malformed: {0}")]
+    Realloc(String),
     #[error("the component gave {given} outcomes for {expected} records")]
     WrongCount { given: usize, expected: usize },
     #[error("the component's {what} is larger than {ANSWER_FACTOR} times `batch_mb`")]
@@ -231,6 +233,10 @@ impl Calling {
         if text.contains("fuel allocated for hostcalls has been exhausted") {
             let what = if error.is::<WasmBacktrace>() { "log line" } else { "answer" };
             return CallError::TooLarge { what };
+        }
+        // Of `realloc` as of an answer it is the library that finds fault.
+        if text.starts_with("realloc return") {
+            return CallError::Realloc(text);
         }
         let has_trapped = error.is::<Trap>() || error.is::<WasmBacktrace>();
         if has_trapped { CallError::Trapped(text) } else { CallError::Malformed(text) }

@@ -29,7 +29,7 @@ pub(super) fn engine() -> Result<&'static Engine, &'static wasmtime::Error> {
     static ENGINE: LazyLock<Result<Engine, wasmtime::Error>> = LazyLock::new(|| {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u32;
         Engine::new(config().allocation_strategy(InstanceAllocationStrategy::Pooling(pool(cores)))).or_else(|error| {
-            warn!(%error, "there is no address space for a pool of WASM instances: each one is made on its own");
+            warn!(%error, "there is no address space for a pool of WASM instances: each one is made on its own and needs 4 GB of it (`ulimit -v`: 6 GB are enough for one at a time)");
             Engine::new(&config())
         })
     });

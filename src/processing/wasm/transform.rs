@@ -19,7 +19,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tracing::{error, info, warn};
 
 use crate::processing::passing::{FailedPart, PartitionKeys, Passing, merged};
-use crate::processing::{ErrorCode, Failure, patient};
+use crate::processing::{Down, ErrorCode, Failure, patient};
 
 use super::ComponentError;
 use super::bindings::{Fate, MadeRecord};
@@ -71,8 +71,8 @@ pub enum Stop {
     Patience(Option<FirstFailure>),
     /// More has been made of it than may be held: it comes again in smaller slices.
     TooLarge,
-    /// The component is down.
-    Wait { transform: Arc<Transform>, delay: Duration, error: String },
+    /// The component is down, or there is no room for it.
+    Wait { transform: Arc<Transform>, delay: Duration, down: Down },
 }
 
 /// The first attempt of a batch has been made already.
@@ -264,7 +264,11 @@ impl Transform {
             | CallError::MemoryOverrun { .. }
             | CallError::TableOverrun { .. }
             | CallError::MemoryRefused { .. } => 1 + self.retries,
-            CallError::Trapped(_) | CallError::Malformed(_) | CallError::InitRefused(_) | CallError::NoEngine(_) => 2,
+            CallError::Trapped(_)
+            | CallError::Malformed(_)
+            | CallError::Realloc(_)
+            | CallError::InitRefused(_)
+            | CallError::NoEngine(_) => 2,
             CallError::Init(cause) | CallError::NoInstance(cause) => self.attempts_max(cause),
             CallError::WrongCount { .. } | CallError::TooLarge { .. } | CallError::NoRoom(_) | CallError::Abandoned => {
                 1
@@ -418,7 +422,8 @@ impl Trial<'_> {
             let (stream, component) = (&self.transform.stream, &self.transform.name);
             warn!(%stream, %component, %error, "no instance of the transform can be made now: the stream waits");
         }
-        Stop::Wait { transform: self.transform.clone(), delay: ROOM_DELAY, error: error.to_string() }
+        let down = Down::NoRoom { component: self.transform.name.clone(), reason: error.to_string() };
+        Stop::Wait { transform: self.transform.clone(), delay: ROOM_DELAY, down }
     }
 
     /// Whether taking the batch apart is worth its time although nothing has passed yet: a record that has passed before still
@@ -467,7 +472,8 @@ impl Trial<'_> {
                 return Ok(());
             }
         };
-        Err(Stop::Wait { transform: transform.clone(), delay, error: error.to_string() })
+        let down = Down::Fails { component: transform.name.clone(), reason: error.to_string() };
+        Err(Stop::Wait { transform: transform.clone(), delay, down })
     }
 
     /// Outcomes of the records from `start` on.

@@ -5,22 +5,24 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::config::model::{FileSourceConfig, OnOversize};
 use crate::memory::StreamBudget;
 use crate::record::{self, Chunk, PartitionId, Position};
 
 use super::CHUNK_MAX;
-use super::content::{Content, CountedFile};
+use super::content::{Content, CountedFile, Packing};
 use super::cutting::Cutting;
 use super::tail::{FileEnd, Read, Tail};
 use super::tailed::TailedFile;
+use super::text::Extent;
 use super::truncate::truncate;
 
 /// What was read.
@@ -43,9 +45,10 @@ pub fn for_each_chunk<E: From<io::Error>>(
     budget: &StreamBudget,
     mut take: impl FnMut(Piece) -> Result<(), E>,
 ) -> Result<(), E> {
-    let content = Arc::new(Content::plain(CountedFile::new(file))?);
+    let cutting = Arc::new(Cutting::new(config));
+    let content = Arc::new(content(CountedFile::new(file), &name, &cutting)?);
     let partition = Arc::new(TailedFile::new(PartitionId(0), content, name, 0, None));
-    let mut tail = Tail::new(partition.clone(), 0, Vec::new(), Arc::new(Cutting::new(config)));
+    let mut tail = Tail::new(partition.clone(), 0, Vec::new(), cutting);
     tail.look()?;
     loop {
         let (start, end, data, ends, last_is_bare) = match tail.read(CHUNK_MAX, FileEnd::Final)? {
@@ -82,4 +85,15 @@ pub fn for_each_chunk<E: From<io::Error>>(
             permit,
         }))?;
     }
+}
+
+/// As the source would open a file of this name. Of a compressed one that is broken there is what can be decompressed.
+fn content(file: CountedFile, name: &Path, cutting: &Cutting) -> io::Result<Content> {
+    let Some(packing) = Packing::of(name, &file)? else { return Content::plain(file) };
+    let (file, mut extent) = (Arc::new(file), Extent::default());
+    if let Err(error) = io::copy(&mut packing.decoder(file.clone())?, &mut extent) {
+        let (path, unpacked) = (name.display(), extent.length);
+        error!(%path, %error, unpacked, "a compressed file is broken: what lies behind the decompressed bytes cannot be read");
+    }
+    Content::unpacked(file, packing, extent.text_end(cutting))
 }

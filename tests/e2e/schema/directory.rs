@@ -39,6 +39,10 @@ not JSON
     let conflict = "id: conflict: bigint 1 times, such as 1; string 1 times, such as \"x-17\"; proposed as string";
     assert!(inferred.stdout.contains(&format!("  # {conflict}\n  - name: id\n    type: string\n")), "{inferred}");
     assert!(inferred.stderr.contains(conflict) && inferred.stderr.contains("in line 3"), "{inferred}");
+    let packed = zstd::encode_all(records.as_bytes(), 1).expect("compressed");
+    std::fs::write(scratch.path("sample.ndjson.zst"), packed).expect("written");
+    let of_packed = hydrant(&scratch, &["schema", "infer", "sample.ndjson.zst"]).expect_code(0);
+    assert_eq!(of_packed.stdout, inferred.stdout, "{of_packed}");
     write(&scratch, "1.yaml", &inferred.stdout);
 
     let push = |file: &str, more: &[&str]| {

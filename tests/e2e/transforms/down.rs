@@ -39,6 +39,7 @@ fn a_component_that_fails_for_every_batch_is_waited_for_until_its_file_is_replac
     wait_until("the component is down", || hydrant.said("the delivery stream waits") > 0);
     place(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("transforms/pass-through/pass-through.wasm"));
     hydrant.signal(rustix::process::Signal::HUP);
+    wait_until("it says that it waits", || hydrant.said("reloading: waiting for what was read") == 1);
     wait_until("all is delivered", || delivered(&scratch, "s").len() >= lines.len());
     hydrant.terminate().expect_code(0);
     let mut delivered = delivered(&scratch, "s");

@@ -195,6 +195,8 @@ fn instances_that_are_never_there_and_calls_that_never_return_are_a_component_th
         let finished = drain(&scratch, [json!({ "wasm": limits })]);
         let raw: Vec<_> = failed(&scratch, "s").into_iter().map(|failed| failed.raw).collect();
         assert_eq!(raw, ["one", "two"], "{name}: {finished}");
+        let is_blamed = finished.stderr.contains("what the component's `realloc` returned is malformed");
+        assert_eq!(is_blamed, name == "realloc_lies.wat", "{name}: {finished}");
     }
 }
 

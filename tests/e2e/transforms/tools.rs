@@ -1,9 +1,11 @@
 //! `hydrant transform` and `hydrant test`.
 
 use std::ffi::OsStr;
+use std::io::Write;
 
 use serde_json::{Value, json};
 
+use crate::support::hydrant::{binary, command};
 use crate::support::{Finished, Hydrant, Objects, Scratch, config, write_config};
 
 use super::{hostile, transformed};
@@ -39,6 +41,56 @@ fn transform_shows_what_becomes_of_each_record() {
     assert_eq!((&lines[1]["outcome"], &lines[1]["position"]), (&json!("failed"), &json!(5)));
     assert_eq!(lines.len(), 3);
     assert_eq!(Objects::read(&scratch.out()).len(), 0, "nothing is delivered");
+}
+
+#[test]
+fn transform_reads_compressed_files_as_the_source_does() {
+    let scratch = Scratch::new();
+    let gzip = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(b"one\ntwo\n").expect("compressed");
+        encoder.finish().expect("compressed")
+    };
+    scratch.log("s.log.gz", &gzip);
+    scratch.log("s.log.zst", zstd::encode_all(&b"one\ntwo\n"[..], 1).expect("compressed"));
+    scratch.log("plain.gz", "one\ntwo\n");
+    scratch.log("cut.gz", &gzip[..gzip.len() - 4]);
+    with_steps(&scratch, json!([]));
+    for name in ["s.log.gz", "s.log.zst", "plain.gz", "cut.gz"] {
+        let file = format!("logs/{name}");
+        let arguments = ["transform", "--config", "hydrant.yaml", "--stream", "s", &file];
+        let finished = hydrant(&scratch, &arguments).expect_code(0);
+        assert_eq!(finished.stdout, "1\tok\tone\n2\tok\ttwo\n", "{name}: {finished}");
+        assert_eq!(finished.stderr.contains("a compressed file is broken"), name == "cut.gz", "{name}: {finished}");
+    }
+}
+
+#[test]
+fn transform_reads_a_pipe_to_its_end() {
+    let scratch = Scratch::new();
+    let pipe = scratch.path("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("a pipe");
+    with_steps(&scratch, json!([]));
+    let arguments = ["transform", "--config", "hydrant.yaml", "--stream", "s", "pipe"];
+    let arguments: Vec<_> = arguments.iter().map(OsStr::new).collect();
+    let started = Hydrant::start(&scratch, &arguments, &[]);
+    std::fs::write(&pipe, "one\ntwo\n").expect("written to the pipe");
+    let finished = started.wait().expect_code(0);
+    assert_eq!(finished.stdout, "1\tok\tone\n2\tok\ttwo\n", "{finished}");
+}
+
+/// So little address space that no memory can be set aside.
+#[test]
+fn transform_without_room_for_an_instance_does_not_blame_the_component() {
+    let scratch = Scratch::new();
+    scratch.log("s.log", "a\n");
+    with_steps(&scratch, [hostile(&scratch, json!({}), json!({}))]);
+    let mut command = command("sh", &scratch);
+    command.args(["-euc", "ulimit -S -v 4000000; exec \"$0\" \"$@\""]).arg(binary());
+    command.args(["transform", "--config", "hydrant.yaml", "--stream", "s", "logs/s.log"]);
+    let finished = Hydrant::spawn(&scratch, command).wait().expect_code(1);
+    assert!(finished.stderr.contains("no instance of the transform `hostile.wasm` can be made now"), "{finished}");
+    assert!(!finished.stderr.contains("fails for every batch"), "{finished}");
 }
 
 #[test]
@@ -204,4 +256,19 @@ fn mistakes_in_pipeline_tests_are_said_with_their_place() {
         finished.stderr.contains("tests.yaml:6:") && finished.stderr.contains("did you mean `input`?"),
         "{finished}"
     );
+}
+
+#[test]
+fn tests_that_test_nothing_are_mistakes() {
+    let scratch = Scratch::new();
+    with_steps(&scratch, json!([]));
+    for (tests, mistake) in [
+        ("", "the least is one test"),
+        ("config: hydrant.yaml\ntests: []\n", "there is no test in it"),
+        ("config: hydrant.yaml\ntests: [{ name: a, stream: s, records: [] }]\n", "there is no record in it"),
+    ] {
+        std::fs::write(scratch.path("tests.yaml"), tests).expect("written");
+        let finished = hydrant(&scratch, &["test", "tests.yaml"]).expect_code(2);
+        assert!(finished.stderr.contains(mistake), "{mistake}: {finished}");
+    }
 }
