@@ -1,7 +1,8 @@
 //! Where one delivery stream's schema comes from, over time.
 //!
 //! Always true: whoever has a schema keeps it until [`Watch::poll`] hands over another one. A registry that is away, a file
-//! that is half-written or a schema that cannot be columns never takes away what is there.
+//! that is half-written or a schema that cannot be columns never takes away what is there. The cache has what was converted
+//! with, not what was only seen.
 
 use std::fmt;
 use std::path::Path;
@@ -105,22 +106,33 @@ impl SchemaSource {
         }
     }
 
-    /// Follows the schema from `current` on; `None` where it cannot change: inline, and versions with a number.
-    pub fn watch(&self, current: &Schema) -> Option<Watch> {
+    /// Keeps an answer for the next start: one that records can be converted with.
+    pub fn keep(&self, schema: &Schema) {
+        if let Self::Registry(asked) = self {
+            asked.keep(schema);
+        }
+    }
+
+    /// Follows the schema from `current` on, which is in use; `seen` was the answer, which may be another one that could not be
+    /// used. `None` where it cannot change: inline, and versions with a number.
+    pub fn watch(&self, current: &Schema, seen: &Schema) -> Option<Watch> {
         let Self::Registry(asked) = self else { return None };
         let is_latest = asked.version == Version::Latest;
-        // Without a stamp: what has changed since `current` was read is found by the first look.
-        is_latest.then(|| Watch { asked: asked.clone(), current: current.clone(), stamp: None })
+        // Without a stamp: what has changed since then is found by the first look.
+        let watch = || Watch { asked: asked.clone(), current: current.clone(), seen: seen.clone(), stamp: None };
+        is_latest.then(watch)
     }
 }
 
 impl Asked {
     async fn ask(&self) -> Result<Schema, RegistryError> {
-        let schema = self.registry.resolve(&self.name, self.version).await?;
+        self.registry.resolve(&self.name, self.version).await
+    }
+
+    fn keep(&self, schema: &Schema) {
         if self.is_kept {
-            self.cache.store(&schema);
+            self.cache.store(schema);
         }
-        Ok(schema)
     }
 
     fn earlier(&self, error: RegistryError) -> Result<Resolved, RegistryError> {
@@ -135,7 +147,10 @@ impl Asked {
 /// Finds the next version of a schema.
 pub struct Watch {
     asked: Asked,
+    /// In use.
     current: Schema,
+    /// The last answer, whether it could be used or not.
+    seen: Schema,
     /// At the last look, whatever came of it: a file with a mistake in it is read, and reported, once.
     stamp: Option<Stamp>,
 }
@@ -146,8 +161,8 @@ impl Watch {
         self.asked.interval
     }
 
-    /// Looks once: another version, or the same one with another content; `None` if all is as it was. An error leaves the
-    /// schema as it is. A look that is dropped half-way has not happened.
+    /// Looks once: another version, or the same one with another content; `None` if all is as it was, or as it was seen the last
+    /// time. An error leaves the schema as it is. Who uses what it gives says so with [`Watch::take`]. A look that is dropped half-way has not happened.
     pub async fn poll(&mut self) -> Result<Option<Schema>, RegistryError> {
         let stamp = self.asked.registry.stamp(&self.asked.name);
         if stamp.is_some() && stamp == self.stamp {
@@ -157,10 +172,20 @@ impl Watch {
         self.stamp = stamp;
         let schema = asked?;
         if schema == self.current {
+            // Its age is told where it has to stand in.
+            self.asked.keep(&schema);
+        }
+        if schema == self.seen {
             return Ok(None);
         }
-        self.current = schema.clone();
-        Ok(Some(schema))
+        self.seen = schema.clone();
+        Ok((schema != self.current).then_some(schema))
+    }
+
+    /// From now on this schema is the one in use.
+    pub fn take(&mut self, schema: Schema) {
+        self.asked.keep(&schema);
+        self.current = schema;
     }
 }
 
@@ -218,6 +243,7 @@ mod tests {
         assert!(source.cached().is_none());
         let first = source.resolve().await.unwrap();
         assert!(matches!(first.origin, Origin::Asked));
+        source.keep(&first.schema);
         scene.write(2, "columns:\n  - { name: half, ty");
         let half = source.resolve().await.unwrap();
         assert_eq!(half.schema, first.schema);
@@ -234,7 +260,7 @@ mod tests {
         let scene = Scene::new();
         scene.write(1, &yaml("a"));
         let source = scene.source(Version::Latest);
-        source.resolve().await.unwrap();
+        source.keep(&source.resolve().await.unwrap().schema);
         fs::remove_file(scene.folder.path().join("registry/web/access/1.yaml")).unwrap();
         assert!(matches!(source.resolve().await, Err(RegistryError::NotFound { .. })));
     }
@@ -245,7 +271,8 @@ mod tests {
         scene.write(1, &yaml("a"));
         let SchemaSource::Registry(mut asked) = scene.source(Version::Latest) else { panic!("a registry") };
         asked.is_kept = false;
-        SchemaSource::Registry(asked).resolve().await.unwrap();
+        let source = SchemaSource::Registry(asked);
+        source.keep(&source.resolve().await.unwrap().schema);
         assert!(!scene.folder.path().join("state").exists());
     }
 
@@ -255,11 +282,12 @@ mod tests {
         scene.write(1, &yaml("a"));
         let source = scene.source(Version::Latest);
         let first = source.resolve().await.unwrap().schema;
-        let mut watch = source.watch(&first).unwrap();
+        let mut watch = source.watch(&first, &first).unwrap();
         assert_eq!(watch.poll().await.unwrap(), None);
         scene.write(2, &yaml("b"));
         let second = watch.poll().await.unwrap().unwrap();
         assert_eq!((second.version, second.columns()[0].name.as_str()), (Some(2), "b"));
+        watch.take(second.clone());
         assert_eq!(watch.poll().await.unwrap(), None);
         scene.write(3, "columns: [");
         assert!(matches!(watch.poll().await, Err(RegistryError::Invalid(_))));
@@ -270,6 +298,27 @@ mod tests {
         scene.write(3, &yaml("changed"));
         let changed = watch.poll().await.unwrap().unwrap();
         assert_eq!((changed.version, changed.columns()[0].name.as_str()), (Some(3), "changed"));
-        assert!(scene.source(Version::Number(3)).watch(&changed).is_none());
+        assert!(scene.source(Version::Number(3)).watch(&changed, &changed).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_version_that_is_not_taken_is_handed_over_once_and_not_kept() {
+        let scene = Scene::new();
+        scene.write(1, &yaml("a"));
+        let source = scene.source(Version::Latest);
+        let first = source.resolve().await.unwrap().schema;
+        source.keep(&first);
+        scene.write(2, &yaml("b"));
+        let mut watch = source.watch(&first, &first).unwrap();
+        let second = watch.poll().await.unwrap().unwrap();
+        let table = scene.folder.path().join("registry/web/access");
+        fs::write(table.join("copy"), "another look finds it again").unwrap();
+        assert_eq!(watch.poll().await.unwrap(), None);
+        assert_eq!(source.cached().unwrap().0, first);
+        assert_eq!(source.watch(&first, &second).unwrap().poll().await.unwrap(), None, "it was seen at the start");
+        fs::remove_file(table.join("2.yaml")).unwrap();
+        assert_eq!(watch.poll().await.unwrap(), None, "what is in use is nothing new");
+        scene.write(3, &yaml("c"));
+        assert_eq!(watch.poll().await.unwrap().unwrap().version, Some(3));
     }
 }

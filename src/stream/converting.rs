@@ -1,9 +1,12 @@
 //! Record format conversion of one life of a stream: its schema, how records are read by it, and what files look like.
 //!
 //! Always true: a life has one schema. A new version ends the life: what was read is delivered, and the next one begins with it.
+//! A version that records cannot be converted with ends none: the last good one stays.
 
 use std::path::Path;
 use std::sync::Arc;
+
+use tracing::warn;
 
 use crate::config::model::{
     self, DeliveryStreamConfig, Deserializer, FileColumns, FormatConversionConfig, OnUnknownField, ParquetCompression,
@@ -13,11 +16,12 @@ use crate::convert::{
     self, Decoder, FileSchema, InputOptions, ParquetOptions, PatternError, SchemaError, TimestampFormat,
     TimestampFormats,
 };
+use crate::daemon::chain;
 use crate::encode::table::Table;
 use crate::envelope::DataCatalogTable;
 use crate::memory::StreamBudget;
 use crate::processing::Conversion;
-use crate::schema::{RegistryError, Schema, SchemaName, SchemaSource, Watch};
+use crate::schema::{Origin, RegistryError, Resolved, Schema, SchemaName, SchemaSource, Watch};
 
 /// What a life converts with.
 pub(super) struct Converting {
@@ -52,12 +56,7 @@ impl Converting {
         budget: Arc<StreamBudget>,
     ) -> Result<Self, ConvertingError> {
         let source = SchemaSource::new(&config.schema, state_dir)?;
-        let schema = source.resolve().await?.schema;
-        let (columns, conversion) = conversion(config, &schema, &stream.destination.hive_columns())?;
-        let name = schema.to_string();
-        let options = parquet_options(&config.parquet);
-        let file = FileSchema::new(&columns.written, options.timestamps)
-            .map_err(|error| ConvertingError::Parquet { schema: name.clone(), reason: error.to_string() })?;
+        let (Fitted { schema, columns, conversion, file }, seen) = last_good(&source, config, stream).await?;
         let version = schema.version.map(|version| version.to_string());
         let metadata = [
             ("hydrant.delivery_stream", Some(stream.name.clone())),
@@ -68,17 +67,17 @@ impl Converting {
         let metadata = metadata.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
         let table = Table {
             schema: Arc::new(file),
-            options: Arc::new(options),
+            options: Arc::new(parquet_options(&config.parquet)),
             metadata: Arc::new(metadata),
             empty: conversion.columns(),
             budget,
             encodings: Arc::default(),
         };
-        let mut format = format!("{name} {} {:?}", schema.fingerprint(), config.parquet);
+        let mut format = format!("{schema} {} {:?}", schema.fingerprint(), config.parquet);
         if config.partition_columns.is_some() {
             format.push_str(&format!(" {:?} without {:?}", config.partition_columns, columns.left_out));
         }
-        let watch = source.watch(&schema);
+        let watch = source.watch(&schema, &seen);
         Ok(Self { schema, conversion, table, format, watch })
     }
 }
@@ -89,8 +88,58 @@ pub(super) async fn to_look(
     stream: &DeliveryStreamConfig,
     state_dir: &Path,
 ) -> Result<Conversion, ConvertingError> {
-    let schema = SchemaSource::to_look(&config.schema, state_dir)?.resolve().await?.schema;
-    Ok(conversion(config, &schema, &stream.destination.hive_columns())?.1)
+    let source = SchemaSource::to_look(&config.schema, state_dir)?;
+    Ok(last_good(&source, config, stream).await?.0.conversion)
+}
+
+/// Whether a stream can convert records with this schema.
+pub(super) fn check_fits(stream: &DeliveryStreamConfig, schema: &Schema) -> Result<(), ConvertingError> {
+    stream.format_conversion.as_ref().map_or(Ok(()), |config| Fitted::new(config, stream, schema.clone()).map(drop))
+}
+
+/// A schema, and what a stream's options make of it.
+struct Fitted {
+    schema: Schema,
+    columns: FileColumns,
+    conversion: Conversion,
+    file: FileSchema,
+}
+
+impl Fitted {
+    fn new(
+        config: &FormatConversionConfig,
+        stream: &DeliveryStreamConfig,
+        schema: Schema,
+    ) -> Result<Self, ConvertingError> {
+        let (columns, conversion) = conversion(config, &schema, &stream.destination.hive_columns())?;
+        let file = FileSchema::new(&columns.written, parquet_options(&config.parquet).timestamps)
+            .map_err(|error| ConvertingError::Parquet { schema: schema.to_string(), reason: error.to_string() })?;
+        Ok(Self { schema, columns, conversion, file })
+    }
+}
+
+/// The registry's schema; one that does not fit the stream leaves the last one that was in use, if that does. Beside it, the
+/// registry's.
+async fn last_good(
+    source: &SchemaSource,
+    config: &FormatConversionConfig,
+    stream: &DeliveryStreamConfig,
+) -> Result<(Fitted, Schema), ConvertingError> {
+    let Resolved { schema: seen, origin } = source.resolve().await?;
+    let misfit = match Fitted::new(config, stream, seen.clone()) {
+        Ok(fitted) => {
+            if matches!(origin, Origin::Asked) {
+                source.keep(&seen);
+            }
+            return Ok((fitted, seen));
+        }
+        Err(misfit) => misfit,
+    };
+    let earlier = source.cached().and_then(|(earlier, _)| Fitted::new(config, stream, earlier).ok());
+    let Some(fitted) = earlier else { return Err(misfit) };
+    let (stream, error) = (&stream.name, chain(&misfit));
+    warn!(%stream, refused = %seen, schema = %fitted.schema, error, "a version of the schema does not fit the stream's options; the last good one stays");
+    Ok((fitted, seen))
 }
 
 /// The columns of files in whose path these columns stand, and what fills them.

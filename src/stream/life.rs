@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::config::model::{DeliveryStreamConfig, DestinationConfig, ObjectStoreConfig, SourceConfig};
+use crate::daemon::chain;
 use crate::destination::AttemptError;
 use crate::destination::retry::RetryLimits;
 use crate::journal::{Journal, JournalError};
@@ -148,7 +149,7 @@ pub async fn run(
     let identity = Identity { row, processing: made_by };
     let mut stream = Stream::new(config, environment, life, identity, outputs, budget, status);
     stream.partitioning = partitioner.map(|partitioner| Partitioning::new(config, partitioner));
-    let schema_changed = watch.filter(|_| !environment.drain).map(|watch| follow(watch, config.name.clone(), life));
+    let schema_changed = watch.filter(|_| !environment.drain).map(|watch| follow(watch, config.clone(), life));
     stream.resume(recovered);
     let source = FileSource::new(file.clone(), context)?;
     let waker = source.waker();
@@ -178,26 +179,35 @@ pub async fn shape_to_look(config: &DeliveryStreamConfig, state_dir: &Path) -> R
     Ok(Shape { partitioner: partitioner(config)?.map(Arc::new), conversion, keeps_ends: false })
 }
 
-/// Looks for another version of the schema; with one, this life reads no further.
-fn follow(mut watch: Watch, stream: String, life: &Life) -> Arc<AtomicBool> {
+/// Looks for another version of the schema; with one that fits the stream, this life reads no further.
+fn follow(mut watch: Watch, config: DeliveryStreamConfig, life: &Life) -> Arc<AtomicBool> {
     let has_changed = Arc::new(AtomicBool::new(false));
     let (flag, stop) = (has_changed.clone(), life.stop.clone());
     life.tasks.spawn(async move {
+        let stream = config.name.as_str();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(watch.interval()) => {}
             }
-            match watch.poll().await {
-                Ok(None) => {}
-                Ok(Some(schema)) => {
-                    info!(stream, %schema, "a new version of the schema: it counts once all that was read is delivered");
-                    flag.store(true, Ordering::Relaxed);
-                    stop.cancel();
-                    return;
+            let schema = match watch.poll().await {
+                Ok(None) => continue,
+                Ok(Some(schema)) => schema,
+                Err(error) => {
+                    warn!(stream, %error, "a new version of the schema cannot be had; the last one stays");
+                    continue;
                 }
-                Err(error) => warn!(stream, %error, "a new version of the schema cannot be had; the last one stays"),
+            };
+            if let Err(error) = converting::check_fits(&config, &schema) {
+                let error = chain(&error);
+                warn!(stream, refused = %schema, error, "a version of the schema does not fit the stream's options; the last good one stays");
+                continue;
             }
+            watch.take(schema.clone());
+            info!(stream, %schema, "a new version of the schema: it counts once all that was read is delivered");
+            flag.store(true, Ordering::Relaxed);
+            stop.cancel();
+            return;
         }
     });
     has_changed

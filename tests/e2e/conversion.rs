@@ -166,6 +166,60 @@ fn a_new_version_of_the_schema_counts_for_what_comes_after_it() {
 }
 
 #[test]
+fn a_version_that_does_not_fit_the_stream_leaves_the_last_good_one_in_use() {
+    for (second, input) in [
+        ("{ name: time, type: string }", json!({ "column_to_json_key": { "ts": "time" } })),
+        ("{ name: raw, type: binary }", json!({ "deserializer": "openx" })),
+    ] {
+        let scratch = Scratch::new();
+        let table = scratch.path("schemas/web/access");
+        std::fs::create_dir_all(&table).expect("a registry");
+        let push = |version: u32, more: &str| {
+            let columns = format!("columns:\n  - {{ name: ts, type: string }}\n  - {{ name: n, type: int }}\n{more}");
+            std::fs::write(table.join("aside"), columns).expect("a version");
+            std::fs::rename(table.join("aside"), table.join(format!("{version}.yaml"))).expect("a version");
+        };
+        push(1, "");
+        let schema = json!({ "registry": "lake", "database": "web", "table": "access" });
+        let more = json!({ "format_conversion": { "schema": schema, "input": input } });
+        let mut config = converted(&scratch, "p/", &more);
+        config["schema_registries"] = json!({ "lake": { "directory": { "path": scratch.path("schemas") } } });
+        let path = scratch.log("s.log", "{\"n\":1}\n");
+        let record = |n: u32| crate::support::scratch::append(&path, format!("{{\"n\":{n},\"m\":{n}}}\n"));
+        let arrived = |n: usize| {
+            wait_until("the row is there", || rows(&scratch).values().map(Vec::len).sum::<usize>() == n);
+        };
+        let refused = "a version of the schema does not fit the stream's options";
+
+        let hydrant = Hydrant::run(&scratch, &config);
+        arrived(1);
+        push(2, &format!("  - {second}\n"));
+        wait_until("the version is refused", || hydrant.said(refused) == 1);
+        record(2);
+        arrived(2);
+        assert_eq!(hydrant.said("the delivery stream failed"), 0, "{}", hydrant.stderr());
+        hydrant.terminate().expect_code(0);
+
+        let hydrant = Hydrant::run(&scratch, &config);
+        record(3);
+        arrived(3);
+        let warning = hydrant.stderr().lines().find(|line| line.contains(refused)).map(str::to_owned);
+        assert!(warning.is_some_and(|line| line.contains("version 2")), "{}", hydrant.stderr());
+        push(3, "  - { name: m, type: int }\n");
+        wait_until("the version is seen", || hydrant.said("a new version of the schema") == 1);
+        record(4);
+        arrived(4);
+        assert_eq!(hydrant.said(refused), 1, "it is said once: {}", hydrant.stderr());
+        let mut rows: Vec<_> = rows(&scratch).into_values().flatten().collect();
+        rows.sort_by_key(|row| row["n"].as_u64());
+        assert_eq!(
+            rows.iter().map(|row| (&row["n"], &row["m"])).collect::<Vec<_>>(),
+            [(&json!(1), &json!(null)), (&json!(2), &json!(null)), (&json!(3), &json!(null)), (&json!(4), &json!(4)),]
+        );
+    }
+}
+
+#[test]
 fn a_schema_that_no_record_can_be_read_by_is_found_by_check() {
     let scratch = Scratch::new();
     for (names, reason) in [

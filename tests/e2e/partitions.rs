@@ -9,7 +9,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
 use crate::support::journal::journal_path;
-use crate::support::{Hydrant, Scratch, config, objects::keys, stream};
+use crate::support::{Hydrant, Rng, Scratch, config, objects::keys, stream, wait_until};
 
 const PARTITIONS: u64 = 577;
 const MB: u64 = 1 << 20;
@@ -80,6 +80,37 @@ fn hundreds_of_partitions_have_few_objects_each_wherever_a_life_ends() {
             assert!(objects <= 2, "{failpoint:?}: {folder} has {objects} objects");
         }
     }
+}
+
+/// Nothing is due, and no buffer is full but the one of the last records: its object says that all before them was read.
+#[test]
+fn a_stream_whose_partitions_fill_its_memory_reads_on() {
+    const OPEN: u64 = 60;
+    const TEXT: usize = 4096;
+    let scratch = Scratch::new();
+    let (mut log, mut rng) = (String::new(), Rng::new(1));
+    let text = |rng: &mut Rng| (0..TEXT).map(|_| char::from(b'#' + rng.between(0, 57) as u8)).collect::<String>();
+    for n in 0..OPEN * 200 {
+        let _ = writeln!(log, "{{\"n\":{n},\"p\":{},\"text\":{}}}", n % OPEN, json!(text(&mut rng)));
+    }
+    for n in 0..600 {
+        let _ = writeln!(log, "{{\"n\":{n},\"p\":\"last\",\"text\":{}}}", json!(text(&mut rng)));
+    }
+    scratch.log("s.log", log);
+    let partitioning = json!({ "keys": { "p": ".p" } });
+    let mut config = partitioned(&scratch, "p=!{partitionKeyFromQuery:p}/", partitioning);
+    config["memory_limit_mb"] = 16.into();
+    config["delivery_streams"][0]["buffering"]["size_mb"] = 2.into();
+    let hydrant = Hydrant::run(&scratch, &config);
+    wait_until("the last record has been read", || !keys(&scratch.out().join("p=last")).is_empty());
+    assert_eq!(hydrant.said("sealed early"), 0, "{}", hydrant.stderr());
+    hydrant.terminate().expect_code(0);
+    let folders = delivered(&scratch.out());
+    for p in 0..OPEN {
+        let (numbers, _) = &folders[&format!("p={p}")];
+        assert!(numbers.iter().copied().eq((0..OPEN * 200).filter(|n| n % OPEN == p).map(|n| n as i64)), "{p}");
+    }
+    assert_eq!(folders.len() as u64, OPEN + 1);
 }
 
 /// A day of hours by the records' own time.
