@@ -85,12 +85,14 @@ fn hundreds_of_partitions_have_few_objects_each_wherever_a_life_ends() {
 /// Nothing is due, and no buffer is full but the one of the last records: its object says that all before them was read.
 #[test]
 fn a_stream_whose_partitions_fill_its_memory_reads_on() {
-    const OPEN: u64 = 60;
+    const OPEN: u64 = 200;
+    // So much of each stays in memory as part of a file, if it is not made to leave.
+    const EACH: u64 = 50;
     const TEXT: usize = 4096;
     let scratch = Scratch::new();
     let (mut log, mut rng) = (String::new(), Rng::new(1));
     let text = |rng: &mut Rng| (0..TEXT).map(|_| char::from(b'#' + rng.between(0, 57) as u8)).collect::<String>();
-    for n in 0..OPEN * 200 {
+    for n in 0..OPEN * EACH {
         let _ = writeln!(log, "{{\"n\":{n},\"p\":{},\"text\":{}}}", n % OPEN, json!(text(&mut rng)));
     }
     for n in 0..600 {
@@ -108,7 +110,7 @@ fn a_stream_whose_partitions_fill_its_memory_reads_on() {
     let folders = delivered(&scratch.out());
     for p in 0..OPEN {
         let (numbers, _) = &folders[&format!("p={p}")];
-        assert!(numbers.iter().copied().eq((0..OPEN * 200).filter(|n| n % OPEN == p).map(|n| n as i64)), "{p}");
+        assert!(numbers.iter().copied().eq((0..OPEN * EACH).filter(|n| n % OPEN == p).map(|n| n as i64)), "{p}");
     }
     assert_eq!(folders.len() as u64, OPEN + 1);
 }
