@@ -28,8 +28,6 @@ pub const PROCESSING_FAILED: &str = "processing-failed";
 pub const METADATA_FAILED: &str = "metadata-extraction-failed";
 /// Error output type of records that could not be converted.
 pub const CONVERSION_FAILED: &str = "format-conversion-failed";
-/// Error output type of records that an HTTP endpoint has not taken.
-pub const HTTP_ENDPOINT_FAILED: &str = "http-endpoint-failed";
 
 /// Where records of one kind go, and in which form.
 pub struct Output {
@@ -141,11 +139,11 @@ impl Outputs {
             None => None,
         };
         Ok(Self {
+            child: failed(destination.place.target.error_type().unwrap_or(ErrorType::Processing.name())),
             destination,
             processing_failed: failed(ErrorType::Processing.name()),
             metadata_failed: failed(ErrorType::Metadata.name()),
             conversion_failed: failed(ErrorType::Conversion.name()),
-            child: failed(HTTP_ENDPOINT_FAILED),
             backup,
         })
     }

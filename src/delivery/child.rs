@@ -8,9 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::destination::Object;
+use crate::destination::receiver::Receiver;
 use crate::encode::frames;
 use crate::encode::lane::Lane;
-use crate::envelope;
 use crate::failpoint;
 use crate::journal::{Journal, JournalError};
 use crate::output::{Place, Target};
@@ -78,8 +78,9 @@ impl Way {
         let (frames, reason) = (Bytes::from(frames), Arc::new(reason));
         let mut rest = frames;
         while !rest.is_empty() {
-            let (some, reason) = (rest.clone(), reason.clone());
-            let (lines, records, taken) = join(self.shipping.pool.spawn(move || envelopes(&some, &reason))).await;
+            let (some, reason, receiver) = (rest.clone(), reason.clone(), self.receiver.clone());
+            let envelopes = move || envelopes(&*receiver, &some, &reason);
+            let (lines, records, taken) = join(self.shipping.pool.spawn(envelopes)).await;
             if taken == 0 {
                 return;
             }
@@ -93,12 +94,12 @@ impl Way {
 }
 
 /// The lines of the first records, how many those are, and the length of their frames.
-fn envelopes(frames: &[u8], reason: &Reason) -> (Bytes, u64, usize) {
+fn envelopes(receiver: &dyn Receiver, frames: &[u8], reason: &Reason) -> (Bytes, u64, usize) {
     let (mut rest, mut lines, mut records) = (frames, Vec::new(), 0);
     while lines.len() < LINES_BYTES
         && let Some((frame, behind)) = frames::take(rest)
     {
-        lines.extend_from_slice(&envelope::endpoint_failed(&frame, reason));
+        lines.extend_from_slice(&receiver.envelope("", &frame, reason));
         (rest, records) = (behind, records + 1);
     }
     (Bytes::from(lines), records, frames.len() - rest.len())

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tracing::{debug, error, warn};
 
-use crate::destination::ErrorClass;
 use crate::destination::outage::Tries;
-use crate::destination::receiver::{RequestError, Verdict};
+use crate::destination::receiver::{Grounds, RequestError, Verdict};
 use crate::destination::retry::random;
+use crate::destination::{AttemptError, ErrorClass};
 use crate::failpoint;
 use crate::journal::{Journal, JournalError};
 use crate::memory::Permit;
@@ -22,8 +22,6 @@ use crate::requests::{self, Reason, Request, RequestState};
 
 use super::parts::{self, Part};
 use super::sending::Way;
-
-const TOO_LARGE: &str = "HttpEndpoint.DestinationException";
 
 /// How the attempts for a request end.
 enum Ended {
@@ -96,17 +94,19 @@ impl Way {
             let body = self.body(&id, part).await;
             (part.sent_bytes, *records) = (body.bytes.len() as u64, body.records.clone());
             failpoint::pass_soon("request-sent");
-            let answer = self.receiver.send(&id, body.bytes.clone()).await;
+            let answer = self.receiver.send(&id, "", body.bytes.clone(), part.records()).await;
             drop(body);
             let failed = match answer {
+                // No receiver of this kind is delivered to yet.
+                Ok(Verdict::Each(_)) => unjudged(),
                 Ok(verdict) => {
                     self.outage.succeeded();
                     self.shipping.status.clear_problem(&self.key);
                     let (stream, key, attempt) = (&self.shipping.stream_name, &self.key, tries.failures() + 1);
                     debug!(%stream, key, request = id, attempt, ?verdict, "a request was answered");
                     return match verdict {
-                        Verdict::Accepted => Ended::Accepted,
                         Verdict::TooLarge => Ended::TooLarge,
+                        Verdict::Accepted | Verdict::Each(_) => Ended::Accepted,
                     };
                 }
                 Err(failed) => failed,
@@ -130,7 +130,7 @@ impl Way {
         let permit = self.shipping.budget.overdraw(frames.len() as u64 * 3);
         let form = move || {
             let records = parts::whole_in(&frames, &cut);
-            (receiver.body(&id, &frames, crate::record::now()), records)
+            (receiver.body(&id, "", &[&frames], crate::record::now()), records)
         };
         let (bytes, records) = join(self.shipping.pool.spawn(form)).await;
         self.shipping.budget.cover(&permit, bytes.len() as u64);
@@ -156,14 +156,8 @@ impl Way {
     fn refused(&self, part: &Part) -> Reason {
         let (stream, key, to) = (&self.shipping.stream_name, &self.key, self.receiver.name());
         error!(%stream, key, %to, record = part.request.first, "a single record is refused as too large: it goes to the error output");
-        Reason {
-            code: TOO_LARGE.to_owned(),
-            message:
-                "Received the following response from the endpoint destination. 413: the record alone is too large"
-                    .to_owned(),
-            attempts: 1,
-            ended_ms: crate::record::now().as_millisecond(),
-        }
+        let Grounds { code, message } = self.receiver.too_large();
+        Reason { code, message, attempts: 1, ended_ms: crate::record::now().as_millisecond() }
     }
 
     async fn journal_split(&self, halves: (Request, Request)) -> Result<(), JournalError> {
@@ -175,6 +169,13 @@ impl Way {
         let row = self.row;
         self.shipping.journal("decide", move |journal: &Journal| journal.decide(row, &request)).await
     }
+}
+
+/// An answer of which nothing counts.
+fn unjudged() -> RequestError {
+    let message = "records are not judged one by one".to_owned();
+    let error = AttemptError { class: ErrorClass::Transient, code: "Unjudged".to_owned(), message, ambiguous: true };
+    RequestError { error, retry_after: None }
 }
 
 fn given_up(failed: &RequestError, attempts: u32) -> Reason {

@@ -43,6 +43,14 @@ impl Target {
         }
     }
 
+    /// Of a receiver, the error output type of what it does not take.
+    pub fn error_type(&self) -> Option<&'static str> {
+        match self {
+            Self::Objects(_) => None,
+            Self::Requests(receiver, _) => Some(receiver.error_type()),
+        }
+    }
+
     /// Whether it takes records, a request at a time.
     pub fn is_receiver(&self) -> bool {
         match self {

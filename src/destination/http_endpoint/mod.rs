@@ -17,13 +17,17 @@ use reqwest::{Client, Proxy, Response, StatusCode};
 use tokio::sync::Mutex;
 
 use crate::config::model::{EndpointAuth, HttpEndpointConfig, Method, Protocol};
+use crate::encode::frames::Frame;
+use crate::envelope;
 use crate::http;
-use crate::requests::Limits;
+use crate::requests::{Limits, Reason};
 
-use super::receiver::{Misfit, Patience, Receiver, RequestError, Verdict};
+use super::receiver::{Grounds, Misfit, Patience, Receiver, RequestError, Verdict};
 use super::{AttemptError, BoxFuture, ErrorClass};
 use sigv4::Signer;
 
+/// Error output type of records that an endpoint has not taken.
+const HTTP_ENDPOINT_FAILED: &str = "http-endpoint-failed";
 /// The protocol's, as decoded.
 pub const RECORD_BYTES_MAX: u64 = 1_024_000;
 const OWN_USER_AGENT: &str = concat!("hydrant/", env!("CARGO_PKG_VERSION"));
@@ -140,7 +144,7 @@ impl Receiver for HttpEndpoint {
     }
 
     fn patience(&self) -> Patience {
-        Patience { retry: self.config.retry, in_flight: self.config.in_flight }
+        Patience { retry: self.config.retry, counts_attempts: false, in_flight: self.config.in_flight }
     }
 
     fn misfits(&self) -> Option<Misfit> {
@@ -150,7 +154,15 @@ impl Receiver for HttpEndpoint {
         }
     }
 
-    fn body(&self, id: &str, frames: &[u8], now: Timestamp) -> Bytes {
+    fn addressee(&self, _: Timestamp, _: &[String]) -> String {
+        String::new()
+    }
+
+    fn batch_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    fn body(&self, id: &str, _: &str, frames: &[&[u8]], now: Timestamp) -> Bytes {
         let body = match &self.config.protocol {
             Protocol::Firehose { .. } => body::form(id, frames, now),
             Protocol::Raw { format, .. } => raw::form(*format, frames),
@@ -161,8 +173,31 @@ impl Receiver for HttpEndpoint {
         }
     }
 
-    fn send<'a>(&'a self, id: &'a str, body: Bytes) -> BoxFuture<'a, Result<Verdict, RequestError>> {
+    fn send<'a>(
+        &'a self,
+        id: &'a str,
+        _: &'a str,
+        body: Bytes,
+        _: u64,
+    ) -> BoxFuture<'a, Result<Verdict, RequestError>> {
         Box::pin(self.attempt(id, body))
+    }
+
+    fn too_large(&self) -> Grounds {
+        Grounds {
+            code: answer::DESTINATION_EXCEPTION.to_owned(),
+            message:
+                "Received the following response from the endpoint destination. 413: the record alone is too large"
+                    .to_owned(),
+        }
+    }
+
+    fn envelope(&self, _: &str, frame: &Frame<'_>, reason: &Reason) -> Bytes {
+        envelope::endpoint_failed(frame, reason)
+    }
+
+    fn error_type(&self) -> &'static str {
+        HTTP_ENDPOINT_FAILED
     }
 }
 
@@ -298,11 +333,11 @@ mod tests {
             // Accepted and closed again, with the request unread.
             drop(listener.accept().await.unwrap());
         });
-        let (broken, ()) = tokio::join!(send.send("id", Bytes::from_static(b"{}")), accept);
+        let (broken, ()) = tokio::join!(send.attempt("id", Bytes::from_static(b"{}")), accept);
         let broken = broken.expect_err("no answer").error;
         assert_eq!((broken.code.as_str(), broken.ambiguous), ("HttpEndpoint.ConnectionReset", true), "{broken}");
         drop(listener);
-        let refused = endpoint(url).send("id", Bytes::from_static(b"{}")).await.expect_err("nobody listens").error;
+        let refused = endpoint(url).attempt("id", Bytes::from_static(b"{}")).await.expect_err("nobody listens").error;
         assert_eq!((refused.code.as_str(), refused.ambiguous), ("HttpEndpoint.ConnectionFailed", false), "{refused}");
         assert!(!format!("{broken}{refused}").contains("hush"), "{broken} {refused}");
     }

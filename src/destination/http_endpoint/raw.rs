@@ -32,13 +32,13 @@ pub fn record_bytes(data: u64) -> u64 {
 }
 
 /// The body with the records of `frames`.
-pub fn form(format: RawFormat, frames: &[u8]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(frames.len());
+pub fn form(format: RawFormat, frames: &[&[u8]]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(frames.iter().map(|piece| piece.len()).sum());
     if format == RawFormat::JsonArray {
         body.push(b'[');
     }
-    let (mut rest, mut is_first) = (frames, true);
-    while let Some((frame, behind)) = frames::take(rest) {
+    let mut is_first = true;
+    for frame in frames::each(frames) {
         match format {
             RawFormat::JsonArray => {
                 if !is_first {
@@ -54,7 +54,7 @@ pub fn form(format: RawFormat, frames: &[u8]) -> Vec<u8> {
             }
             RawFormat::Bytes => body.extend_from_slice(frame.data),
         }
-        (rest, is_first) = (behind, false);
+        is_first = false;
     }
     if format == RawFormat::JsonArray {
         body.push(b']');
@@ -107,7 +107,7 @@ mod tests {
             (RawFormat::Lines, "{\"a\":1}\n2\n"),
             (RawFormat::Bytes, "{\"a\":1}2\n"),
         ] {
-            let body = form(format, &frames);
+            let body = form(format, &[&frames]);
             assert_eq!(std::str::from_utf8(&body).unwrap(), expected);
             assert!(body.len() as u64 <= body_bytes_min(format) + record_bytes(7) + record_bytes(2));
         }
