@@ -12,6 +12,7 @@ pub mod outage;
 pub mod receiver;
 pub mod retry;
 pub mod s3;
+mod sigv4;
 
 use std::future::Future;
 use std::path::Path;

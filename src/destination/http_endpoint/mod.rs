@@ -7,7 +7,6 @@ mod answer;
 mod body;
 mod classify;
 mod raw;
-mod sigv4;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -23,8 +22,8 @@ use crate::http;
 use crate::requests::{Limits, Reason};
 
 use super::receiver::{Grounds, Misfit, Patience, Receiver, RequestError, Verdict};
+use super::sigv4::Signer;
 use super::{AttemptError, BoxFuture, ErrorClass};
-use sigv4::Signer;
 
 /// Error output type of records that an endpoint has not taken.
 const HTTP_ENDPOINT_FAILED: &str = "http-endpoint-failed";
