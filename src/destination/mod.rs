@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod contract;
 pub mod directory;
+mod http_client;
 pub mod http_endpoint;
 pub mod outage;
 pub mod receiver;
