@@ -4,7 +4,9 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use libdeflater::{CompressionLvl, Compressor};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Proxy, Response};
 
@@ -83,6 +85,21 @@ pub fn internal(message: String, codes: &Codes) -> AttemptError {
     AttemptError { class: ErrorClass::Denied, code: codes.internal.to_owned(), message, ambiguous: false }
 }
 
+/// As one gzip member.
+pub fn compress(body: &[u8], level: u8) -> Option<Bytes> {
+    let mut compressor = Compressor::new(CompressionLvl::new(i32::from(level)).ok()?);
+    let mut compressed = vec![0; compressor.gzip_compress_bound(body.len())];
+    let length = compressor.gzip_compress(body, &mut compressed).ok()?;
+    compressed.truncate(length);
+    Some(Bytes::from(compressed))
+}
+
+/// `Retry-After` in seconds. Dates are not taken: clocks differ.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
 /// Why there is no answer.
 pub fn failed(error: reqwest::Error, response_timeout: Duration, codes: &Codes) -> AttemptError {
     let (error, whom) = (error.without_url(), codes.whom);
@@ -119,4 +136,16 @@ fn is_of_handshake(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>());
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
         || inner.is_some_and(is_of_handshake)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds() {
+        let headers = |value| HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
+        assert_eq!(retry_after(&headers(" 7 ")), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after(&headers("Fri, 31 Dec 1999 23:59:59 GMT")), None);
+    }
 }

@@ -9,6 +9,7 @@ mod contract;
 pub mod directory;
 mod http_client;
 pub mod http_endpoint;
+pub mod opensearch;
 pub mod outage;
 pub mod receiver;
 pub mod retry;

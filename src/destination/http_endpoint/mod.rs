@@ -89,7 +89,7 @@ impl HttpEndpoint {
         signature.iter().for_each(|(name, value)| http_client::put(&mut headers, name, value, true));
         let request = client.request(method, url).headers(headers).timeout(self.config.response_timeout).body(body);
         let response = request.send().await.map_err(|error| own(self.no_answer(error)))?;
-        let (status, retry_after) = (response.status(), answer::retry_after(response.headers()));
+        let (status, retry_after) = (response.status(), http_client::retry_after(response.headers()));
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             self.signer.forget().await;
         }
@@ -180,7 +180,7 @@ impl Receiver for HttpEndpoint {
             Protocol::Firehose { .. } => body::form(id, frames, now),
             Protocol::Raw { format, .. } => raw::form(*format, frames),
         };
-        match self.config.gzip_level.and_then(|level| body::compress(&body, level)) {
+        match self.config.gzip_level.and_then(|level| http_client::compress(&body, level)) {
             Some(compressed) => compressed,
             None => Bytes::from(body),
         }

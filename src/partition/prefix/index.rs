@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Piece, PrefixError, PrefixKind, PrefixTemplate, pieces};
 use crate::partition::TimeZoneName;
+use crate::partition::java_time::{Moment, TimePattern};
 
 /// The cluster's own limit.
 pub(in crate::partition) const INDEX_BYTES_MAX: usize = 255;
@@ -31,6 +32,14 @@ pub enum Rotation {
 /// The name of an index, ready to be evaluated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexTemplate(PrefixTemplate);
+
+/// A name for nobody: of what is delivered still the journal knows the index.
+impl Default for IndexTemplate {
+    fn default() -> Self {
+        let pieces = vec![Piece::Literal("hydrant".to_owned())];
+        Self(PrefixTemplate { text: "hydrant".to_owned(), pieces, dynamic: Vec::new() })
+    }
+}
 
 impl Rotation {
     /// What Firehose puts behind the name.
@@ -129,11 +138,11 @@ fn check(pieces: &[(usize, Piece)]) -> Result<(), PrefixError> {
                     return Err(PrefixError::new(offset + at, message, HELP));
                 }
             }
-            Piece::Time(_) => {
-                let like = piece.longest();
-                let is_led_badly = number == 0 && like.starts_with(REFUSED_FIRST);
-                let wrong = like.chars().find(|c| is_refused(*c)).or(like.chars().next().filter(|_| is_led_badly));
-                if let Some(c) = wrong {
+            Piece::Time(time) => {
+                let first = piece.longest().chars().next().filter(|c| number == 0 && REFUSED_FIRST.contains(c));
+                let printed = std::iter::once(piece.longest()).chain(samples(time));
+                let wrong = printed.flat_map(|text| text.chars().find(|c| is_refused(*c))).next();
+                if let Some(c) = wrong.or(first) {
                     let message = format!("this time can have a `{}`, which cannot stand here", c.escape_debug());
                     return Err(PrefixError::new(*offset, message, HELP));
                 }
@@ -146,6 +155,17 @@ fn check(pieces: &[(usize, Piece)]) -> Result<(), PrefixError> {
         return Err(PrefixError::new(0, format!("the name can become {bytes} bytes long"), HELP));
     }
     Ok(())
+}
+
+/// What a time prints in each month at each hour: names of months and parts of the day come from there.
+fn samples(time: &TimePattern) -> impl Iterator<Item = String> {
+    const DAY: i64 = 86_400;
+    let seconds = (0..366).step_by(15).flat_map(|day| (0..24).map(move |hour| day * DAY + hour * 3600));
+    seconds.filter_map(|second| {
+        let mut text = String::new();
+        time.print(&Moment::new(Timestamp::from_second(second).ok()?, &TimeZoneName::utc()), &mut text);
+        Some(text)
+    })
 }
 
 #[cfg(test)]
@@ -201,7 +221,11 @@ mod tests {
             ("web:1", 3),
             ("web-!{timestamp:yyyy/MM}", 4),
             ("web-!{timestamp:HH:mm}", 4),
-            ("web-!{timestamp:VV}", 4),
+            ("web-!{timestamp:zzzz}", 4),
+            ("web-!{timestamp:GGGG}", 4),
+            ("web-!{timestamp:h B}", 4),
+            ("web-!{timestamp:hB}", 4),
+            ("web-!{timestamp:ppd}", 4),
             ("!{timestamp:'-'yyyy}", 0),
             ("web-!{firehose:random-string}", 6),
             ("web-!{firehose:error-output-type}", 6),
