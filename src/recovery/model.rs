@@ -460,6 +460,7 @@ impl<'w> Process<'w> {
             output: name(to).split(' ').next().unwrap_or_default().to_owned(),
             partition: if let To::Destination(number @ 1..) = to { vec![number.to_string()] } else { Vec::new() },
             destination: String::new(),
+            addressee: String::new(),
             format: String::new(),
             key: key.clone(),
             version: self.world.version,
