@@ -9,6 +9,7 @@ mod contract;
 pub mod directory;
 pub mod http_endpoint;
 pub mod outage;
+mod pace;
 pub mod receiver;
 pub mod retry;
 pub mod s3;
