@@ -18,6 +18,7 @@ mod file_source;
 mod files;
 mod globs;
 mod hints;
+mod http_client;
 mod http_endpoint;
 mod include;
 mod json;

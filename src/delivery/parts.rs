@@ -71,9 +71,10 @@ pub(super) async fn layout(pool: &ComputePool, payload: &Arc<Payload>) -> Arc<La
 pub(super) async fn cut(way: &Way) -> Vec<Part> {
     let limits = limits(way);
     let (layout, misfits) = (way.layout.clone(), way.receiver.misfits());
+    let of_records = misfits.clone();
     let cuts = read(&way.shipping.pool, &way.payload, move |payload| {
         let mut cutter = Cutter::new(limits);
-        match misfits {
+        match &of_records {
             None => scan(&layout, payload, |item| cutter.push(item))?,
             Some(misfits) => layout.scan_whole(payload, |frame, length| {
                 let is_refused = misfits(frame.data).is_some();
@@ -89,7 +90,7 @@ pub(super) async fn cut(way: &Way) -> Vec<Part> {
         let mut part = Part { request, cut };
         if part.cut.is_refused {
             let frames = frames_of(way, &part.cut).await;
-            let reason = never_sent(&frames, misfits, &limits);
+            let reason = never_sent(&frames, misfits.as_ref(), &limits);
             part.request.state = RequestState::Failed(Arc::new(reason), whole_in(&frames, &part.cut));
         }
         parts.push(part);
@@ -190,7 +191,7 @@ pub(super) fn whole_in(frames: &[u8], cut: &Cut) -> Whole {
 }
 
 /// Why a record is never sent.
-fn never_sent(frames: &[u8], misfits: Option<Misfit>, limits: &Limits) -> Reason {
+fn never_sent(frames: &[u8], misfits: Option<&Misfit>, limits: &Limits) -> Reason {
     let data = frames::take(frames).map_or(&[][..], |(frame, _)| frame.data);
     let (code, message) = match misfits.and_then(|misfits| misfits(data)) {
         Some(why) => (RECORD_MISFITS, why.to_owned()),

@@ -4,6 +4,7 @@
 //! records at each attempt, so that a receiver can tell a repetition. Others judge each record of an attempt, and records may be
 //! gathered otherwise for the next one. What is retried, split or given up is decided outside.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -71,7 +72,7 @@ pub struct RequestError {
 }
 
 /// Why a record does not fit; `None` of one that does.
-pub type Misfit = fn(&[u8]) -> Option<&'static str>;
+pub type Misfit = Arc<dyn Fn(&[u8]) -> Option<&'static str> + Send + Sync>;
 
 pub trait Receiver: Send + Sync + 'static {
     /// For people and logs, without secrets.

@@ -2,6 +2,8 @@
 //!
 //! Always true: a record that has no place in its format is told before a request is made of it, so that it harms itself alone.
 
+use std::sync::Arc;
+
 use serde::de::IgnoredAny;
 
 use crate::config::model::RawFormat;
@@ -65,8 +67,8 @@ pub fn form(format: RawFormat, frames: &[&[u8]]) -> Vec<u8> {
 /// What has no place in a format.
 pub fn misfits(format: RawFormat) -> Option<Misfit> {
     match format {
-        RawFormat::Ndjson => Some(no_line_of_json),
-        RawFormat::JsonArray => Some(no_json),
+        RawFormat::Ndjson => Some(Arc::new(no_line_of_json)),
+        RawFormat::JsonArray => Some(Arc::new(no_json)),
         RawFormat::Lines | RawFormat::Bytes => None,
     }
 }
