@@ -11,6 +11,7 @@ mod http_client;
 pub mod http_endpoint;
 pub mod opensearch;
 pub mod outage;
+mod pace;
 pub mod receiver;
 pub mod retry;
 pub mod s3;

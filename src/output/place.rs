@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +43,14 @@ impl Target {
         match self {
             Self::Objects(destination) => destination.name(),
             Self::Requests(receiver, _) => receiver.name(),
+        }
+    }
+
+    /// Whom of it a delivery is addressed to; nobody in most places.
+    pub fn addressee(&self, at: Timestamp, values: &[String]) -> String {
+        match self {
+            Self::Objects(_) => String::new(),
+            Self::Requests(receiver, _) => receiver.addressee(at, values),
         }
     }
 
