@@ -77,16 +77,8 @@ pub struct OpenSearch {
     /// Made for the first request; certificates that cannot be read are looked for again.
     client: Mutex<Option<Client>>,
     signer: Signer,
-    greeted: Mutex<Greeted>,
-}
-
-/// What is known of the cluster.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-enum Greeted {
-    #[default]
-    NotYet,
-    /// It can do what the configuration says, or does not tell.
-    Fit,
+    /// Whether the cluster can do what the configuration says, or does not tell.
+    is_fit: Mutex<bool>,
 }
 
 /// What came of a request to a node.
@@ -110,7 +102,7 @@ impl OpenSearch {
             nodes: Nodes::new(config.urls.len()),
             client: Mutex::default(),
             signer: Signer::new(&config.auth),
-            greeted: Mutex::default(),
+            is_fit: Mutex::default(),
         }
     }
 
@@ -118,8 +110,18 @@ impl OpenSearch {
     pub async fn greet(&self) {
         let greeting = async {
             let client = self.client().await.map_err(own)?;
-            let node = self.nodes.pick(&[], Instant::now()).unwrap_or_default();
-            self.ask_version(&client, &self.config.urls[node]).await
+            let (mut tried, mut answer) = (Vec::new(), Ok(()));
+            while let Some(node) = self.nodes.pick(&tried, Instant::now()) {
+                tried.push(node);
+                answer = self.ask_version(&client, &self.config.urls[node]).await;
+                match &answer {
+                    Err(failed) if is_away(failed) => {
+                        self.nodes.failed(node, Instant::now());
+                    }
+                    Ok(()) | Err(_) => break,
+                }
+            }
+            answer
         };
         if let Ok(Err(error)) = tokio::time::timeout(GREETING_TIMEOUT, greeting).await {
             warn!(to = %self.name(), code = error.error.code, %error, "the cluster does not say what it is");
@@ -141,8 +143,8 @@ impl OpenSearch {
 
     /// Once for all: what the cluster is, and whether it can do what the configuration says.
     async fn ask_version(&self, client: &Client, node: &EndpointUrl) -> Result<(), RequestError> {
-        let mut greeted = self.greeted.lock().await;
-        if *greeted == Greeted::Fit || self.config.is_serverless() {
+        let mut is_fit = self.is_fit.lock().await;
+        if *is_fit || self.config.is_serverless() {
             return Ok(());
         }
         let url = format!("{}/", node.as_str());
@@ -162,7 +164,7 @@ impl OpenSearch {
             }
             _ => return Err(refused(status, retry_after, body.as_deref().unwrap_or_default())),
         }
-        *greeted = Greeted::Fit;
+        *is_fit = true;
         Ok(())
     }
 
@@ -176,7 +178,7 @@ impl OpenSearch {
             let answered = self.post(&client, &self.config.urls[node], sealed.body.clone()).await;
             let is_away = match &answered {
                 Ok(answered) => is_of_node(answered.status),
-                Err(failed) => failed.error.code != UNSUPPORTED && failed.error.code != CODES.internal,
+                Err(failed) => is_away(failed),
             };
             if is_away {
                 self.nodes.failed(node, Instant::now());
@@ -364,6 +366,11 @@ fn common_headers(headers: &mut HeaderMap, config: &OpenSearchConfig) {
     config.headers.iter().for_each(|(name, value)| put(headers, name, &value.0, true));
 }
 
+/// Whether another node may do better.
+fn is_away(failed: &RequestError) -> bool {
+    failed.error.code != UNSUPPORTED && failed.error.code != CODES.internal
+}
+
 /// Whether a status says that the node, or what stands before it, cannot work now.
 fn is_of_node(status: StatusCode) -> bool {
     matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
@@ -403,3 +410,6 @@ fn internal(message: String) -> AttemptError {
 fn own(error: AttemptError) -> RequestError {
     RequestError { error, retry_after: None }
 }
+
+#[cfg(test)]
+mod tests;
