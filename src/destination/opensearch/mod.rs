@@ -149,7 +149,7 @@ impl OpenSearch {
         }
         let url = format!("{}/", node.as_str());
         let Answered { status, retry_after, body } =
-            self.request(client, Method::GET, &url, HeaderMap::new(), Bytes::new()).await?;
+            self.request(client, Method::GET, &url, HeaderMap::new(), Bytes::new(), answer::bytes_max(1)).await?;
         let to = self.name();
         match (status, body.as_deref().and_then(Cluster::read)) {
             (StatusCode::OK, Some(cluster)) => {
@@ -175,7 +175,7 @@ impl OpenSearch {
         let (mut tried, mut last) = (Vec::new(), None);
         while let Some(node) = self.nodes.pick(&tried, Instant::now()) {
             tried.push(node);
-            let answered = self.post(&client, &self.config.urls[node], sealed.body.clone()).await;
+            let answered = self.post(&client, &self.config.urls[node], sealed.body.clone(), records).await;
             let is_away = match &answered {
                 Ok(answered) => is_of_node(answered.status),
                 Err(failed) => is_away(failed),
@@ -194,14 +194,20 @@ impl OpenSearch {
         Err(last.unwrap_or_else(|| own(internal("there is no node".to_owned()))))
     }
 
-    async fn post(&self, client: &Client, node: &EndpointUrl, body: Bytes) -> Result<Answered, RequestError> {
+    async fn post(
+        &self,
+        client: &Client,
+        node: &EndpointUrl,
+        body: Bytes,
+        records: u64,
+    ) -> Result<Answered, RequestError> {
         // Nothing of the bulk has left before this is known.
         self.ask_version(client, node).await.map_err(|failed| RequestError {
             error: AttemptError { ambiguous: false, ..failed.error },
             retry_after: failed.retry_after,
         })?;
         let url = format!("{}{}", node.as_str(), self.path);
-        self.request(client, Method::POST, &url, self.headers.clone(), body).await
+        self.request(client, Method::POST, &url, self.headers.clone(), body, answer::bytes_max(records)).await
     }
 
     async fn request(
@@ -211,6 +217,7 @@ impl OpenSearch {
         url: &str,
         mut headers: HeaderMap,
         body: Bytes,
+        answer_bytes_max: u64,
     ) -> Result<Answered, RequestError> {
         common_headers(&mut headers, &self.config);
         let signature = self.signer.sign(method.as_str(), url, &headers, &body).await;
@@ -223,7 +230,7 @@ impl OpenSearch {
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             self.signer.forget().await;
         }
-        let body = match http_client::read(response, answer::ANSWER_BYTES_MAX).await {
+        let body = match http_client::read(response, answer_bytes_max).await {
             Ok(body) => body,
             Err(error) if status == StatusCode::OK => return Err(no_answer(error)),
             // What is cut short of an answer that is no success tells nothing more.
@@ -238,7 +245,7 @@ impl OpenSearch {
             (StatusCode::PAYLOAD_TOO_LARGE, _) => Ok(Verdict::TooLarge),
             (StatusCode::OK, Some(answer)) => self.judge_items(answer, sealed, records).await,
             (StatusCode::OK, None) if records > 1 => Ok(Verdict::TooLarge),
-            (StatusCode::OK, None) => Err(invalid("it is larger than 16 MiB")),
+            (StatusCode::OK, None) => Err(invalid("it is too large for that of one document")),
             (status, body) => Err(refused(status, retry_after, &body.unwrap_or_default())),
         }
     }

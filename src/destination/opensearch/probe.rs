@@ -7,7 +7,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::answer::describe;
+use super::answer::{bytes_max, describe};
 use super::cluster::Cluster;
 use super::{Answered, OpenSearch, put, refused};
 use crate::config::model::{DocumentId, OpenSearchConfig};
@@ -25,7 +25,8 @@ pub async fn probe(config: &OpenSearchConfig) -> Result<String, String> {
     if config.is_serverless() {
         return cluster.probe_ids(&client, url).await;
     }
-    let answered = cluster.request(&client, Method::GET, &format!("{url}/"), HeaderMap::new(), Bytes::new()).await;
+    let answered =
+        cluster.request(&client, Method::GET, &format!("{url}/"), HeaderMap::new(), Bytes::new(), bytes_max(1)).await;
     let Answered { status, body, .. } = answered.map_err(|error| error.to_string())?;
     let body = body.unwrap_or_default();
     match (status, Cluster::read(&body)) {
@@ -47,7 +48,8 @@ impl OpenSearch {
         let body = format!("{{\"create\":{{\"_index\":\"{index}\",\"_id\":\"{id}\"}}}}\n{{}}\n");
         let mut headers = HeaderMap::new();
         put(&mut headers, "Content-Type", "application/x-ndjson", false);
-        let answered = self.request(client, Method::POST, &format!("{url}/_bulk"), headers, Bytes::from(body)).await;
+        let answered =
+            self.request(client, Method::POST, &format!("{url}/_bulk"), headers, Bytes::from(body), bytes_max(1)).await;
         let Answered { status, body, .. } = answered.map_err(|error| error.to_string())?;
         let body = body.unwrap_or_default();
         let error = error_of(&body);
