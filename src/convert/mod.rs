@@ -47,6 +47,7 @@ pub use encodings::Encodings;
 pub use error::{ErrorCode, Failure, Misfit, SchemaError};
 pub use file_schema::FileSchema;
 pub use joda::{Pattern, PatternError};
+pub use number::NumberError;
 pub use options::{Deserializer, InputOptions, OnUnknownField, TimestampFormat};
 pub use parquet_options::{Compression, Dictionary, ParquetOptions, Statistics, TimestampType, WriterVersion};
 pub use timestamp::TimestampFormats;

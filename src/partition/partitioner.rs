@@ -114,8 +114,8 @@ impl Partitioner {
                     escaped(key, value)?
                 }
                 ValueOf::Time(time, pattern) => {
-                    let at: Timestamp = time.of(record).map_err(|error| PartitionError::Time(error.to_string()))?;
-                    pattern.print(at, &self.zone)
+                    let printed = time.print(record, pattern, &self.zone);
+                    printed.map_err(|error| PartitionError::Time(error.to_string()))?
                 }
             };
             values.push(value);
