@@ -122,7 +122,8 @@ enum Until {
 
 impl Worker {
     pub fn new(forming: &Forming, table: Table, pool: ComputePool, counts: Counts) -> Self {
-        let pages = Pages::new(forming.folder.clone(), format!("{}.pages", forming.entry_name), forming.memory_max);
+        let name = format!("{}.pages", forming.entry_name);
+        let pages = Pages::new(forming.folder.clone(), name, forming.memory_max, forming.log.clone());
         let (sender, blocks) = mpsc::unbounded_channel();
         let (rows, permit) = (Rows::new(&table, pages, Sink::new(sender)), table.budget.overdraw(0));
         Self { payload: Appender::new(forming), blocks, table, pool, counts, rows, records: 0, permit }
@@ -239,5 +240,97 @@ impl Rows {
         }
         self.sink.flush().map_err(ParquetError::from)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::config::model::Compression;
+    use crate::convert::{Decoder, InputOptions, TimestampType};
+    use crate::encode::codec::Codec;
+    use crate::encode::lane::Lane;
+    use crate::memory::MemoryBudget;
+    use crate::record::Content;
+    use crate::schema::Column;
+
+    const RECORD: &[u8] = br#"{"text":"a text that is long enough to be of some weight in memory"}"#;
+
+    fn forming(budget: &Arc<StreamBudget>, folder: &std::path::Path) -> (Forming, Decoder) {
+        let columns = vec![Column::nullable("text", crate::schema::Type::String)];
+        let decoder = Decoder::new(&columns, InputOptions::default()).unwrap();
+        let table = Table {
+            schema: Arc::new(FileSchema::new(&columns, TimestampType::default()).unwrap()),
+            options: Arc::default(),
+            metadata: Arc::default(),
+            empty: decoder.columns(),
+            budget: budget.clone(),
+            encodings: Arc::default(),
+        };
+        let forming = Forming {
+            table: Some(table),
+            codec: Codec::new(Compression::None),
+            output_delimiter: b"".as_slice().into(),
+            is_same_delimiter: true,
+            is_framed: false,
+            entry_name: String::from("p"),
+            at: jiff::Timestamp::UNIX_EPOCH,
+            folder: folder.to_owned(),
+            memory_max: 64 << 20,
+            log: Arc::default(),
+        };
+        (forming, decoder)
+    }
+
+    /// A condition that the worker brings about.
+    async fn until(holds: impl Fn() -> bool) {
+        let wait = async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the worker gets there");
+    }
+
+    #[tokio::test]
+    async fn rows_leave_memory_and_come_back_in_the_file() {
+        let (memory, folder) = (MemoryBudget::new(1 << 30), tempfile::tempdir().unwrap());
+        let budget = memory.join();
+        let (forming, mut decoder) = forming(&budget, folder.path());
+        let mut lane = Lane::open(forming, ComputePool::new());
+        assert_eq!((lane.held(), lane.movable()), (0, 0));
+        let (mut records, mut said) = (0, 0);
+        for _ in 0..3 {
+            let mut columns = decoder.columns();
+            for _ in 0..1000 {
+                decoder.decode(RECORD, 0..RECORD.len(), &mut columns, &mut Vec::new()).unwrap();
+            }
+            let bytes = 1000 * RECORD.len() as u64;
+            let permit = budget.acquire(bytes, &CancellationToken::new(), Duration::from_secs(1)).unwrap();
+            lane.push_ready(Content::Rows(Arc::new(columns), bytes), 1000, &permit).await;
+            drop(permit);
+            lane.hand_over().await;
+            records += 1000;
+            let grown = lane.movable() - said;
+            assert!(grown >= bytes / 2, "rows can leave: {grown}");
+            until(|| lane.leave_memory()).await;
+            let file = || std::fs::metadata(folder.path().join("p")).map_or(0, |file| file.len());
+            until(|| lane.movable() < bytes / 10 && file() > 4).await;
+            until(|| memory.used() < bytes / 5).await;
+            said = lane.movable();
+        }
+        assert!(lane.held() > lane.movable(), "what is told of closed row groups stays until the end");
+        let formed = lane.finish().await;
+        assert_eq!(formed.records, records);
+        let (_, file) = formed.payload.file().expect("it is in a file");
+        let read = SerializedFileReader::new(file.try_clone().unwrap()).unwrap();
+        assert_eq!((read.metadata().file_metadata().num_rows() as u64, read.num_row_groups()), (records, 3));
+        drop(formed);
+        assert_eq!(memory.used(), 0, "all memory is given back");
     }
 }
