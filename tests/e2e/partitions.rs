@@ -115,6 +115,40 @@ fn a_stream_whose_partitions_fill_its_memory_reads_on() {
     assert_eq!(folders.len() as u64, OPEN + 1);
 }
 
+/// The present is the year, so that it does not end while the test runs.
+#[test]
+fn what_is_late_is_gathered_for_its_grace_in_one_object() {
+    let scratch = Scratch::new();
+    let path = scratch.log("s.log", "");
+    let partitioning = json!({ "record_time": { "field": "at", "formats": ["iso8601"] }, "grace_seconds": 12 });
+    let mut config = partitioned(&scratch, "year=!{recordTime:yyyy}/", partitioning);
+    let buffering = json!({ "size_mb": 1, "interval_seconds": 1, "low_latency": true });
+    config["delivery_streams"][0]["buffering"] = buffering;
+    let hydrant = Hydrant::run(&scratch, &config);
+    let now = jiff::Timestamp::now().to_string();
+    let present = format!("year={}", &now[..4]);
+    let append = |n: u32, at: &str| {
+        crate::support::scratch::append(&path, format!("{{\"n\":{n},\"at\":\"{at}\",\"text\":\"x\"}}\n"));
+    };
+    let objects = |folder: &str| keys(&scratch.out().join(folder)).len();
+    append(1, "2020-01-01T10:00:00Z");
+    append(2, &now);
+    wait_until("the present is there", || objects(&present) == 1);
+    assert_eq!(objects("year=2020"), 0, "what is late still waits");
+    append(3, "2020-06-01T10:00:00Z");
+    append(4, &now);
+    wait_until("the present is there again", || objects(&present) == 2);
+    wait_until("what is late is there", || objects("year=2020") > 0);
+    let folders = delivered(&scratch.out());
+    assert_eq!(folders["year=2020"], (vec![1, 3], 1));
+    append(5, "2020-01-01T10:00:00Z");
+    wait_until("what is later yet is there", || objects("year=2020") == 2);
+    hydrant.terminate().expect_code(0);
+    let (mut numbers, _) = delivered(&scratch.out())["year=2020"].clone();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 3, 5]);
+}
+
 /// A day of hours by the records' own time.
 #[test]
 fn ten_thousand_partitions_over_a_day_leave_a_small_journal() {
