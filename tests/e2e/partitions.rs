@@ -149,6 +149,33 @@ fn what_is_late_is_gathered_for_its_grace_in_one_object() {
     assert_eq!(numbers, [1, 3, 5]);
 }
 
+#[test]
+fn past_max_active_the_least_recently_used_partition_is_sealed() {
+    let scratch = Scratch::new();
+    let path = scratch.log("s.log", "");
+    let partitioning = json!({ "keys": { "p": ".p" }, "max_active": 2 });
+    let hydrant = Hydrant::run(&scratch, &partitioned(&scratch, "p=!{partitionKeyFromQuery:p}/", partitioning));
+    let append = |lines: &[(u32, &str)]| {
+        let line = |(n, p): &(u32, &str)| format!("{{\"n\":{n},\"p\":\"{p}\",\"text\":\"x\"}}\n");
+        crate::support::scratch::append(&path, lines.iter().map(line).collect::<String>());
+    };
+    append(&[(1, "a"), (2, "b"), (3, "a"), (4, "c")]);
+    wait_until("b makes room", || !keys(&scratch.out()).is_empty());
+    append(&[(5, "a"), (6, "b")]);
+    wait_until("c makes room", || keys(&scratch.out()).len() == 2);
+    assert_eq!(delivered(&scratch.out()), BTreeMap::from([of("b", &[2], 1), of("c", &[4], 1)]));
+    let finished = hydrant.terminate().expect_code(0);
+    assert!(!finished.stderr.contains("ERROR"), "{finished}");
+    let expected = [of("a", &[1, 3, 5], 1), of("b", &[2, 6], 2), of("c", &[4], 1)];
+    let mut found = delivered(&scratch.out());
+    found.values_mut().for_each(|(numbers, _)| numbers.sort_unstable());
+    assert_eq!(found, BTreeMap::from(expected));
+}
+
+fn of(p: &str, numbers: &[i64], objects: u64) -> (String, (Vec<i64>, u64)) {
+    (format!("p={p}"), (numbers.to_vec(), objects))
+}
+
 /// A day of hours by the records' own time.
 #[test]
 fn ten_thousand_partitions_over_a_day_leave_a_small_journal() {
