@@ -44,7 +44,10 @@ impl OpenSearch {
         if self.config.documents.id == DocumentId::None {
             return Ok(String::from("OpenSearch Serverless, not asked: it makes the ids"));
         }
-        let (index, id) = ("hydrant-check", "x".repeat(ID_BYTES_TOO_MANY));
+        let (template, id) = (&self.config.index, "x".repeat(ID_BYTES_TOO_MANY));
+        // The one that may be written to, where it does not depend on records.
+        let is_known = template.template().dynamic().len() == 0;
+        let index = if is_known { template.name(crate::record::now(), &[]) } else { String::from("hydrant-check") };
         let body = format!("{{\"create\":{{\"_index\":\"{index}\",\"_id\":\"{id}\"}}}}\n{{}}\n");
         let mut headers = HeaderMap::new();
         put(&mut headers, "Content-Type", "application/x-ndjson", false);
