@@ -140,8 +140,7 @@ impl Partitioner {
                 }
                 ValueOf::Time(time, pattern) => {
                     let printed = time.print(record, pattern, &self.zone);
-                    let printed = printed.map_err(|error| PartitionError::Time(error.to_string()))?;
-                    self.placed_time(number, printed)?
+                    self.placed_time(number, printed.map_err(|error| PartitionError::Time(error.to_string()))?)?
                 }
             };
             values.push(value);

@@ -1,14 +1,16 @@
 //! The client against servers that answer what a test tells them.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use super::client::{INVALID_RESPONSE, UNSUPPORTED};
 use super::*;
 use crate::config::model::{DocumentId, DocumentsConfig, EndpointAuth, Secret, TlsConfig};
+use crate::destination::ErrorClass;
 use crate::destination::receiver::{Judged, Judgement};
 use crate::partition::{IndexTemplate, Rotation};
 use crate::positions::put_varint;
@@ -302,9 +304,8 @@ async fn serverless_is_not_asked_what_it_is_but_whether_it_takes_ids() {
         EndpointAuth::SigV4 { service: "aoss".to_owned(), region: Some("eu-west-1".to_owned()), assume_role: None };
     let serverless = OpenSearchConfig { auth, ..config(&["http://127.0.0.1:9"]) };
     assert_eq!(path(&serverless), "/_bulk");
-    let cluster = Arc::new(open(&serverless));
-    let client = cluster.client().await.unwrap();
-    assert!(cluster.ask_version(&client, &serverless.urls[0]).await.is_ok());
+    let cluster = open(&serverless);
+    assert!(cluster.ask_version(&serverless.urls[0]).await.is_ok());
     let documents = DocumentsConfig { id: DocumentId::None, ..serverless.documents.clone() };
     assert!(probe(&OpenSearchConfig { documents, ..serverless }).await.is_ok());
 }
