@@ -1,0 +1,127 @@
+//! Receivers that take everything and keep nothing, as fast as they can: only what an answer needs is looked at.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flate2::bufread::MultiGzDecoder;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Firehose's HTTP endpoint delivery.
+    Firehose,
+    /// OpenSearch's bulk API.
+    Bulk,
+}
+
+/// A receiver on a port of its own, until this program ends.
+pub struct Null {
+    pub port: u16,
+    records: Arc<AtomicU64>,
+}
+
+impl Null {
+    pub fn start(protocol: Protocol) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let (port, records) = (listener.local_addr()?.port(), Arc::new(AtomicU64::new(0)));
+        let counter = records.clone();
+        std::thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                let counter = counter.clone();
+                std::thread::spawn(move || converse(connection, protocol, &counter));
+            }
+        });
+        Ok(Self { port, records })
+    }
+
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+}
+
+/// Requests of one connection, until the client ends it.
+fn converse(mut connection: TcpStream, protocol: Protocol, records: &AtomicU64) -> io::Result<()> {
+    connection.set_nodelay(true)?;
+    let (mut bytes, mut plain) = (Vec::new(), Vec::new());
+    loop {
+        bytes.clear();
+        let Some((body, gzip)) = receive(&mut connection, &mut bytes)? else { return Ok(()) };
+        let head = bytes[..body].to_ascii_lowercase();
+        let mut sent = &bytes[body..];
+        if gzip {
+            plain.clear();
+            MultiGzDecoder::new(sent).read_to_end(&mut plain)?;
+            sent = &plain;
+        }
+        let (taken, answer) = match protocol {
+            Protocol::Firehose => firehose(&head, sent),
+            Protocol::Bulk if head.starts_with(b"get ") => (0, WHO_IT_IS.to_vec()),
+            Protocol::Bulk => bulk(sent),
+        };
+        records.fetch_add(taken, Ordering::Relaxed);
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", answer.len());
+        connection.write_all(head.as_bytes())?;
+        connection.write_all(&answer)?;
+    }
+}
+
+/// One whole request: where its body begins, and whether that is compressed.
+fn receive(connection: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<Option<(usize, bool)>> {
+    let body = loop {
+        if let Some(at) = memchr::memmem::find(bytes, b"\r\n\r\n") {
+            break at + 4;
+        }
+        let before = bytes.len();
+        bytes.resize(before + 4096, 0);
+        let length = connection.read(&mut bytes[before..])?;
+        bytes.truncate(before + length);
+        if length == 0 {
+            return Ok(None);
+        }
+    };
+    let head = bytes[..body].to_ascii_lowercase();
+    let length = field(&head, b"content-length:").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+    let (have, length) = (bytes.len(), length.unwrap_or(0));
+    bytes.resize(body + length, 0);
+    connection.read_exact(&mut bytes[have..])?;
+    Ok(Some((body, field(&head, b"content-encoding:") == Some(b"gzip"))))
+}
+
+/// Of a head in lower case.
+fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let rest = &head[memchr::memmem::find(head, name)? + name.len()..];
+    Some(rest[..memchr::memchr(b'\r', rest)?].trim_ascii())
+}
+
+fn firehose(head: &[u8], body: &[u8]) -> (u64, Vec<u8>) {
+    let id = field(head, b"x-amz-firehose-request-id:").unwrap_or_default();
+    let answer = [br#"{"requestId":""#.as_slice(), id, br#"","timestamp":1578090903599}"#].concat();
+    (memchr::memmem::find_iter(body, br#"{"data":"#).count() as u64, answer)
+}
+
+const WHO_IT_IS: &[u8] = br#"{"name":"null","cluster_name":"null","cluster_uuid":"YQ5GvzYVQ0uI0c1dpTnDvA","version":{"distribution":"opensearch","number":"2.19.5"},"tagline":"The OpenSearch Project: https://opensearch.org/"}"#;
+
+/// Each action line comes back with a result in it.
+fn bulk(body: &[u8]) -> (u64, Vec<u8>) {
+    let mut answer = Vec::with_capacity(body.len() / 2);
+    answer.extend_from_slice(br#"{"took":1,"errors":false,"items":["#);
+    let (mut items, mut start, mut is_action) = (0, 0, true);
+    for end in memchr::memchr_iter(b'\n', body) {
+        if is_action {
+            if items > 0 {
+                answer.push(b',');
+            }
+            // Without the two braces at its end.
+            answer.extend_from_slice(&body[start..end.saturating_sub(2)]);
+            answer.extend_from_slice(
+                br#","_version":1,"result":"created","_shards":{"total":2,"successful":1,"failed":0},"_seq_no":1,"_primary_term":1,"status":201}}"#,
+            );
+            items += 1;
+        }
+        (start, is_action) = (end + 1, !is_action);
+    }
+    answer.extend_from_slice(b"]}");
+    (items, answer)
+}
