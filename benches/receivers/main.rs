@@ -29,7 +29,8 @@ const AIM: f64 = 0.6;
 enum Case {
     /// What the others are held against.
     Directory,
-    HttpEndpoint(Encoding),
+    /// With so many requests under way at a time; only one keeps their order.
+    HttpEndpoint(Encoding, u32),
     OpenSearch(Encoding),
 }
 
@@ -39,10 +40,14 @@ enum Encoding {
     Gzip,
 }
 
+/// The default of OpenSearch.
+const IN_FLIGHT: u32 = 4;
+
 /// Beside the directory.
-const CASES: [Case; 4] = [
-    Case::HttpEndpoint(Encoding::None),
-    Case::HttpEndpoint(Encoding::Gzip),
+const CASES: [Case; 5] = [
+    Case::HttpEndpoint(Encoding::None, 1),
+    Case::HttpEndpoint(Encoding::None, IN_FLIGHT),
+    Case::HttpEndpoint(Encoding::Gzip, IN_FLIGHT),
     Case::OpenSearch(Encoding::None),
     Case::OpenSearch(Encoding::Gzip),
 ];
@@ -62,8 +67,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let cases = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => Ok(CASES.to_vec()),
-        ["http"] => Ok(CASES[..2].to_vec()),
-        ["opensearch"] => Ok(CASES[2..].to_vec()),
+        ["http"] => Ok(CASES[..3].to_vec()),
+        ["opensearch"] => Ok(CASES[3..].to_vec()),
         _ => Err(USAGE.into()),
     };
     match cases.and_then(|cases| run(&Settings::from_environment()?, &cases)) {
@@ -146,8 +151,9 @@ impl Case {
     fn label(self) -> &'static str {
         match self {
             Self::Directory => "gzip → directory",
-            Self::HttpEndpoint(Encoding::None) => "HTTP endpoint",
-            Self::HttpEndpoint(Encoding::Gzip) => "HTTP endpoint, gzip",
+            Self::HttpEndpoint(Encoding::None, 1) => "HTTP endpoint, one request at a time",
+            Self::HttpEndpoint(Encoding::None, _) => "HTTP endpoint",
+            Self::HttpEndpoint(Encoding::Gzip, _) => "HTTP endpoint, gzip",
             Self::OpenSearch(Encoding::None) => "OpenSearch",
             Self::OpenSearch(Encoding::Gzip) => "OpenSearch, gzip",
         }
@@ -156,7 +162,7 @@ impl Case {
     fn protocol(self) -> Option<Protocol> {
         match self {
             Self::Directory => None,
-            Self::HttpEndpoint(_) => Some(Protocol::Firehose),
+            Self::HttpEndpoint(..) => Some(Protocol::Firehose),
             Self::OpenSearch(_) => Some(Protocol::Bulk),
         }
     }
@@ -166,9 +172,12 @@ impl Case {
         let port = port.unwrap_or_default();
         let (buffer, destination) = match self {
             Self::Directory => (128, format!("directory: {{ path: {}/objects }}", folder.display())),
-            Self::HttpEndpoint(is) => (
+            Self::HttpEndpoint(is, in_flight) => (
                 64,
-                format!("http_endpoint: {{ url: \"http://127.0.0.1:{port}/\", content_encoding: {} }}", encoding(is)),
+                format!(
+                    "http_endpoint: {{ url: \"http://127.0.0.1:{port}/\", content_encoding: {}, in_flight: {in_flight} }}",
+                    encoding(is)
+                ),
             ),
             Self::OpenSearch(is) => (
                 64,

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::bufread::MultiGzDecoder;
+use libdeflater::Decompressor;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -50,9 +50,8 @@ fn converse(mut connection: TcpStream, protocol: Protocol, records: &AtomicU64) 
         let head = bytes[..body].to_ascii_lowercase();
         let mut sent = &bytes[body..];
         if gzip {
-            plain.clear();
-            MultiGzDecoder::new(sent).read_to_end(&mut plain)?;
-            sent = &plain;
+            let length = inflate(sent, &mut plain)?;
+            sent = &plain[..length];
         }
         let (taken, answer) = match protocol {
             Protocol::Firehose => firehose(&head, sent),
@@ -87,6 +86,13 @@ fn receive(connection: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<Option
     bytes.resize(body + length, 0);
     connection.read_exact(&mut bytes[have..])?;
     Ok(Some((body, field(&head, b"content-encoding:") == Some(b"gzip"))))
+}
+
+/// One gzip member, into room that is used again: how many bytes it is.
+fn inflate(sent: &[u8], plain: &mut Vec<u8>) -> io::Result<usize> {
+    let length = sent.last_chunk().map_or(0, |length| u32::from_le_bytes(*length)) as usize;
+    plain.resize(length.max(plain.len()), 0);
+    Decompressor::new().gzip_decompress(sent, plain).map_err(io::Error::other)
 }
 
 /// Of a head in lower case.
