@@ -28,8 +28,6 @@ pub const PROCESSING_FAILED: &str = "processing-failed";
 pub const METADATA_FAILED: &str = "metadata-extraction-failed";
 /// Error output type of records that could not be converted.
 pub const CONVERSION_FAILED: &str = "format-conversion-failed";
-/// Error output type of records that an HTTP endpoint has not taken.
-pub const HTTP_ENDPOINT_FAILED: &str = "http-endpoint-failed";
 
 /// Where records of one kind go, and in which form.
 pub struct Output {
@@ -141,11 +139,11 @@ impl Outputs {
             None => None,
         };
         Ok(Self {
+            child: failed(destination.place.target.error_type().unwrap_or(ErrorType::Processing.name())),
             destination,
             processing_failed: failed(ErrorType::Processing.name()),
             metadata_failed: failed(ErrorType::Metadata.name()),
             conversion_failed: failed(ErrorType::Conversion.name()),
-            child: failed(HTTP_ENDPOINT_FAILED),
             backup,
         })
     }
@@ -189,14 +187,27 @@ impl Output {
 
     /// The key of a delivery, fixed when it is journalled. `values` are those of its partition.
     pub fn key(&self, stream: &str, version: u64, at: Timestamp, uuid: &str, values: &[String]) -> String {
+        self.key_as(self.error_type, stream, version, at, uuid, values)
+    }
+
+    /// The same for failures of another kind.
+    pub fn key_as(
+        &self,
+        error_type: Option<&'static str>,
+        stream: &str,
+        version: u64,
+        at: Timestamp,
+        uuid: &str,
+        values: &[String],
+    ) -> String {
         let Some(layout) = &self.layout else {
             // Nothing lies under it: it is the delivery's name in the log.
             return object_key("", stream, version, at, &TimeZoneName::utc(), uuid, "");
         };
         let mut bits = || uuid::Uuid::new_v4().as_u64_pair().0;
         let zone = &layout.time_zone;
-        let prefix = layout.prefix.evaluate(at, zone, self.error_type, values, &mut || random_string(&mut bits));
-        let extension = match (&layout.file_extension, self.error_type) {
+        let prefix = layout.prefix.evaluate(at, zone, error_type, values, &mut || random_string(&mut bits));
+        let extension = match (&layout.file_extension, error_type) {
             (_, Some(_)) => "",
             (Some(extension), None) => extension,
             (None, None) => Codec::new(self.format.compression).extension(),

@@ -1,18 +1,13 @@
 //! `http_endpoint`: where records are sent in Firehose's HTTP endpoint delivery protocol or plainly, and what does not go together with
 //! it.
 
-use std::time::Duration;
-
-use super::destination::{self, Connection};
-use super::hints::GZIP_LEVEL_DEFAULT;
+use super::destination::Connection;
+use super::http_client::{self, content_encoding, is_header_value, seconds, web_url};
 use super::map::Map;
 use super::model::{
-    BufferingHints, Compression, EndpointAuth, EndpointUrl, HttpEndpointConfig, Method, Protocol, ProxyConfig,
-    RawFormat, Secret, TlsConfig,
+    BufferingHints, Compression, EndpointAuth, EndpointUrl, HttpEndpointConfig, Method, Protocol, RawFormat, Secret,
 };
 use super::reader::Value;
-use super::registries;
-use super::text::Text;
 
 const KEYS: &[&str] = &[
     "url",
@@ -53,10 +48,8 @@ const CONNECT_SECONDS_DEFAULT: i64 = 10;
 const RESPONSE_SECONDS_DEFAULT: i64 = 180;
 const MB: f64 = 1024.0 * 1024.0;
 
-/// Headers that the protocol sets, or that say how the body is sent.
 const CONTENT_TYPE: &str = "content-type";
-const OWN_HEADERS: [&str; 6] =
-    [CONTENT_TYPE, "content-encoding", "content-length", "transfer-encoding", "host", "connection"];
+const KINDS_OF_AUTH: &[&str] = &["basic", "bearer_token", "sigv4"];
 
 pub(super) fn http_endpoint(value: &Value<'_>, stream: Option<&str>, aws: &Connection) -> Option<HttpEndpointConfig> {
     let map = value.map(KEYS)?;
@@ -71,18 +64,13 @@ pub(super) fn http_endpoint(value: &Value<'_>, stream: Option<&str>, aws: &Conne
     let records_max = map.get_or("max_records", RECORDS_MAX, |value| value.whole(1..=RECORDS_MAX, ""));
     let connect_timeout = seconds(&map, "connect_timeout_seconds", 1..=300, CONNECT_SECONDS_DEFAULT);
     let response_timeout = seconds(&map, "response_timeout_seconds", 1..=900, RESPONSE_SECONDS_DEFAULT);
-    let tls = map.get_or("tls", TlsConfig::default(), registries::tls);
-    let proxy = map.optional("proxy", proxy);
-    let auth = map.get_or("auth", EndpointAuth::None, |value| auth(value, aws));
+    let proxy = map.optional("proxy", http_client::proxy);
+    let auth = map.get_or("auth", EndpointAuth::None, |value| http_client::auth(value, KINDS_OF_AUTH, aws));
     let protocol = protocol?;
     let may_say_type = matches!(protocol, Protocol::Raw { .. });
     let headers = map.get_or("headers", Vec::new(), |value| headers(value, may_say_type));
-    let (url, tls) = (url?, tls?);
-    if tls != TlsConfig::default() && !url.is_encrypted() {
-        let help = Some(String::from("`tls` needs an `https://` URL"));
-        map.get("tls").as_ref().unwrap_or(value).problem("`tls` does nothing for this `url`", help);
-        return None;
-    }
+    let url = url?;
+    let tls = http_client::tls(&map, url.is_encrypted());
     Some(HttpEndpointConfig {
         url,
         name: name?,
@@ -94,7 +82,7 @@ pub(super) fn http_endpoint(value: &Value<'_>, stream: Option<&str>, aws: &Conne
         request_records_max: records_max?.unsigned_abs(),
         connect_timeout: connect_timeout?,
         response_timeout: response_timeout?,
-        tls,
+        tls: tls?,
         proxy: proxy?,
         auth: auth?,
         headers: headers?,
@@ -188,20 +176,6 @@ fn url(value: &Value<'_>) -> Option<EndpointUrl> {
     Some(EndpointUrl::new(text.text))
 }
 
-/// A URL without credentials.
-fn web_url<'a>(value: &Value<'a>, allowed: &str, credentials_help: &str) -> Option<Text<'a>> {
-    let text = value.word(allowed)?;
-    let (scheme, rest) = text.text.split_once("://").unwrap_or_default();
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if host.contains('@') {
-        // Neither the URL nor its line is shown.
-        value.problem(format!("`{}` must not hold credentials", value.name()), Some(credentials_help.to_owned()));
-        return None;
-    }
-    let is_url = matches!(scheme, "http" | "https") && !host.is_empty() && reqwest::Url::parse(&text.text).is_ok();
-    text.check(allowed, |_| is_url)
-}
-
 fn text(value: &Value<'_>, what: &str, chars: std::ops::RangeInclusive<usize>) -> Option<String> {
     let allowed = format!("{what} of {} to {} characters", chars.start(), chars.end());
     let is_allowed =
@@ -213,10 +187,6 @@ fn access_key(value: &Value<'_>) -> Option<Secret> {
     let allowed = "at most 4,096 visible ASCII characters";
     let is_key = |key: &str| key.len() <= ACCESS_KEY_BYTES_MAX && is_header_value(key);
     Some(Secret(value.string(allowed)?.check(allowed, is_key)?.text))
-}
-
-fn is_header_value(text: &str) -> bool {
-    text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) && text.trim() == text
 }
 
 fn common_attributes(value: &Value<'_>) -> Option<Vec<(String, String)>> {
@@ -235,84 +205,19 @@ fn common_attributes(value: &Value<'_>) -> Option<Vec<(String, String)>> {
     named.iter().map(attribute).collect()
 }
 
-fn content_encoding(value: &Value<'_>) -> Option<Option<u8>> {
-    if !value.is_map() {
-        return value.one_of(&[("none", None), ("gzip", Some(GZIP_LEVEL_DEFAULT))]);
-    }
-    let options = value.map(&["gzip"])?.required("gzip")?.map(&["level"])?;
-    let level = options.get_or("level", GZIP_LEVEL_DEFAULT, |value| u8::try_from(value.whole(1..=12, "")?).ok())?;
-    Some(Some(level))
-}
-
 fn source_arn(value: &Value<'_>) -> Option<String> {
     let allowed = "an ARN such as `arn:aws:firehose:eu-west-1:123456789012:deliverystream/web`";
     Some(value.word(allowed)?.check(allowed, |arn| arn.starts_with("arn:"))?.text)
 }
 
-fn seconds(map: &Map<'_>, key: &'static str, range: std::ops::RangeInclusive<i64>, default: i64) -> Option<Duration> {
-    let seconds = map.get_or(key, default, |value| value.whole(range, " of seconds"))?;
-    Some(Duration::from_secs(seconds.unsigned_abs()))
-}
-
-fn proxy(value: &Value<'_>) -> Option<ProxyConfig> {
-    let map = value.map(&["url", "username", "password"])?;
-    let url = map.required("url").and_then(|value| {
-        web_url(&value, "a URL such as `http://proxy.example:3128`", "they go under `username` and `password`")
-    });
-    let username = map.optional("username", |value| Some(value.word("a name without blanks")?.text));
-    let password = map.optional("password", |value| Some(Secret(value.word("a password without blanks")?.text)));
-    let credentials = match (username?, password?) {
-        (Some(username), Some(password)) => Some((username, password)),
-        (None, None) => None,
-        _ => {
-            value.problem("`username` and `password` go together", None);
-            return None;
-        }
-    };
-    Some(ProxyConfig { url: url?.text, credentials })
-}
-
-fn auth(value: &Value<'_>, aws: &Connection) -> Option<EndpointAuth> {
-    const KINDS: &[&str] = &["basic", "bearer_token", "sigv4"];
-    let (kind, options) = value.map(KINDS)?.exactly_one(KINDS)?;
-    match kind {
-        "bearer_token" => Some(EndpointAuth::Bearer(Secret(options.word("a token without blanks")?.text))),
-        "sigv4" => sigv4(&options, aws),
-        _ => basic(&options),
-    }
-}
-
-fn sigv4(options: &Value<'_>, aws: &Connection) -> Option<EndpointAuth> {
-    let map = options.map(&["service", "region", "assume_role"])?;
-    let service = map.required("service").and_then(|value| value.word("the name of a service such as `execute-api`"));
-    let region = map.optional("region", |value| Some(value.word("the name of a region such as `eu-west-1`")?.text));
-    let role = map.optional("assume_role", destination::assume_role);
-    let (region, _, assume_role) = Connection::of(region?, role?).or(aws);
-    Some(EndpointAuth::SigV4 { service: service?.text, region, assume_role })
-}
-
-fn basic(options: &Value<'_>) -> Option<EndpointAuth> {
-    let map = options.map(&["username", "password"])?;
-    let allowed = "a name without colon";
-    let username =
-        map.required("username").and_then(|value| value.word(allowed)?.check(allowed, |name| !name.contains(':')));
-    let password = map.required("password").and_then(|value| value.word("a password without blanks"));
-    Some(EndpointAuth::Basic { username: username?.text, password: Secret(password?.text) })
-}
-
 fn headers(value: &Value<'_>, may_say_type: bool) -> Option<Vec<(String, Secret)>> {
-    let named = value.named("a mapping of names to values")?;
-    let header = |(name, value): &(&str, Value<'_>)| {
-        let lower = name.to_ascii_lowercase();
-        let is_name = reqwest::header::HeaderName::try_from(*name).is_ok();
-        let is_own = OWN_HEADERS.contains(&lower.as_str()) && !(may_say_type && lower == CONTENT_TYPE);
-        if !is_name || is_own || lower.starts_with("x-amz-firehose-") {
-            let help = "those of the protocol are set by it: see `access_key` and `common_attributes`";
-            value.problem("this cannot be a header of its own", Some(help.to_owned()));
-            return None;
-        }
-        let allowed = "visible ASCII characters";
-        Some(((*name).to_owned(), Secret(value.string(allowed)?.check(allowed, is_header_value)?.text)))
+    let is_own = |name: &str| {
+        let is_of_body = http_client::OF_BODIES.contains(&name);
+        is_of_body || (name == CONTENT_TYPE && !may_say_type) || name.starts_with("x-amz-firehose-")
     };
-    named.iter().map(header).collect()
+    http_client::headers(
+        value,
+        is_own,
+        Some("those of the protocol are set by it: see `access_key` and `common_attributes`"),
+    )
 }

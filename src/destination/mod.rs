@@ -7,11 +7,15 @@
 #[cfg(test)]
 mod contract;
 pub mod directory;
+mod http_client;
 pub mod http_endpoint;
+pub mod opensearch;
 pub mod outage;
+mod pace;
 pub mod receiver;
 pub mod retry;
 pub mod s3;
+mod sigv4;
 
 use std::future::Future;
 use std::path::Path;

@@ -89,6 +89,19 @@ pub fn take(bytes: &[u8]) -> Option<(Frame<'_>, &[u8])> {
     Some((Frame { partition, range, ordinal, arrival_ms, data }, rest))
 }
 
+/// The frames of several pieces, one piece behind the other.
+pub fn each<'a>(pieces: &'a [&'a [u8]]) -> impl Iterator<Item = Frame<'a>> {
+    let of_piece = |&piece: &&'a [u8]| {
+        let mut rest: &'a [u8] = piece;
+        std::iter::from_fn(move || {
+            let (frame, behind) = take(rest)?;
+            rest = behind;
+            Some(frame)
+        })
+    };
+    pieces.iter().flat_map(of_piece)
+}
+
 fn header(bytes: &[u8]) -> Option<Header> {
     let mut rest = bytes;
     let mut number = || take_varint(&mut rest);

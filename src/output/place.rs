@@ -6,20 +6,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
 use crate::config::model::{
-    AssumeRole, DestinationConfig, DirectoryConfig, EndpointAuth, EndpointUrl, HttpEndpointConfig, ObjectStoreConfig,
-    Protocol, S3Config, TlsConfig,
+    AssumeRole, DestinationConfig, DirectoryConfig, DocumentsConfig, EndpointAuth, EndpointUrl, HttpEndpointConfig,
+    ObjectStoreConfig, OpenSearchConfig, Protocol, S3Config, TlsConfig,
 };
 use crate::destination::directory::DirectoryDestination;
 use crate::destination::http_endpoint::HttpEndpoint;
+use crate::destination::opensearch::OpenSearch;
 use crate::destination::outage::Outage;
 use crate::destination::receiver::Receiver;
 use crate::destination::s3::S3Destination;
 use crate::destination::{AttemptError, Destination};
 use crate::journal::Journal;
+use crate::partition::IndexTemplate;
 
 /// A payload stays in memory up to so many bytes when it is to be uploaded, and when it becomes a file anyway.
 const MEMORY_UPLOAD: u64 = 4 << 20;
@@ -40,6 +43,22 @@ impl Target {
         match self {
             Self::Objects(destination) => destination.name(),
             Self::Requests(receiver, _) => receiver.name(),
+        }
+    }
+
+    /// Whom of it a delivery is addressed to; nobody in most places.
+    pub fn addressee(&self, at: Timestamp, values: &[String]) -> String {
+        match self {
+            Self::Objects(_) => String::new(),
+            Self::Requests(receiver, _) => receiver.addressee(at, values),
+        }
+    }
+
+    /// Of a receiver, the error output type of what it does not take.
+    pub fn error_type(&self) -> Option<&'static str> {
+        match self {
+            Self::Objects(_) => None,
+            Self::Requests(receiver, _) => Some(receiver.error_type()),
         }
     }
 
@@ -82,6 +101,11 @@ pub enum Locator {
         /// Without its query, which may hold a key.
         url: String,
     },
+    OpenSearch {
+        urls: Vec<String>,
+        /// What documents are decides under which ids they are sent again.
+        documents: DocumentsConfig,
+    },
 }
 
 /// Where a stream may form its payloads.
@@ -101,6 +125,7 @@ enum Connection {
     S3(S3Config),
     Directory(DirectoryConfig),
     HttpEndpoint(Box<HttpEndpointConfig>),
+    OpenSearch(Box<OpenSearchConfig>),
 }
 
 impl Connection {
@@ -108,6 +133,7 @@ impl Connection {
         match config {
             DestinationConfig::Objects(store) => Self::of(store),
             DestinationConfig::HttpEndpoint(endpoint) => Self::HttpEndpoint(Box::new(endpoint.clone())),
+            DestinationConfig::OpenSearch(cluster) => Self::OpenSearch(Box::new(cluster.clone())),
         }
     }
 
@@ -150,6 +176,13 @@ impl Place {
                 let outage = Arc::new(Outage::new(endpoint.in_flight));
                 let target = Target::Requests(Arc::new(HttpEndpoint::new(endpoint)), outage);
                 (target, own_staging(), memory_max(MEMORY_UPLOAD))
+            }
+            Connection::OpenSearch(cluster) => {
+                let outage = Arc::new(Outage::new(cluster.in_flight));
+                let receiver = Arc::new(OpenSearch::new(cluster, room.journal.instance(), room.stream));
+                let greeted = receiver.clone();
+                room.tasks.spawn(async move { greeted.greet().await });
+                (Target::Requests(receiver, outage), own_staging(), memory_max(MEMORY_UPLOAD))
             }
         };
         Ok(Self { target, locator, staging, memory_max, connection: Arc::new(connection) })
@@ -215,17 +248,22 @@ impl Locator {
             },
             Connection::Directory(directory) => Self::Directory { path: directory.path.clone() },
             Connection::HttpEndpoint(endpoint) => Self::HttpEndpoint { url: endpoint.url.shown().to_owned() },
+            Connection::OpenSearch(cluster) => Self::OpenSearch {
+                urls: cluster.urls.iter().map(|url| url.shown().to_owned()).collect(),
+                documents: cluster.documents.clone(),
+            },
         }
     }
 
     /// The way to the place. What the journal does not know, secrets among it, is that of one of the `present` outputs: how
     /// to assume the role of one with the same role, how to write of one with the same bucket.
     fn connection(&self, present: &[&Connection]) -> Connection {
-        let (mut buckets, mut endpoints) = (Vec::new(), Vec::new());
+        let (mut buckets, mut endpoints, mut clusters) = (Vec::new(), Vec::new(), Vec::new());
         for connection in present {
             match connection {
                 Connection::S3(s3) => buckets.push(s3),
                 Connection::HttpEndpoint(endpoint) => endpoints.push(endpoint),
+                Connection::OpenSearch(cluster) => clusters.push(cluster),
                 Connection::Directory(_) => {}
             }
         }
@@ -260,6 +298,23 @@ impl Locator {
                 };
                 Connection::HttpEndpoint(Box::new(retired))
             }
+            Self::OpenSearch { urls, documents } => {
+                let is_same = |cluster: &OpenSearchConfig| {
+                    cluster.urls.iter().any(|url| urls.iter().any(|known| known == url.shown()))
+                };
+                let same = clusters.iter().find(|cluster| is_same(cluster));
+                let known = || urls.iter().cloned().map(EndpointUrl::new).collect();
+                let documents = documents.clone();
+                let retired = match (same, clusters.first()) {
+                    // Nodes have come and gone.
+                    (Some(present), _) => OpenSearchConfig { documents, ..OpenSearchConfig::clone(present) },
+                    (None, Some(present)) => {
+                        OpenSearchConfig { urls: known(), documents, ..OpenSearchConfig::clone(present) }
+                    }
+                    (None, None) => bare_cluster(known(), documents),
+                };
+                Connection::OpenSearch(Box::new(retired))
+            }
         }
     }
 }
@@ -275,6 +330,27 @@ fn bare_endpoint(url: EndpointUrl) -> HttpEndpointConfig {
         in_flight: 1,
         request_bytes_max: 64 << 20,
         request_records_max: 10_000,
+        connect_timeout: Duration::from_secs(10),
+        response_timeout: REQUEST_TIMEOUT,
+        tls: TlsConfig::default(),
+        proxy: None,
+        auth: EndpointAuth::None,
+        headers: Vec::new(),
+    }
+}
+
+/// A cluster of which nothing but its nodes is known any more. Which index a delivery goes to is journalled with it.
+fn bare_cluster(urls: Vec<EndpointUrl>, documents: DocumentsConfig) -> OpenSearchConfig {
+    OpenSearchConfig {
+        urls,
+        index: IndexTemplate::default(),
+        documents,
+        routing: None,
+        pipeline: None,
+        gzip_level: None,
+        retry: Duration::ZERO,
+        in_flight: 1,
+        bulk_bytes_max: 5 << 20,
         connect_timeout: Duration::from_secs(10),
         response_timeout: REQUEST_TIMEOUT,
         tls: TlsConfig::default(),
@@ -311,7 +387,7 @@ mod tests {
         let present: Vec<_> = present.iter().map(|&s3| Connection::S3(s3.clone())).collect();
         match locator.connection(&present.iter().collect::<Vec<_>>()) {
             Connection::S3(s3) => s3,
-            Connection::Directory(_) | Connection::HttpEndpoint(_) => panic!("no bucket"),
+            Connection::Directory(_) | Connection::HttpEndpoint(_) | Connection::OpenSearch(_) => panic!("no bucket"),
         }
     }
 

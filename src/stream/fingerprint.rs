@@ -41,14 +41,13 @@ pub fn of_processing(config: &DeliveryStreamConfig, schema: Option<&Schema>) -> 
     let SourceConfig::File(file) = &config.source;
     // Whatever else comes into the source's configuration counts, until somebody knows that it need not.
     let source = SourceConfig::File(FileSourceConfig { paths: Vec::new(), exclude: Vec::new(), ..file.clone() });
-    let layout = config.destination.layout();
-    let is_partitioned = layout.is_some_and(|layout| layout.prefix.dynamic().len() > 0);
-    let layout = layout.filter(|_| config.format_conversion.is_some() || is_partitioned);
-    let more = layout.map(|layout| More {
+    let template = config.destination.template();
+    let template = template.filter(|(prefix, _)| config.format_conversion.is_some() || prefix.dynamic().len() > 0);
+    let more = template.as_ref().map(|(prefix, time_zone)| More {
         conversion: config.format_conversion.as_ref().map(|config| (config, schema.map(Schema::fingerprint))),
         partitioning: config.partitioning.as_ref(),
-        prefix: layout.prefix.text(),
-        time_zone: &layout.time_zone,
+        prefix: prefix.text(),
+        time_zone,
     });
     let has_more = more.is_some();
     let program = env!("CARGO_PKG_VERSION");

@@ -80,7 +80,7 @@ pub struct EndpointUrl {
     whole: String,
 }
 
-/// In place of the access key, or besides it.
+/// In place of an access key, or besides it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum EndpointAuth {
     None,
@@ -89,6 +89,8 @@ pub enum EndpointAuth {
         password: Secret,
     },
     Bearer(Secret),
+    /// Elastic's.
+    ApiKey(Secret),
     SigV4 {
         /// As AWS calls it in signatures, for example `execute-api`.
         service: String,

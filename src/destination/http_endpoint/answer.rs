@@ -3,10 +3,8 @@
 //! Always true: only what the protocol calls a success is one. Whatever else comes is a failure that is tried again, so a receiver
 //! that answers wrongly gets the records twice rather than not at all.
 
-use std::time::Duration;
-
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
 use serde_json::Number;
 
@@ -106,12 +104,6 @@ pub fn exception(status: StatusCode, body: &[u8]) -> String {
 pub fn too_large() -> Refusal {
     let message = "The response received from the endpoint is larger than 1 MiB with its headers".to_owned();
     Refusal { code: RESPONSE_TOO_LARGE, class: ErrorClass::Transient, message }
-}
-
-/// `Retry-After` in seconds. Dates are not taken: clocks differ.
-pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 fn invalid(reason: &str) -> Refusal {
@@ -222,11 +214,5 @@ mod tests {
             assert!(refusal.message.contains(&format!("{status}: {{\"requestId\"")), "{}", refusal.message);
         }
         assert_eq!(judge(StatusCode::PAYLOAD_TOO_LARGE, b"", ID), Ok(Verdict::TooLarge));
-    }
-
-    #[test]
-    fn retry_after_is_seconds() {
-        assert_eq!(retry_after(&headers(&[("retry-after", " 7 ")])), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after(&headers(&[("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT")])), None);
     }
 }

@@ -2,9 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use jiff::Timestamp;
-use libdeflater::{CompressionLvl, Compressor};
 
 use crate::encode::frames;
 
@@ -20,20 +18,21 @@ pub fn record_bytes(data: u64) -> u64 {
 }
 
 /// The body with the records of `frames`.
-pub fn form(id: &str, frames: &[u8], now: Timestamp) -> Vec<u8> {
-    let mut body = Vec::with_capacity(frames.len() / 3 * 4 + frames.len() / 16 + BODY_BYTES_MIN as usize);
+pub fn form(id: &str, frames: &[&[u8]], now: Timestamp) -> Vec<u8> {
+    let bytes: usize = frames.iter().map(|piece| piece.len()).sum();
+    let mut body = Vec::with_capacity(bytes / 3 * 4 + bytes / 16 + BODY_BYTES_MIN as usize);
     body.extend_from_slice(
         format!(r#"{{"requestId":"{id}","timestamp":{},"records":["#, now.as_millisecond()).as_bytes(),
     );
-    let (mut rest, mut is_first) = (frames, true);
-    while let Some((frame, behind)) = frames::take(rest) {
+    let mut is_first = true;
+    for frame in frames::each(frames) {
         if !is_first {
             body.push(b',');
         }
         body.extend_from_slice(BEFORE_DATA.as_bytes());
         encode(frame.data, &mut body);
         body.extend_from_slice(BEHIND_DATA.as_bytes());
-        (rest, is_first) = (behind, false);
+        is_first = false;
     }
     body.extend_from_slice(b"]}");
     body
@@ -47,18 +46,10 @@ fn encode(data: &[u8], out: &mut Vec<u8>) {
     out.truncate(start + written);
 }
 
-/// As one gzip member.
-pub fn compress(body: &[u8], level: u8) -> Option<Bytes> {
-    let mut compressor = Compressor::new(CompressionLvl::new(i32::from(level)).ok()?);
-    let mut compressed = vec![0; compressor.gzip_compress_bound(body.len())];
-    let length = compressor.gzip_compress(body, &mut compressed).ok()?;
-    compressed.truncate(length);
-    Some(Bytes::from(compressed))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destination::http_client::compress;
     use crate::positions::put_varint;
     use proptest::prelude::*;
     use std::io::Read;
@@ -79,7 +70,7 @@ mod tests {
         let frames = framed(&[b"aa".to_vec(), Vec::new(), vec![0xff]]);
         let body = form(
             "ed4acda5-034f-9f42-bba1-f29aea6d7d8f",
-            &frames,
+            &[&frames],
             Timestamp::from_millisecond(1_578_090_901_599).unwrap(),
         );
         assert_eq!(
@@ -95,7 +86,7 @@ mod tests {
         #[test]
         fn a_body_is_never_larger_than_what_was_counted(records in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20)) {
             let id = uuid::Uuid::nil().to_string();
-            let body = form(&id, &framed(&records), Timestamp::MAX);
+            let body = form(&id, &[&framed(&records)], Timestamp::MAX);
             let counted = BODY_BYTES_MIN + records.iter().map(|record| record_bytes(record.len() as u64)).sum::<u64>();
             prop_assert!(body.len() as u64 <= counted);
             let mut plain = Vec::new();

@@ -5,29 +5,39 @@
 
 mod answer;
 mod body;
-mod classify;
 mod raw;
-mod sigv4;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Proxy, Response, StatusCode};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, StatusCode};
 use tokio::sync::Mutex;
 
-use crate::config::model::{EndpointAuth, HttpEndpointConfig, Method, Protocol};
-use crate::http;
-use crate::requests::Limits;
+use crate::config::model::{HttpEndpointConfig, Method, Protocol};
+use crate::encode::frames::Frame;
+use crate::envelope;
+use crate::requests::{Limits, Reason};
 
-use super::receiver::{Misfit, Patience, Receiver, RequestError, Verdict};
-use super::{AttemptError, BoxFuture, ErrorClass};
-use sigv4::Signer;
+use super::http_client::{self, Codes, put};
+use super::receiver::{Grounds, Misfit, Patience, Receiver, RequestError, Verdict};
+use super::sigv4::Signer;
+use super::{AttemptError, BoxFuture};
 
+/// Error output type of records that an endpoint has not taken.
+const HTTP_ENDPOINT_FAILED: &str = "http-endpoint-failed";
 /// The protocol's, as decoded.
 pub const RECORD_BYTES_MAX: u64 = 1_024_000;
-const OWN_USER_AGENT: &str = concat!("hydrant/", env!("CARGO_PKG_VERSION"));
-const USER_AGENT: &str = "Amazon Kinesis Data Firehose Agent/1.0";
+const FIREHOSES_USER_AGENT: &str = "Amazon Kinesis Data Firehose Agent/1.0";
+
+/// Firehose's.
+const CODES: Codes = Codes {
+    internal: "HttpEndpoint.InternalFailure",
+    connection_failed: "HttpEndpoint.ConnectionFailed",
+    connection_reset: "HttpEndpoint.ConnectionReset",
+    request_timeout: "HttpEndpoint.RequestTimeout",
+    tls_failure: "HttpEndpoint.SSLHandshakeFailure",
+    whom: "the endpoint",
+};
 
 pub struct HttpEndpoint {
     config: HttpEndpointConfig,
@@ -49,8 +59,15 @@ impl HttpEndpoint {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        let made = connect(&self.config).map_err(|reason| internal(format!("no connection can be made: {reason}")))?;
+        let config = &self.config;
+        let made =
+            http_client::connect(&config.tls, config.proxy.as_ref(), config.connect_timeout, config.url.as_str());
+        let made = made.map_err(|reason| internal(format!("no connection can be made: {reason}")))?;
         Ok(client.insert(made).clone())
+    }
+
+    fn no_answer(&self, error: reqwest::Error) -> AttemptError {
+        http_client::failed(error, self.config.response_timeout, &CODES)
     }
 
     async fn attempt(&self, id: &str, body: Bytes) -> Result<Verdict, RequestError> {
@@ -69,10 +86,10 @@ impl HttpEndpoint {
         };
         let signature = self.signer.sign(method.as_str(), url, &headers, &body).await;
         let signature = signature.map_err(|reason| own(internal(format!("the request cannot be signed: {reason}"))))?;
-        signature.iter().for_each(|(name, value)| put(&mut headers, name, value, true));
+        signature.iter().for_each(|(name, value)| http_client::put(&mut headers, name, value, true));
         let request = client.request(method, url).headers(headers).timeout(self.config.response_timeout).body(body);
-        let response = request.send().await.map_err(|error| own(classify::failed(error, &self.config)))?;
-        let (status, retry_after) = (response.status(), answer::retry_after(response.headers()));
+        let response = request.send().await.map_err(|error| own(self.no_answer(error)))?;
+        let (status, retry_after) = (response.status(), http_client::retry_after(response.headers()));
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             self.signer.forget().await;
         }
@@ -92,18 +109,18 @@ impl HttpEndpoint {
                 codes => codes.contains(&status.as_u16()),
             };
             // Read all the same, so that the connection can be used again.
-            let text = read(response).await.ok().flatten().unwrap_or_default();
+            let text = http_client::read(response, answer::ANSWER_BYTES_MAX).await.ok().flatten().unwrap_or_default();
             return match is_taken {
                 true => Ok(Verdict::Accepted),
                 false => answer::judge_refusal(status, &text).map_err(refused),
             };
         }
         answer::judge_head(status, response.headers()).map_err(refused)?;
-        let answer = match read(response).await {
+        let answer = match http_client::read(response, answer::ANSWER_BYTES_MAX).await {
             Ok(Some(answer)) => answer,
             Ok(None) => return Err(refused(answer::too_large())),
             // What is cut short of an answer that is no success tells nothing more.
-            Err(error) if status.is_success() => return Err(own(classify::failed(error, &self.config))),
+            Err(error) if status.is_success() => return Err(own(self.no_answer(error))),
             Err(_) => Vec::new(),
         };
         answer::judge(status, &answer, id).map_err(refused)
@@ -140,7 +157,7 @@ impl Receiver for HttpEndpoint {
     }
 
     fn patience(&self) -> Patience {
-        Patience { retry: self.config.retry, in_flight: self.config.in_flight }
+        Patience { retry: self.config.retry, counts_attempts: false, in_flight: self.config.in_flight }
     }
 
     fn misfits(&self) -> Option<Misfit> {
@@ -150,48 +167,51 @@ impl Receiver for HttpEndpoint {
         }
     }
 
-    fn body(&self, id: &str, frames: &[u8], now: Timestamp) -> Bytes {
+    fn addressee(&self, _: Timestamp, _: &[String]) -> String {
+        String::new()
+    }
+
+    fn batch_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    fn body(&self, id: &str, _: &str, frames: &[&[u8]], now: Timestamp) -> Bytes {
         let body = match &self.config.protocol {
             Protocol::Firehose { .. } => body::form(id, frames, now),
             Protocol::Raw { format, .. } => raw::form(*format, frames),
         };
-        match self.config.gzip_level.and_then(|level| body::compress(&body, level)) {
+        match self.config.gzip_level.and_then(|level| http_client::compress(&body, level)) {
             Some(compressed) => compressed,
             None => Bytes::from(body),
         }
     }
 
-    fn send<'a>(&'a self, id: &'a str, body: Bytes) -> BoxFuture<'a, Result<Verdict, RequestError>> {
+    fn send<'a>(
+        &'a self,
+        id: &'a str,
+        _: &'a str,
+        body: Bytes,
+        _: u64,
+    ) -> BoxFuture<'a, Result<Verdict, RequestError>> {
         Box::pin(self.attempt(id, body))
     }
-}
 
-/// The body; `None` of one that is too large.
-async fn read(mut response: Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if (body.len() + chunk.len()) as u64 > answer::ANSWER_BYTES_MAX {
-            return Ok(None);
+    fn too_large(&self) -> Grounds {
+        Grounds {
+            code: answer::DESTINATION_EXCEPTION.to_owned(),
+            message:
+                "Received the following response from the endpoint destination. 413: the record alone is too large"
+                    .to_owned(),
         }
-        body.extend_from_slice(&chunk);
     }
-    Ok(Some(body))
-}
 
-fn connect(config: &HttpEndpointConfig) -> Result<Client, String> {
-    let mut builder = Client::builder()
-        .connect_timeout(config.connect_timeout)
-        .redirect(Policy::none())
-        .tcp_keepalive(std::time::Duration::from_secs(60));
-    builder = http::with_tls(builder, &config.tls, config.url.as_str())?;
-    if let Some(proxy) = &config.proxy {
-        let mut all = Proxy::all(&proxy.url).map_err(|error| http::chain(&error.without_url()))?;
-        if let Some((username, password)) = &proxy.credentials {
-            all = all.basic_auth(username, &password.0);
-        }
-        builder = builder.proxy(all);
+    fn envelope(&self, _: &str, frame: &Frame<'_>, reason: &Reason) -> Bytes {
+        envelope::endpoint_failed(frame, reason)
     }
-    builder.build().map_err(|error| http::chain(&error))
+
+    fn error_type(&self) -> &'static str {
+        HTTP_ENDPOINT_FAILED
+    }
 }
 
 fn headers(config: &HttpEndpointConfig) -> HeaderMap {
@@ -202,11 +222,11 @@ fn headers(config: &HttpEndpointConfig) -> HeaderMap {
     }
     match &config.protocol {
         Protocol::Raw { format, .. } => {
-            put("User-Agent", OWN_USER_AGENT, false);
+            put("User-Agent", http_client::USER_AGENT, false);
             put("Content-Type", raw::content_type(*format), false);
         }
         Protocol::Firehose { access_key, common_attributes: attributes, source_arn } => {
-            put("User-Agent", USER_AGENT, false);
+            put("User-Agent", FIREHOSES_USER_AGENT, false);
             put("Content-Type", "application/json", false);
             put("X-Amz-Firehose-Protocol-Version", "1.0", false);
             put("X-Amz-Firehose-Source-Arn", source_arn, false);
@@ -218,27 +238,13 @@ fn headers(config: &HttpEndpointConfig) -> HeaderMap {
             }
         }
     }
-    match &config.auth {
-        EndpointAuth::None | EndpointAuth::SigV4 { .. } => {}
-        EndpointAuth::Bearer(token) => put("Authorization", &format!("Bearer {}", token.0), true),
-        EndpointAuth::Basic { username, password } => put("Authorization", &http::basic(username, &password.0), true),
-    }
-    for (name, value) in &config.headers {
-        put(name, &value.0, true);
-    }
+    http_client::authorize(&mut headers, &config.auth);
+    config.headers.iter().for_each(|(name, value)| http_client::put(&mut headers, name, &value.0, true));
     headers
 }
 
-fn put(headers: &mut HeaderMap, name: &str, value: &str, is_secret: bool) {
-    // What comes from the configuration was looked at when that was read.
-    let (Ok(name), Ok(mut value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else { return };
-    value.set_sensitive(is_secret);
-    headers.insert(name, value);
-}
-
-/// What is wrong here, before anything is sent.
 fn internal(message: String) -> AttemptError {
-    AttemptError { class: ErrorClass::Denied, code: classify::INTERNAL.to_owned(), message, ambiguous: false }
+    http_client::internal(message, &CODES)
 }
 
 /// `{"commonAttributes":{…}}`, in the order of the file, and in ASCII as headers are.
@@ -264,7 +270,8 @@ fn ascii(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::{EndpointUrl, TlsConfig};
+    use crate::config::model::{EndpointAuth, EndpointUrl, TlsConfig};
+    use reqwest::header::HeaderValue;
     use std::time::Duration;
 
     fn endpoint(url: String) -> HttpEndpoint {
@@ -298,11 +305,11 @@ mod tests {
             // Accepted and closed again, with the request unread.
             drop(listener.accept().await.unwrap());
         });
-        let (broken, ()) = tokio::join!(send.send("id", Bytes::from_static(b"{}")), accept);
+        let (broken, ()) = tokio::join!(send.attempt("id", Bytes::from_static(b"{}")), accept);
         let broken = broken.expect_err("no answer").error;
         assert_eq!((broken.code.as_str(), broken.ambiguous), ("HttpEndpoint.ConnectionReset", true), "{broken}");
         drop(listener);
-        let refused = endpoint(url).send("id", Bytes::from_static(b"{}")).await.expect_err("nobody listens").error;
+        let refused = endpoint(url).attempt("id", Bytes::from_static(b"{}")).await.expect_err("nobody listens").error;
         assert_eq!((refused.code.as_str(), refused.ambiguous), ("HttpEndpoint.ConnectionFailed", false), "{refused}");
         assert!(!format!("{broken}{refused}").contains("hush"), "{broken} {refused}");
     }

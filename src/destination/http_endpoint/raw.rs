@@ -2,6 +2,8 @@
 //!
 //! Always true: a record that has no place in its format is told before a request is made of it, so that it harms itself alone.
 
+use std::sync::Arc;
+
 use serde::de::IgnoredAny;
 
 use crate::config::model::RawFormat;
@@ -32,13 +34,13 @@ pub fn record_bytes(data: u64) -> u64 {
 }
 
 /// The body with the records of `frames`.
-pub fn form(format: RawFormat, frames: &[u8]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(frames.len());
+pub fn form(format: RawFormat, frames: &[&[u8]]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(frames.iter().map(|piece| piece.len()).sum());
     if format == RawFormat::JsonArray {
         body.push(b'[');
     }
-    let (mut rest, mut is_first) = (frames, true);
-    while let Some((frame, behind)) = frames::take(rest) {
+    let mut is_first = true;
+    for frame in frames::each(frames) {
         match format {
             RawFormat::JsonArray => {
                 if !is_first {
@@ -54,7 +56,7 @@ pub fn form(format: RawFormat, frames: &[u8]) -> Vec<u8> {
             }
             RawFormat::Bytes => body.extend_from_slice(frame.data),
         }
-        (rest, is_first) = (behind, false);
+        is_first = false;
     }
     if format == RawFormat::JsonArray {
         body.push(b']');
@@ -65,8 +67,8 @@ pub fn form(format: RawFormat, frames: &[u8]) -> Vec<u8> {
 /// What has no place in a format.
 pub fn misfits(format: RawFormat) -> Option<Misfit> {
     match format {
-        RawFormat::Ndjson => Some(no_line_of_json),
-        RawFormat::JsonArray => Some(no_json),
+        RawFormat::Ndjson => Some(Arc::new(no_line_of_json)),
+        RawFormat::JsonArray => Some(Arc::new(no_json)),
         RawFormat::Lines | RawFormat::Bytes => None,
     }
 }
@@ -107,7 +109,7 @@ mod tests {
             (RawFormat::Lines, "{\"a\":1}\n2\n"),
             (RawFormat::Bytes, "{\"a\":1}2\n"),
         ] {
-            let body = form(format, &frames);
+            let body = form(format, &[&frames]);
             assert_eq!(std::str::from_utf8(&body).unwrap(), expected);
             assert!(body.len() as u64 <= body_bytes_min(format) + record_bytes(7) + record_bytes(2));
         }

@@ -1,4 +1,4 @@
-//! Requests signed as AWS wants them: API Gateway, Lambda's function URLs, OpenSearch's ingestion.
+//! Requests signed as AWS wants them: API Gateway, Lambda's function URLs, OpenSearch.
 //!
 //! Credentials that have appeared or changed are found after a refusal, as for S3.
 
