@@ -56,7 +56,7 @@ fn converse(mut connection: TcpStream, protocol: Protocol, records: &AtomicU64) 
         let (taken, answer) = match protocol {
             Protocol::Firehose => firehose(&head, sent),
             Protocol::Bulk if head.starts_with(b"get ") => (0, WHO_IT_IS.to_vec()),
-            Protocol::Bulk => bulk(sent),
+            Protocol::Bulk => bulk(sent, head.starts_with(b"post /_bulk?filter_path=")),
         };
         records.fetch_add(taken, Ordering::Relaxed);
         let head =
@@ -109,21 +109,31 @@ fn firehose(head: &[u8], body: &[u8]) -> (u64, Vec<u8>) {
 
 const WHO_IT_IS: &[u8] = br#"{"name":"null","cluster_name":"null","cluster_uuid":"YQ5GvzYVQ0uI0c1dpTnDvA","version":{"distribution":"opensearch","number":"2.19.5"},"tagline":"The OpenSearch Project: https://opensearch.org/"}"#;
 
-/// Each action line comes back with a result in it.
-fn bulk(body: &[u8]) -> (u64, Vec<u8>) {
+/// A result for each action line, with all that OpenSearch says of it, or with no more than its id and status.
+fn bulk(body: &[u8], is_filtered: bool) -> (u64, Vec<u8>) {
     let mut answer = Vec::with_capacity(body.len() / 2);
-    answer.extend_from_slice(br#"{"took":1,"errors":false,"items":["#);
+    answer.extend_from_slice(br#"{"errors":false,"items":["#);
+    let id = memchr::memmem::Finder::new(br#""_id":""#);
     let (mut items, mut start, mut is_action) = (0, 0, true);
     for end in memchr::memchr_iter(b'\n', body) {
         if is_action {
+            let action = &body[start..end];
             if items > 0 {
                 answer.push(b',');
             }
-            // Without the two braces at its end.
-            answer.extend_from_slice(&body[start..end.saturating_sub(2)]);
-            answer.extend_from_slice(
-                br#","_version":1,"result":"created","_shards":{"total":2,"successful":1,"failed":0},"_seq_no":1,"_primary_term":1,"status":201}}"#,
-            );
+            answer.extend_from_slice(br#"{"create":{"#);
+            if let Some(at) = id.find(action) {
+                // Ids have no quotes here.
+                let length = memchr::memchr(b'"', &action[at + 7..]).map_or(0, |length| at + 7 + length + 1);
+                answer.extend_from_slice(&action[at..length.max(at)]);
+                answer.push(b',');
+            }
+            if !is_filtered {
+                answer.extend_from_slice(
+                    br#""_index":"web","_version":1,"result":"created","_shards":{"total":2,"successful":1,"failed":0},"_seq_no":1,"_primary_term":1,"#,
+                );
+            }
+            answer.extend_from_slice(br#""status":201}}"#);
             items += 1;
         }
         (start, is_action) = (end + 1, !is_action);

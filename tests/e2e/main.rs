@@ -24,6 +24,7 @@ mod inotify;
 mod memory;
 mod model;
 mod new_transform;
+mod opensearch;
 mod partition_columns;
 mod partitions;
 mod preallocated;
