@@ -76,6 +76,25 @@ fn kills_lose_and_double_no_document_with_several_requests_under_way() {
     assert_fates(&scratch, &receiver, written);
 }
 
+/// What is held up for good is given up after one attempt, and what was taken is never both. (Of a request whose answer is lost nobody
+/// knows, so here none is.)
+#[test]
+fn kills_lose_and_double_no_document_that_is_given_up() {
+    let seed = seed("crash before a cluster, given up");
+    let (scratch, receiver) = (Scratch::new(), BulkReceiver::start());
+    receiver.behave(|bulk, before| match before % 3 == 2 && bulk.items.len() > 3 {
+        true => Reaction::Refuse(413, &[]),
+        false => Reaction::Judge,
+    });
+    receiver.judge(|item, _| match hash(&item.document) % 8 {
+        0 => Judgement::Refuse(400, "mapper_parsing_exception"),
+        1 | 2 => Judgement::Refuse(429, "rejected_execution_exception"),
+        _ => Judgement::Take,
+    });
+    let written = run(&scratch, &receiver.urls(), seed, kills(40), json!({ "retry_seconds": 0 }));
+    assert_fates(&scratch, &receiver, written);
+}
+
 /// Before a real server, some documents do not fit the mapping.
 #[test]
 fn kills_lose_and_double_no_document_of_a_real_server() {
