@@ -8,6 +8,8 @@ mod child;
 mod judging;
 mod parts;
 mod sending;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 use std::sync::Arc;

@@ -25,6 +25,8 @@ use super::sending::Way;
 
 /// So much is formed at once: an endpoint's words stand in every line.
 const LINES_BYTES: usize = 256 << 10;
+/// And so many reasons, of up to some KB each, are held at a time.
+const REASONS_MAX: usize = 256;
 
 impl Way {
     /// Puts what was rejected, in the order of its records, where failed records go, however long that takes. Its bytes; `None` when cancelled.
@@ -48,7 +50,7 @@ impl Way {
         let mut lane = Lane::open(output.forming(&child.uuid, self.arrival), self.shipping.pool.clone());
         let mut rejected = VecDeque::from(rejected);
         while !rejected.is_empty() {
-            self.push_envelopes(next_of(&mut rejected), &mut lane).await;
+            self.push_envelopes(next_of(&mut rejected), &mut lane).await?;
         }
         let formed = lane.finish().await;
         let object = Object { key: child.key, payload: Arc::new(formed.payload), content_encoding: None };
@@ -81,8 +83,9 @@ impl Way {
         Ok((child, output.place.clone()))
     }
 
-    async fn push_envelopes(&self, some: Vec<Rejected>, lane: &mut Lane) {
-        let (ranges, reasons): (Vec<_>, Vec<_>) = some.into_iter().map(|one| (one.payload, one.reason)).unzip();
+    async fn push_envelopes(&self, some: Vec<Rejected>, lane: &mut Lane) -> Result<(), JournalError> {
+        let reasons = self.reasons(&some).await?;
+        let ranges: Vec<_> = some.into_iter().map(|one| one.payload).collect();
         let bytes = ranges.iter().map(|range| range.end - range.start).sum();
         let covered = self.shipping.budget.overdraw(bytes);
         let mut rest: VecDeque<_> = parts::frames_in(self, ranges).await.into_iter().zip(reasons).collect();
@@ -99,6 +102,17 @@ impl Way {
             lane.hand_over().await;
         }
         drop(covered);
+        Ok(())
+    }
+
+    /// Of each of some that follow each other, as the journal has them.
+    async fn reasons(&self, some: &[Rejected]) -> Result<Vec<Arc<Reason>>, JournalError> {
+        let firsts = some.first().map_or(0, |one| one.first)..=some.last().map_or(0, |one| one.first);
+        let row = self.row;
+        let call = move |journal: &Journal| journal.reasons(row, firsts.clone());
+        let mut known = self.shipping.journal("reasons", call).await?;
+        let unreadable = || JournalError::Content { what: format!("a reason of delivery {}", row.0) };
+        some.iter().map(|one| known.remove(&one.first).map(Arc::new).ok_or_else(unreadable)).collect()
     }
 }
 
@@ -127,6 +141,7 @@ fn envelopes(receiver: &dyn Receiver, to: &str, mut rest: VecDeque<Failed>) -> (
 fn next_of(rejected: &mut VecDeque<Rejected>) -> Vec<Rejected> {
     let (mut some, mut bytes) = (Vec::new(), 0);
     while bytes < LINES_BYTES as u64
+        && some.len() < REASONS_MAX
         && let Some(one) = rejected.pop_front()
     {
         bytes += one.payload.end - one.payload.start;

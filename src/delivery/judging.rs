@@ -35,9 +35,10 @@ pub(super) struct Decided {
 #[derive(Debug, Clone)]
 pub(super) struct Rejected {
     pub(super) records: u64,
+    /// Of the first, by which the journal knows why.
+    pub(super) first: u64,
     /// Where they lie, in the order of the payload's frames.
     pub(super) payload: Range<u64>,
-    pub(super) reason: Arc<Reason>,
 }
 
 /// The reasons of one answer: those that are the same are held once.
@@ -72,7 +73,7 @@ impl Decided {
     fn add_part(&mut self, part: Part, before: &Waiting, due: Instant) {
         match &part.request.state {
             RequestState::Acknowledged(_) => self.delivered += part.records(),
-            RequestState::Failed(reason, _) => self.rejected.push(Rejected::of(&part, reason.clone())),
+            RequestState::Failed(..) => self.rejected.push(Rejected::of(&part)),
             RequestState::Planned => {
                 let (tries, attempts) = (before.tries.clone(), before.attempts);
                 self.back.push(Waiting { part, tries, attempts, due: Some(due), is_left: true });
@@ -82,8 +83,8 @@ impl Decided {
 }
 
 impl Rejected {
-    pub(super) fn of(part: &Part, reason: Arc<Reason>) -> Self {
-        Self { records: part.records(), payload: part.cut.payload.clone(), reason }
+    pub(super) fn of(part: &Part) -> Self {
+        Self { records: part.records(), first: part.request.first, payload: part.cut.payload.clone() }
     }
 }
 
@@ -128,6 +129,8 @@ impl Way {
 
     async fn judged(&self, group: &[Waiting], answer: Answer, decided: &mut Decided) -> Result<(), JournalError> {
         let due = Instant::now() + answer.delay;
+        let texts = answer.grounds.iter().map(|grounds| (grounds.code.len() + grounds.message.len()) as u64).sum();
+        let _covered = self.shipping.budget.overdraw(texts);
         let mut reasons =
             Reasons { answer: &answer, known: HashMap::new(), ended_ms: crate::record::now().as_millisecond() };
         let (mut changed, mut now) = (Vec::new(), Decided::default());
@@ -141,7 +144,7 @@ impl Way {
                     Said::Accepted => RequestState::Acknowledged(whole),
                     Said::Later(_) if !answer.given_up[number] => RequestState::Planned,
                     Said::Refused(of) | Said::Later(of) => {
-                        RequestState::Failed(reasons.of(of, waiting.attempts), whole)
+                        RequestState::Failed(Some(reasons.of(of, waiting.attempts)), whole)
                     }
                 };
                 if pieces.len() > 1 || part.request.state != RequestState::Planned {

@@ -84,14 +84,17 @@ pub(super) async fn cut(way: &Way) -> Vec<Part> {
         }
         Ok(cutter.finish())
     });
-    let mut parts = Vec::new();
+    let (mut parts, mut last) = (Vec::new(), None);
     for cut in cuts.await {
         let request = Request::planned(cut.first, cut.end);
         let mut part = Part { request, cut };
         if part.cut.is_refused {
             let frames = frames_of(way, &part.cut).await;
             let reason = never_sent(&frames, misfits.as_ref(), &limits);
-            part.request.state = RequestState::Failed(Arc::new(reason), whole_in(&frames, &part.cut));
+            let is_known = |known: &Arc<Reason>| (&known.code, &known.message) == (&reason.code, &reason.message);
+            let reason = last.take().filter(is_known).unwrap_or_else(|| Arc::new(reason));
+            last = Some(reason.clone());
+            part.request.state = RequestState::Failed(Some(reason), whole_in(&frames, &part.cut));
         }
         parts.push(part);
     }
@@ -233,6 +236,55 @@ pub(super) async fn read<T: Send + 'static>(
                 error!(%error, retry_in = ?RETRY, "a payload cannot be read; the delivery waits");
                 tokio::time::sleep(RETRY).await;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::positions::put_varint;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn runs_hold_whole_what_no_other_run_has_a_part_of(
+            made in prop::collection::vec(1u64..4, 1..20),
+            ends in prop::collection::btree_set(1u64..60, 0..12),
+            is_continued in any::<bool>(),
+        ) {
+            let (mut frames, mut sources) = (Vec::new(), Vec::new());
+            for (source, &made) in (0u64..).zip(&made) {
+                for ordinal in 0..made {
+                    for number in [1, 5, source * 10, 10, ordinal, 0] {
+                        put_varint(&mut frames, number);
+                    }
+                    frames.push(b'x');
+                    sources.push(source);
+                }
+            }
+            let all = sources.len() as u64;
+            let length = frames.len() as u64;
+            let whole = Cut { first: 7, end: 7 + all, payload: 100..100 + length, is_refused: false, is_continued };
+            let ends: Vec<u64> = ends.into_iter().filter(|&end| end < all).chain([all]).map(|end| end + 7).collect();
+            let runs = runs(&frames, &whole, &ends);
+            let (mut at, mut payload) = (7, 100);
+            for ((part, records), &end) in runs.iter().zip(&ends) {
+                prop_assert_eq!((part.request.first, part.request.end, part.cut.payload.start), (at, end, payload));
+                let held = &sources[at as usize - 7..end as usize - 7];
+                let elsewhere = |source: &u64| {
+                    let is_here = held.iter().filter(|held| *held == source).count();
+                    is_here < sources.iter().filter(|one| *one == source).count()
+                        || (is_continued && source == sources.last().unwrap())
+                };
+                let mut expected: Vec<u64> = held.iter().copied().filter(|source| !elsewhere(source)).collect();
+                expected.dedup();
+                let found: Vec<u64> = records.ranges().into_iter()
+                    .flat_map(|(_, range)| (range.start.0..range.end.0).step_by(10)).map(|at| at / 10).collect();
+                prop_assert_eq!(found, expected);
+                (at, payload) = (end, part.cut.payload.end);
+            }
+            prop_assert_eq!((at, payload), (whole.end, whole.payload.end));
         }
     }
 }

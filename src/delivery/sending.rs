@@ -126,12 +126,12 @@ impl Sending {
             match &part.request.state {
                 RequestState::Planned => queue.push(Waiting::new(part, way.tries())),
                 RequestState::Acknowledged(_) => fates.skipped += part.records(),
-                RequestState::Failed(reason, _) => decided.rejected.push(Rejected::of(&part, reason.clone())),
+                RequestState::Failed(..) => decided.rejected.push(Rejected::of(&part)),
             }
         }
         let Some(mut decided) = send_all(&way, queue, decided).await? else { return Ok(None) };
         way.shipping.status.clear_problem(&way.key);
-        decided.rejected.sort_by_key(|rejected| rejected.payload.start);
+        decided.rejected.sort_by_key(|rejected| rejected.first);
         fates.delivered = decided.delivered;
         fates.failed = decided.rejected.iter().map(|rejected| rejected.records).sum();
         let mut arrived = Arrived { row: way.row, fates, objects: decided.attempts, object_bytes: decided.bytes };

@@ -12,7 +12,7 @@ use crate::destination::outage::Tries;
 
 use super::parts::Part;
 
-/// Memory of one, however it is made up.
+/// Memory of one, with what is on the heap for it; one that was rejected takes less.
 pub(super) const BYTES: u64 = 320;
 
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@
 //! is put. All of it goes with its delivery, and is deleted when that is settled.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::ops::RangeInclusive;
 
 use rusqlite::{Transaction, params};
 
@@ -27,28 +27,18 @@ impl Journal {
         let connection = self.connection();
         let mut sent = HashMap::<DeliveryRowId, Sent>::new();
         let mut statement = connection.prepare_cached(
-            "SELECT delivery, first_record, end_record, state, reason, records FROM delivery_request
+            "SELECT delivery, first_record, end_record, state, records FROM delivery_request
              WHERE delivery IN (SELECT id FROM delivery WHERE stream = ?1) ORDER BY delivery, first_record",
         )?;
         let mut rows = statement.query([stream])?;
-        let mut reasons = HashMap::<String, Arc<Reason>>::new();
         while let Some(row) = rows.next()? {
             let delivery: i64 = row.get(0)?;
             let unreadable = || JournalError::Content { what: format!("the requests of delivery {delivery}") };
-            let records = row.get::<_, Option<Vec<u8>>>(5)?.unwrap_or_default();
+            let records = row.get::<_, Option<Vec<u8>>>(4)?.unwrap_or_default();
             let records = Whole::from_bytes(records).ok_or_else(unreadable)?;
             let state = match row.get::<_, String>(3)?.as_str() {
                 "acknowledged" => RequestState::Acknowledged(records),
-                "failed" => {
-                    let text = row.get::<_, String>(4)?;
-                    let known = reasons.get(&text).cloned();
-                    let reason = match known {
-                        Some(reason) => reason,
-                        None => Arc::new(serde_json::from_str::<Reason>(&text).map_err(|_| unreadable())?),
-                    };
-                    reasons.entry(text).or_insert_with(|| reason.clone());
-                    RequestState::Failed(reason, records)
-                }
+                "failed" => RequestState::Failed(None, records),
                 _ => RequestState::Planned,
             };
             let request = Request { first: row.get(1)?, end: row.get(2)?, state };
@@ -64,6 +54,23 @@ impl Journal {
             sent.entry(DeliveryRowId(row.get(0)?)).or_default().child = Some(child);
         }
         Ok(sent)
+    }
+
+    /// Why requests have failed whose first records are among these, by that record.
+    pub fn reasons(&self, delivery: DeliveryRowId, firsts: RangeInclusive<u64>) -> Result<HashMap<u64, Reason>> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
+            "SELECT first_record, reason FROM delivery_request
+             WHERE delivery = ?1 AND first_record BETWEEN ?2 AND ?3 AND state = 'failed'",
+        )?;
+        let mut rows = statement.query(params![delivery.0, firsts.start(), firsts.end()])?;
+        let mut reasons = HashMap::new();
+        while let Some(row) = rows.next()? {
+            let unreadable = |_| JournalError::Content { what: format!("a reason of delivery {}", delivery.0) };
+            let reason = serde_json::from_str(&row.get::<_, String>(1)?).map_err(unreadable)?;
+            reasons.insert(row.get(0)?, reason);
+        }
+        Ok(reasons)
     }
 
     /// What has become of requests, in one transaction: these stand in the place of those that they were or were cut from, and
@@ -120,7 +127,8 @@ fn put(transaction: &Transaction<'_>, delivery: DeliveryRowId, request: &Request
         RequestState::Acknowledged(records) => ("acknowledged", None, Some(records.as_bytes())),
         // Texts and numbers always serialize.
         RequestState::Failed(reason, records) => {
-            ("failed", Some(serde_json::to_string(&**reason).unwrap_or_default()), Some(records.as_bytes()))
+            let reason = reason.as_deref().map(|reason| serde_json::to_string(reason).unwrap_or_default());
+            ("failed", reason, Some(records.as_bytes()))
         }
     };
     transaction
@@ -150,16 +158,18 @@ fn keep_done(transaction: &Transaction<'_>, delivery: DeliveryRowId, done: &Reco
 mod tests {
     use super::super::tests::{intent, new_file, open, set};
     use super::super::{Checkpoint, Opened};
+    use std::sync::Arc;
+
     use super::*;
     use crate::record::Position;
 
-    fn reason() -> Arc<Reason> {
-        Arc::new(Reason {
+    fn reason() -> Reason {
+        Reason {
             code: "HttpEndpoint.RequestTimeout".to_owned(),
             message: "no \"answer\"".to_owned(),
             attempts: 7,
             ended_ms: 5,
-        })
+        }
     }
 
     #[test]
@@ -179,7 +189,8 @@ mod tests {
             ..halves.1.clone()
         };
         let of_failed = Whole::of(&set(&[(files[1], 9, 20)]));
-        let failed = Request { state: RequestState::Failed(reason(), of_failed), ..plan[2].clone() };
+        let with_reason = RequestState::Failed(Some(Arc::new(reason())), of_failed.clone());
+        let failed = Request { state: with_reason, ..plan[2].clone() };
         let child = Child { uuid: "c".to_owned(), key: "errors/c".to_owned(), destination: "{}".to_owned() };
         for _ in 0..2 {
             // A repetition changes nothing.
@@ -187,7 +198,10 @@ mod tests {
             journal.replace_requests(delivery, &[acknowledged.clone(), failed.clone()]).unwrap();
             journal.intend_child(delivery, &child).unwrap();
         }
-        let expected = vec![halves.0, acknowledged, plan[1].clone(), failed];
+        let without_reason = Request { state: RequestState::Failed(None, of_failed), ..failed };
+        let expected = vec![halves.0, acknowledged, plan[1].clone(), without_reason];
+        assert_eq!(journal.reasons(delivery, 3..=7).unwrap(), HashMap::from([(7, reason())]));
+        assert!(journal.reasons(delivery, 0..=6).unwrap().is_empty());
         assert_eq!(journal.requests(stream).unwrap()[&delivery], Sent { requests: expected, child: Some(child) });
         journal.settle(stream, &[delivery], &[]).unwrap();
         assert!(journal.requests(stream).unwrap().is_empty());

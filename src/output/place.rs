@@ -363,7 +363,7 @@ fn bare_cluster(urls: Vec<EndpointUrl>, documents: DocumentsConfig) -> OpenSearc
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::{Secret, ServerSideEncryption};
+    use crate::config::model::{DocumentId, Secret, ServerSideEncryption};
 
     fn s3() -> S3Config {
         S3Config {
@@ -409,11 +409,37 @@ mod tests {
         assert_eq!(*retired, HttpEndpointConfig { url: EndpointUrl::new("https://old.example/in".to_owned()), ..now });
     }
 
+    fn cluster(url: &str, id: DocumentId) -> OpenSearchConfig {
+        let documents = DocumentsConfig { id, data_stream: false, type_name: None };
+        let auth = EndpointAuth::Bearer(Secret("hush".to_owned()));
+        OpenSearchConfig { auth, in_flight: 3, ..bare_cluster(vec![EndpointUrl::new(url.to_owned())], documents) }
+    }
+
+    #[test]
+    fn a_retired_cluster_is_reached_as_the_present_one_is_with_documents_as_they_were() {
+        let connection = |config: &OpenSearchConfig| Connection::OpenSearch(Box::new(config.clone()));
+        let before = cluster("https://a.example", DocumentId::Derived);
+        let locator = Locator::of(&connection(&before));
+        let retired = |present: &[&Connection]| match locator.connection(present) {
+            Connection::OpenSearch(retired) => *retired,
+            _ => panic!("no cluster"),
+        };
+        let elsewhere = cluster("https://b.example", DocumentId::None);
+        assert_eq!(retired(&[&connection(&elsewhere)]), before, "another cluster");
+        let mut grown = cluster("https://b.example", DocumentId::None);
+        grown.urls.push(EndpointUrl::new("https://a.example".to_owned()));
+        let expected = OpenSearchConfig { documents: before.documents.clone(), ..grown.clone() };
+        assert_eq!(retired(&[&connection(&grown)]), expected, "the same cluster with one node more");
+        assert_eq!(retired(&[]).urls, before.urls);
+    }
+
     #[test]
     fn a_locator_comes_back_from_its_json_which_holds_no_secret() {
         let directory = Connection::Directory(DirectoryConfig { path: PathBuf::from("/out") });
         let http = Connection::HttpEndpoint(Box::new(endpoint("https://logs.example/in?key=hush")));
-        for connection in [Connection::S3(s3()), directory, http] {
+        let cluster = cluster("https://a.example", DocumentId::FromField("id".to_owned()));
+        let cluster = Connection::OpenSearch(Box::new(cluster));
+        for connection in [Connection::S3(s3()), directory, http, cluster] {
             let locator = Locator::of(&connection);
             let json = serde_json::to_string(&locator).unwrap();
             assert_eq!(serde_json::from_str::<Locator>(&json).unwrap(), locator);

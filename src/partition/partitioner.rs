@@ -206,3 +206,40 @@ fn query_value(key: &str, query: &Query, record: &[u8]) -> Result<String, Partit
     let failed = |error| PartitionError::Query { key: key.to_owned(), query: query.text().to_owned(), error };
     query.value(record).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Rotation;
+    use super::*;
+
+    fn partitioner(index: &str, rotation: Rotation) -> Partitioner {
+        let queries = vec![("k".to_owned(), Query::compile(".k").unwrap())];
+        Partitioner::of_index(&IndexTemplate::parse(index, rotation).unwrap(), queries, None).unwrap()
+    }
+
+    #[test]
+    fn a_value_that_cannot_stand_in_the_name_of_an_index_fails_its_record_alone() {
+        let behind = partitioner("logs-!{partitionKeyFromQuery:k}", Rotation::Day);
+        let first = partitioner("!{partitionKeyFromQuery:k}-logs", Rotation::None);
+        for (value, expected) in [("acme", "acme"), ("ACME-1", "acme-1"), ("é.É", "é.é")] {
+            let record = format!(r#"{{"k":"{value}"}}"#);
+            for place in [&behind, &first] {
+                assert_eq!(place.partition(record.as_bytes(), &[]).unwrap().values(), [expected]);
+            }
+        }
+        let failure = |place: &Partitioner, value: &str| {
+            let record = serde_json::json!({ "k": value }).to_string();
+            place.partition(record.as_bytes(), &[]).expect_err(value).to_string()
+        };
+        for value in ["a/b", "a b", "a,b", "a\"b", "a:b", "a#", "*"] {
+            assert!(failure(&behind, value).contains("cannot stand in the name of an index"), "{value}");
+        }
+        assert!(behind.partition(br#"{"k":"_a"}"#, &[]).is_ok(), "not at the beginning");
+        for value in ["_a", "-a", "+a", ".a", ".."] {
+            assert!(failure(&first, value).contains("cannot begin with"), "{value}");
+        }
+        // `logs-` and `-yyyy-MM-dd` take 16 bytes.
+        assert!(behind.partition(format!(r#"{{"k":"{}"}}"#, "x".repeat(239)).as_bytes(), &[]).is_ok());
+        assert!(failure(&behind, &"x".repeat(240)).contains("longer than 255"));
+    }
+}

@@ -25,8 +25,9 @@ pub enum RequestState {
     Planned,
     /// With the source records that it holds whole.
     Acknowledged(Whole),
-    /// Will not be sent any more: its records belong into the child. Requests that failed alike share the reason.
-    Failed(Arc<Reason>, Whole),
+    /// Will not be sent any more: its records belong into the child. The reason is here until it is journalled: there may be as many
+    /// of them as records.
+    Failed(Option<Arc<Reason>>, Whole),
 }
 
 /// Why the records of a request go to the error output, as each of their envelopes says it.
@@ -137,7 +138,7 @@ mod tests {
         let reason = Arc::new(Reason { code: String::new(), message: String::new(), attempts: 1, ended_ms: 0 });
         let whole = |start, end| Whole::of(&set(start, end));
         let requests = [
-            Request { state: RequestState::Failed(reason, whole(20, 30)), ..Request::planned(2, 3) },
+            Request { state: RequestState::Failed(Some(reason), whole(20, 30)), ..Request::planned(2, 3) },
             Request { state: RequestState::Acknowledged(whole(0, 10)), ..Request::planned(0, 1) },
             Request::planned(1, 2),
         ];

@@ -82,6 +82,22 @@ delivery_streams:
     }
 
     #[test]
+    fn an_index_that_depends_on_records_decides_over_them() {
+        const CLUSTER: &str = "destination: { opensearch: { urls: 'http://x', index: web } }
+    backup: { directory: { path: /failed } }";
+        const DYNAMIC: &str =
+            "destination: { opensearch: { urls: 'http://x', index: 'web-!{partitionKeyFromQuery:k}' } }
+    partitioning: { keys: { k: .k } }
+    backup: { directory: { path: /failed } }";
+        const OBJECTS: &str = "destination: { directory: { path: /out, prefix: p/ } }";
+        let of = |destination: &str| of_processing(&stream((OBJECTS, destination)), None);
+        assert_eq!(of(CLUSTER), of(&CLUSTER.replace("index: web", "index: logs")));
+        assert_eq!(of(CLUSTER), of_processing(&stream(("", "")), None));
+        assert_ne!(of(CLUSTER), of(DYNAMIC));
+        assert_ne!(of(DYNAMIC), of(&DYNAMIC.replace("web-", "logs-")));
+    }
+
+    #[test]
     fn only_what_decides_over_a_record_makes_another_processing() {
         let before = stream(("", ""));
         for (change, is_other) in [

@@ -33,6 +33,7 @@ fn every_example_loads() {
         "http-endpoint.yaml",
         "kinesis-agent.yaml",
         "multiline-java.yaml",
+        "opensearch.yaml",
         "s3-compatible.yaml",
         "s3.yaml",
         "schemas.yaml",

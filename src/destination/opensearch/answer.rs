@@ -13,8 +13,10 @@ use serde_json::Value;
 use super::bulk::hash;
 use crate::destination::receiver::{Grounds, Judged, Judgement, Verdict};
 
-/// An answer of more bytes is not read: it is asked for in smaller ones.
-pub const ANSWER_BYTES_MAX: u64 = 16 << 20;
+/// An answer may have so many bytes in any case, for each document, and at all.
+const ANSWER_BYTES_MIN: u64 = 1 << 20;
+const ANSWER_BYTES_EACH: u64 = 1 << 10;
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// Of the cluster's own words.
 const MESSAGE_BYTES_MAX: usize = 1024;
 /// So many causes of an error are told.
@@ -52,6 +54,11 @@ pub fn judge<H: Iterator<Item = u64>>(answer: &[u8], sent: Sent<H>) -> Result<Ve
         [Judged { judgement: Judgement::Accepted, .. }] => Verdict::Accepted,
         _ => Verdict::Each(judging.judged),
     })
+}
+
+/// A longer answer is not read: fewer documents at a time have shorter ones.
+pub fn bytes_max(records: u64) -> u64 {
+    records.saturating_mul(ANSWER_BYTES_EACH).clamp(ANSWER_BYTES_MIN, ANSWER_BYTES_MAX)
 }
 
 /// The cluster's words for an error, short enough for a log and an envelope.

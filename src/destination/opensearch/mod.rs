@@ -6,18 +6,22 @@
 
 mod answer;
 mod bulk;
+mod client;
 mod cluster;
 mod document;
 mod nodes;
 mod probe;
+#[cfg(test)]
+mod tests;
+
+pub use probe::probe;
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
-use reqwest::{Client, Method, Response, StatusCode};
-use serde_json::Value;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
@@ -27,17 +31,15 @@ use crate::envelope::{self, FailedDocument};
 use crate::pool::join;
 use crate::requests::{Limits, Reason};
 
-use super::http_client::{self, Codes, put};
+use super::http_client::{self, put};
 use super::receiver::{Grounds, Misfit, Patience, Receiver, RequestError, Verdict};
-use super::sigv4::Signer;
-use super::{AttemptError, BoxFuture, ErrorClass};
+use super::{AttemptError, BoxFuture};
 use answer::Sent;
 use bulk::{Form, Sealed};
+use client::{Answered, Http, invalid, is_away, unsupported};
 use cluster::Cluster;
 use document::{DERIVED_ID_BYTES, Ids};
 use nodes::Nodes;
-
-pub use probe::probe;
 
 /// Error output type of documents that the cluster has not taken.
 const OPENSEARCH_FAILED: &str = "AmazonOpenSearchService-failed";
@@ -53,19 +55,6 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 /// What of the answer is asked for: errors as they are, and no more than that of the rest.
 const FILTER: &str = "filter_path=errors%2Citems.%2A._id%2Citems.%2A.status%2Citems.%2A.error";
 
-const CODES: Codes = Codes {
-    internal: "OS.InternalFailure",
-    connection_failed: "OS.ConnectionError",
-    connection_reset: "OS.ConnectionReset",
-    request_timeout: "OS.RequestTimeout",
-    tls_failure: "OS.SSLHandshakeFailure",
-    whom: "the cluster",
-};
-/// A 200 that does not answer what was sent.
-const INVALID_RESPONSE: &str = "OS.InvalidResponse";
-/// A cluster that cannot do what the configuration says.
-const UNSUPPORTED: &str = "OS.UnsupportedVersion";
-
 pub struct OpenSearch {
     config: OpenSearchConfig,
     form: Form,
@@ -74,27 +63,9 @@ pub struct OpenSearch {
     /// Where bulks go, after each node's URL.
     path: String,
     nodes: Nodes,
-    /// Made for the first request; certificates that cannot be read are looked for again.
-    client: Mutex<Option<Client>>,
-    signer: Signer,
-    greeted: Mutex<Greeted>,
-}
-
-/// What is known of the cluster.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-enum Greeted {
-    #[default]
-    NotYet,
-    /// It can do what the configuration says, or does not tell.
-    Fit,
-}
-
-/// What came of a request to a node.
-struct Answered {
-    status: StatusCode,
-    retry_after: Option<Duration>,
-    /// `None` of a body that is too large.
-    body: Option<Vec<u8>>,
+    http: Http,
+    /// Whether the cluster can do what the configuration says, or does not tell.
+    is_fit: Mutex<bool>,
 }
 
 impl OpenSearch {
@@ -108,76 +79,66 @@ impl OpenSearch {
             headers: headers(config),
             path: path(config),
             nodes: Nodes::new(config.urls.len()),
-            client: Mutex::default(),
-            signer: Signer::new(&config.auth),
-            greeted: Mutex::default(),
+            http: Http::new(config),
+            is_fit: Mutex::default(),
         }
     }
 
     /// Finds out type and version of the cluster and logs them. What goes wrong with it is said by the first bulk.
     pub async fn greet(&self) {
         let greeting = async {
-            let client = self.client().await.map_err(own)?;
-            let node = self.nodes.pick(&[], Instant::now()).unwrap_or_default();
-            self.ask_version(&client, &self.config.urls[node]).await
+            let (mut tried, mut answer) = (Vec::new(), Ok(()));
+            while let Some(node) = self.nodes.pick(&tried, Instant::now()) {
+                tried.push(node);
+                answer = self.ask_version(&self.config.urls[node]).await;
+                match &answer {
+                    Err(failed) if is_away(failed) => {
+                        self.nodes.failed(node, Instant::now());
+                    }
+                    Ok(()) | Err(_) => break,
+                }
+            }
+            answer
         };
         if let Ok(Err(error)) = tokio::time::timeout(GREETING_TIMEOUT, greeting).await {
             warn!(to = %self.name(), code = error.error.code, %error, "the cluster does not say what it is");
         }
     }
 
-    async fn client(&self) -> Result<Client, AttemptError> {
-        let mut client = self.client.lock().await;
-        if let Some(client) = &*client {
-            return Ok(client.clone());
-        }
-        let config = &self.config;
-        let encrypted = config.urls.iter().find(|url| url.is_encrypted()).or(config.urls.first());
-        let url = encrypted.map_or("", EndpointUrl::as_str);
-        let made = http_client::connect(&config.tls, config.proxy.as_ref(), config.connect_timeout, url);
-        let made = made.map_err(|reason| internal(format!("no connection can be made: {reason}")))?;
-        Ok(client.insert(made).clone())
-    }
-
     /// Once for all: what the cluster is, and whether it can do what the configuration says.
-    async fn ask_version(&self, client: &Client, node: &EndpointUrl) -> Result<(), RequestError> {
-        let mut greeted = self.greeted.lock().await;
-        if *greeted == Greeted::Fit || self.config.is_serverless() {
+    async fn ask_version(&self, node: &EndpointUrl) -> Result<(), RequestError> {
+        let mut is_fit = self.is_fit.lock().await;
+        if *is_fit || self.config.is_serverless() {
             return Ok(());
         }
-        let url = format!("{}/", node.as_str());
-        let Answered { status, retry_after, body } =
-            self.request(client, Method::GET, &url, HeaderMap::new(), Bytes::new()).await?;
+        let answered = self.http.get(&format!("{}/", node.as_str())).await?;
         let to = self.name();
-        match (status, body.as_deref().and_then(Cluster::read)) {
+        match (answered.status, answered.body.as_deref().and_then(Cluster::read)) {
             (StatusCode::OK, Some(cluster)) => {
                 if let Some(reason) = cluster.refusal(&self.config) {
-                    return Err(own(denied(UNSUPPORTED, reason)));
+                    return Err(unsupported(reason));
                 }
                 info!(%to, %cluster, "the cluster is there");
             }
             // Whoever may write only need not be told.
             (StatusCode::OK | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED, _) => {
-                warn!(%to, status = status.as_u16(), "the cluster does not say which version it is");
+                let status = answered.status.as_u16();
+                warn!(%to, status, "the cluster does not say which version it is");
             }
-            _ => return Err(refused(status, retry_after, body.as_deref().unwrap_or_default())),
+            _ => return Err(answered.refused()),
         }
-        *greeted = Greeted::Fit;
+        *is_fit = true;
         Ok(())
     }
 
     /// One bulk, to the first node that can be reached.
     async fn attempt(&self, sealed: Bytes, records: u64) -> Result<Verdict, RequestError> {
-        let client = self.client().await.map_err(own)?;
         let sealed = Sealed::open(sealed);
         let (mut tried, mut last) = (Vec::new(), None);
         while let Some(node) = self.nodes.pick(&tried, Instant::now()) {
             tried.push(node);
-            let answered = self.post(&client, &self.config.urls[node], sealed.body.clone()).await;
-            let is_away = match &answered {
-                Ok(answered) => is_of_node(answered.status),
-                Err(failed) => failed.error.code != UNSUPPORTED && failed.error.code != CODES.internal,
-            };
+            let answered = self.post(&self.config.urls[node], sealed.body.clone(), records).await;
+            let is_away = answered.as_ref().map_or_else(is_away, Answered::is_of_node);
             if is_away {
                 self.nodes.failed(node, Instant::now());
             } else {
@@ -189,55 +150,25 @@ impl OpenSearch {
                 Err(failed) => last = Some(failed),
             }
         }
-        Err(last.unwrap_or_else(|| own(internal("there is no node".to_owned()))))
+        Err(last.unwrap_or_else(client::no_node))
     }
 
-    async fn post(&self, client: &Client, node: &EndpointUrl, body: Bytes) -> Result<Answered, RequestError> {
+    async fn post(&self, node: &EndpointUrl, body: Bytes, records: u64) -> Result<Answered, RequestError> {
         // Nothing of the bulk has left before this is known.
-        self.ask_version(client, node).await.map_err(|failed| RequestError {
+        self.ask_version(node).await.map_err(|failed| RequestError {
             error: AttemptError { ambiguous: false, ..failed.error },
             retry_after: failed.retry_after,
         })?;
-        let url = format!("{}{}", node.as_str(), self.path);
-        self.request(client, Method::POST, &url, self.headers.clone(), body).await
-    }
-
-    async fn request(
-        &self,
-        client: &Client,
-        method: Method,
-        url: &str,
-        mut headers: HeaderMap,
-        body: Bytes,
-    ) -> Result<Answered, RequestError> {
-        common_headers(&mut headers, &self.config);
-        let signature = self.signer.sign(method.as_str(), url, &headers, &body).await;
-        let signature = signature.map_err(|reason| own(internal(format!("the request cannot be signed: {reason}"))))?;
-        signature.iter().for_each(|(name, value)| put(&mut headers, name, value, true));
-        let no_answer = |error| own(http_client::failed(error, self.config.response_timeout, &CODES));
-        let request = client.request(method, url).headers(headers).timeout(self.config.response_timeout).body(body);
-        let response: Response = request.send().await.map_err(no_answer)?;
-        let (status, retry_after) = (response.status(), http_client::retry_after(response.headers()));
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            self.signer.forget().await;
-        }
-        let body = match http_client::read(response, answer::ANSWER_BYTES_MAX).await {
-            Ok(body) => body,
-            Err(error) if status == StatusCode::OK => return Err(no_answer(error)),
-            // What is cut short of an answer that is no success tells nothing more.
-            Err(_) => Some(Vec::new()),
-        };
-        Ok(Answered { status, retry_after, body })
+        self.http.post(&format!("{}{}", node.as_str(), self.path), self.headers.clone(), body, records).await
     }
 
     async fn judge(&self, answered: Answered, sealed: Sealed, records: u64) -> Result<Verdict, RequestError> {
-        let Answered { status, retry_after, body } = answered;
-        match (status, body) {
+        match (answered.status, answered.body) {
             (StatusCode::PAYLOAD_TOO_LARGE, _) => Ok(Verdict::TooLarge),
             (StatusCode::OK, Some(answer)) => self.judge_items(answer, sealed, records).await,
             (StatusCode::OK, None) if records > 1 => Ok(Verdict::TooLarge),
-            (StatusCode::OK, None) => Err(invalid("it is larger than 16 MiB")),
-            (status, body) => Err(refused(status, retry_after, &body.unwrap_or_default())),
+            (StatusCode::OK, None) => Err(invalid("it is too large for that of one document")),
+            (_, body) => Err(Answered { body, ..answered }.refused()),
         }
     }
 
@@ -356,50 +287,4 @@ fn headers(config: &OpenSearchConfig) -> HeaderMap {
         put(&mut headers, "Content-Encoding", "gzip", false);
     }
     headers
-}
-
-fn common_headers(headers: &mut HeaderMap, config: &OpenSearchConfig) {
-    put(headers, "User-Agent", http_client::USER_AGENT, false);
-    http_client::authorize(headers, &config.auth);
-    config.headers.iter().for_each(|(name, value)| put(headers, name, &value.0, true));
-}
-
-/// Whether a status says that the node, or what stands before it, cannot work now.
-fn is_of_node(status: StatusCode) -> bool {
-    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
-}
-
-/// A request of which nothing was taken.
-fn refused(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> RequestError {
-    let error = serde_json::from_slice::<Value>(body).ok().and_then(|body| body.get("error").cloned());
-    let is_blocked = error.as_ref().is_some_and(|error| answer::kind(error) == "cluster_block_exception");
-    let said = error.map_or_else(|| String::from_utf8_lossy(body).trim().to_owned(), |error| answer::describe(&error));
-    let class = match status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => ErrorClass::Throttled,
-        StatusCode::REQUEST_TIMEOUT => ErrorClass::Transient,
-        _ if is_blocked || status.is_server_error() => ErrorClass::Transient,
-        _ => ErrorClass::Denied,
-    };
-    let message = answer::shortened(format!("the cluster answers {status}: {said}"));
-    // It has arrived, whatever the answer is worth.
-    let error = AttemptError { class, code: status.as_str().to_owned(), message, ambiguous: true };
-    RequestError { error, retry_after }
-}
-
-fn invalid(reason: &str) -> RequestError {
-    let message = answer::shortened(format!("the cluster's answer is invalid: {reason}"));
-    let (class, code) = (ErrorClass::Transient, INVALID_RESPONSE.to_owned());
-    own(AttemptError { class, code, message, ambiguous: true })
-}
-
-fn denied(code: &str, message: String) -> AttemptError {
-    AttemptError { class: ErrorClass::Denied, code: code.to_owned(), message, ambiguous: false }
-}
-
-fn internal(message: String) -> AttemptError {
-    http_client::internal(message, &CODES)
-}
-
-fn own(error: AttemptError) -> RequestError {
-    RequestError { error, retry_after: None }
 }

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
-use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::answer::describe;
 use super::cluster::Cluster;
-use super::{Answered, OpenSearch, put, refused};
+use super::{OpenSearch, put};
 use crate::config::model::{DocumentId, OpenSearchConfig};
 
 /// No cluster takes an id of so many bytes: nothing is written under it.
@@ -19,43 +19,44 @@ const ID_BYTES_TOO_MANY: usize = 600;
 /// collection takes ids.
 pub async fn probe(config: &OpenSearchConfig) -> Result<String, String> {
     let cluster = OpenSearch::new(config, "", "");
-    let client = cluster.client().await.map_err(|error| error.to_string())?;
     let node = cluster.nodes.pick(&[], Instant::now()).unwrap_or_default();
     let url = config.urls[node].as_str();
     if config.is_serverless() {
-        return cluster.probe_ids(&client, url).await;
+        return cluster.probe_ids(url).await;
     }
-    let answered = cluster.request(&client, Method::GET, &format!("{url}/"), HeaderMap::new(), Bytes::new()).await;
-    let Answered { status, body, .. } = answered.map_err(|error| error.to_string())?;
-    let body = body.unwrap_or_default();
-    match (status, Cluster::read(&body)) {
+    let answered = cluster.http.get(&format!("{url}/")).await.map_err(|error| error.to_string())?;
+    match (answered.status, Cluster::read(answered.body.as_deref().unwrap_or_default())) {
         (StatusCode::OK, Some(found)) => found.refusal(config).map_or_else(|| Ok(found.to_string()), Err),
         (StatusCode::OK, None) => Err(String::from("what answers there is no cluster")),
-        (status, _) => Err(refused(status, None, &body).to_string()),
+        // Who may write only need not be told.
+        (StatusCode::FORBIDDEN, _) => Ok(String::from("a cluster that does not tell us its version")),
+        _ => Err(answered.refused().to_string()),
     }
 }
 
 impl OpenSearch {
     /// Sends a document under an id that nobody takes: a collection that takes no ids at all says that instead.
-    async fn probe_ids(&self, client: &reqwest::Client, url: &str) -> Result<String, String> {
+    async fn probe_ids(&self, url: &str) -> Result<String, String> {
         if self.config.documents.id == DocumentId::None {
             return Ok(String::from("OpenSearch Serverless, not asked: it makes the ids"));
         }
-        let (index, id) = ("hydrant-check", "x".repeat(ID_BYTES_TOO_MANY));
+        let (template, id) = (&self.config.index, "x".repeat(ID_BYTES_TOO_MANY));
+        // The one that may be written to, where it does not depend on records.
+        let is_known = template.template().dynamic().len() == 0;
+        let index = if is_known { template.name(crate::record::now(), &[]) } else { String::from("hydrant-check") };
         let body = format!("{{\"create\":{{\"_index\":\"{index}\",\"_id\":\"{id}\"}}}}\n{{}}\n");
         let mut headers = HeaderMap::new();
         put(&mut headers, "Content-Type", "application/x-ndjson", false);
-        let answered = self.request(client, Method::POST, &format!("{url}/_bulk"), headers, Bytes::from(body)).await;
-        let Answered { status, body, .. } = answered.map_err(|error| error.to_string())?;
-        let body = body.unwrap_or_default();
-        let error = error_of(&body);
-        match status {
+        let answered = self.http.post(&format!("{url}/_bulk"), headers, Bytes::from(body), 1).await;
+        let answered = answered.map_err(|error| error.to_string())?;
+        let error = error_of(answered.body.as_deref().unwrap_or_default());
+        match answered.status {
             StatusCode::OK | StatusCode::BAD_REQUEST if is_without_ids(&error) => {
                 let ids = "the collection takes no ids of documents: only `document_id: none` will do";
                 Err(format!("{ids} ({error})"))
             }
             StatusCode::OK | StatusCode::BAD_REQUEST => Ok(String::from("OpenSearch Serverless, which takes ids")),
-            status => Err(refused(status, None, &body).to_string()),
+            _ => Err(answered.refused().to_string()),
         }
     }
 }

@@ -60,10 +60,11 @@ impl IndexTemplate {
         if matches!(text, "" | "." | "..") {
             return Err(PrefixError::new(0, "this is no name of an index", HELP));
         }
+        // Without the suffix, into which a mistake could reach.
+        pieces(text, PrefixKind::Index)?;
         let whole = format!("{text}{}", rotation.suffix());
-        let within = |error: PrefixError| PrefixError { offset: error.offset.min(text.len()), ..error };
-        let all = pieces(&whole, PrefixKind::Index).map_err(within)?;
-        check(&all.pieces).map_err(within)?;
+        let all = pieces(&whole, PrefixKind::Index)?;
+        check(&all.pieces)?;
         let pieces = all.pieces.into_iter().map(|(_, piece)| piece).collect();
         Ok(Self(PrefixTemplate { text: whole, pieces, dynamic: all.dynamic }))
     }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::receiver::{of, reason, whole};
+use super::receiver::{of, whole};
 use super::*;
 use crate::requests::{Piece, RequestState, Said, Whole, pieces};
 
@@ -118,7 +118,7 @@ impl Process<'_> {
             let whole = Whole::of(&whole(&payload, &planned));
             let state = match piece.said {
                 Said::Accepted => RequestState::Acknowledged(whole),
-                Said::Refused(_) => RequestState::Failed(reason(), whole),
+                Said::Refused(_) => RequestState::Failed(None, whole),
                 Said::Later(_) => RequestState::Planned,
             };
             Request { state, ..planned }

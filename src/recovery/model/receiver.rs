@@ -4,11 +4,10 @@
 //! not take it at all, may be otherwise the next time. How many records a request may hold changes from life to life.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::index::Index;
 use super::*;
-use crate::requests::{Cutter, Item, Limits, Reason, RequestState, Whole, done_of, is_plan_of};
+use crate::requests::{Cutter, Item, Limits, RequestState, Whole, done_of, is_plan_of};
 
 /// The receiver, and what the journal has of requests.
 #[derive(Default)]
@@ -153,7 +152,7 @@ impl Process<'_> {
         let is_taken = self.received().taken.contains_key(&id);
         let decided = match self.world.rng.below(8) {
             0 if request.end - request.first > 1 && !is_taken => return self.split(index, number),
-            1 if !is_taken => RequestState::Failed(reason(), Whole::of(&whole)),
+            1 if !is_taken => RequestState::Failed(None, Whole::of(&whole)),
             2 | 3 => {
                 self.take(&id, contents);
                 return Ok(()); // The answer is lost.
@@ -257,8 +256,4 @@ impl Process<'_> {
         self.received().journal.remove(&row);
         self.settle(holder, row)
     }
-}
-
-pub(super) fn reason() -> Arc<Reason> {
-    Arc::new(Reason { code: String::new(), message: String::new(), attempts: 1, ended_ms: 0 })
 }
