@@ -135,6 +135,29 @@ fn what_waits_at_the_end_of_a_life_comes_alone_in_the_next() {
     assert_eq!(documents.iter().filter(|((index, _), _)| index == "other").count(), 1);
 }
 
+/// As it was journalled, under the ids with which it began; the way there is that of the present one.
+#[test]
+fn a_delivery_goes_to_the_cluster_that_it_was_journalled_for() {
+    let (scratch, old, new) = (Scratch::new(), BulkReceiver::start(), BulkReceiver::start());
+    scratch.log("a.log", "{\"n\":0}\n");
+    old.behave(|_, _| Reaction::Lose);
+    let mut config = to_opensearch(&scratch, &old.urls(), json!({}));
+    config["shutdown_timeout_seconds"] = 0.into();
+    let hydrant = Hydrant::run(&scratch, &config);
+    wait_until("it was taken, and the answer lost", || old.requests() > 0);
+    hydrant.terminate().expect_code(0);
+    old.behave(|_, _| Reaction::Judge);
+    append(&scratch.logs().join("a.log"), "{\"n\":1}\n");
+    let keys = json!({ "document_id": "none", "headers": { "X-Life": "second" } });
+    Hydrant::drain(&scratch, &to_opensearch(&scratch, &new.urls(), keys));
+    assert_eq!((old.lines(), new.lines()), (vec![r#"{"n":0}"#.to_owned()], vec![r#"{"n":1}"#.to_owned()]));
+    let last = old.received().pop().expect("a request");
+    assert_eq!((last.headers["x-life"].as_str(), last.items[0].action.as_str()), ("second", "create"));
+    assert!(old.documents().values().all(|document| document.writes == 1));
+    old.assert_no_complaints();
+    new.assert_no_complaints();
+}
+
 /// Other documents would come of them: what was acknowledged stays so, the rest is made anew, under the same ids.
 #[test]
 fn with_another_processing_nothing_is_lost_and_nothing_acknowledged_comes_again() {
