@@ -231,7 +231,11 @@ impl Way {
             self.shipping.status.set_problem(&self.key, format!("{to}: {code}: {message}"));
         }
         let Some(failed) = &heard.failed else {
-            error!(%stream, key, %to, code, error = message, request, attempt, accepted, refused, later, ?retry_in, "some records were not taken");
+            if refused == 0 && retry_in.is_some() {
+                warn!(%stream, key, %to, code, error = message, request, attempt, accepted, later, ?retry_in, "some records were not taken; they are tried again");
+            } else {
+                error!(%stream, key, %to, code, error = message, request, attempt, accepted, refused, later, ?retry_in, "some records were not taken: what is refused or given up goes to the error output");
+            }
             return;
         };
         let error = &failed.error;

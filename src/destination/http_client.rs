@@ -113,7 +113,12 @@ pub fn failed(error: reqwest::Error, response_timeout: Duration, codes: &Codes) 
     } else {
         (codes.connection_reset, format!("the connection to {whom} broke: {}", chain(&error)))
     };
-    let class = if code == codes.tls_failure { ErrorClass::Denied } else { ErrorClass::Transient };
+    let class = match code {
+        code if code == codes.tls_failure => ErrorClass::Denied,
+        // Too much at a time is what takes long.
+        code if code == codes.request_timeout => ErrorClass::Throttled,
+        _ => ErrorClass::Transient,
+    };
     let ambiguous = code != codes.connection_failed && code != codes.tls_failure;
     AttemptError { class, code: code.to_owned(), message, ambiguous }
 }

@@ -1,7 +1,7 @@
 //! How much is sent to a receiver at a time: at once less where it pushes back, step by step more while all goes well.
 //!
-//! Pure. Always true: one request at a time may be under way, and never more than may be; an attempt that was too large once is not
-//! made as large again.
+//! Pure. Always true: one request at a time may be under way, and never more than may be; an attempt that was too large is not made
+//! as large again before many smaller ones went well.
 
 /// A batch has so many steps between nothing and all that is wanted.
 const STEPS: u64 = 64;
@@ -9,6 +9,8 @@ const STEPS: u64 = 64;
 const STEPS_UP: u64 = 4;
 /// What is left of them after an outage.
 const STEPS_AGAIN: u64 = 8;
+/// By such a part of itself an attempt that went well raises what was too large.
+const RAISE: u64 = 64;
 
 #[derive(Debug)]
 pub struct Pace {
@@ -39,6 +41,7 @@ impl Pace {
 
     pub fn succeeded(&mut self) {
         self.steps = (self.steps + STEPS_UP).min(STEPS);
+        self.bytes_max = self.bytes_max.saturating_add(self.bytes_max / RAISE + 1);
         self.successes += 1;
         if self.successes >= self.in_flight {
             self.successes = 0;
@@ -89,13 +92,16 @@ mod tests {
     }
 
     #[test]
-    fn what_pushes_back_gets_half_and_what_was_too_large_does_not_come_again() {
+    fn what_pushes_back_gets_half_and_what_was_too_large_does_not_come_again_soon() {
         let mut pace = Pace::new(4);
         pace.pushed_back();
         assert_eq!((pace.in_flight(), pace.bytes(6400)), (2, 3200));
         pace.was_too_large(3200);
+        (0..16).for_each(|_| pace.succeeded());
+        assert_eq!(pace.in_flight(), 4);
+        assert!((1600..2400).contains(&pace.bytes(6400)), "{pace:?}");
         (0..100).for_each(|_| pace.succeeded());
-        assert_eq!((pace.in_flight(), pace.bytes(6400)), (4, 1600));
+        assert_eq!(pace.bytes(6400), 6400);
     }
 
     proptest! {
