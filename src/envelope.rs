@@ -2,13 +2,12 @@
 //!
 //! Fields and their order are those of real error objects; numbers are JSON numbers, times milliseconds since 1970.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::convert;
+use crate::encode::base64;
 use crate::encode::frames::Frame;
 use crate::processing::{ErrorCode, ErrorType, Failure};
 use crate::record::{Chunk, OversizeRecord, Position};
@@ -52,7 +51,7 @@ pub fn record_too_large(record: &OversizeRecord, now: Timestamp) -> Bytes {
         record.partition.name()
     );
     let envelope = ProcessingFailed {
-        raw_data: STANDARD.encode(&record.head),
+        raw_data: base64::text(&record.head),
         error_code: RECORD_TOO_LARGE,
         error_message,
         attempts_made: 1,
@@ -128,7 +127,7 @@ pub fn failed(raw: &[u8], failure: &Failure, origin: Origin<'_>, now: Timestamp)
             last_error_code: code_name(failure.code),
             last_error_message: format!("{}; {place}", failure.message),
             attempt_ending_timestamp: now.as_millisecond(),
-            raw_data: STANDARD.encode(raw),
+            raw_data: base64::text(raw),
             sequence_number: position.to_string(),
             sub_sequence_number: number,
             data_catalog_table: failure.table.as_deref(),
@@ -139,7 +138,7 @@ pub fn failed(raw: &[u8], failure: &Failure, origin: Origin<'_>, now: Timestamp)
 /// The line for a record that has failed in processing.
 fn processing_failed(raw: &[u8], failure: &Failure, place: &str, arrival: Timestamp, now: Timestamp) -> Bytes {
     let envelope = ProcessingFailed {
-        raw_data: STANDARD.encode(raw),
+        raw_data: base64::text(raw),
         error_code: code_name(failure.code),
         error_message: format!("{}; {place}", failure.message),
         attempts_made: failure.attempts,
@@ -174,7 +173,7 @@ pub fn endpoint_failed(frame: &Frame<'_>, reason: &Reason) -> Bytes {
         error_code: &reason.code,
         error_message: &reason.message,
         attempt_ending_timestamp: reason.ended_ms,
-        raw_data: STANDARD.encode(frame.data),
+        raw_data: base64::text(frame.data),
         subsequence_number: frame.ordinal,
         data_id: format!("{sequence_number}.{}", frame.ordinal),
     })
@@ -230,7 +229,7 @@ pub fn document_failed(frame: &Frame<'_>, reason: &Reason, document: &FailedDocu
         es_type_name: of_cluster(document.type_name),
         os_document_id: of_serverless(document.id),
         os_index_name: of_serverless(document.index),
-        raw_data: STANDARD.encode(frame.data),
+        raw_data: base64::text(frame.data),
     })
 }
 

@@ -84,8 +84,10 @@ impl Outputs {
     ) -> Result<Self, AttemptError> {
         let mut places = Places { room, opened: Vec::new() };
         let SourceConfig::File(file) = &config.source;
-        // Copies are what was read, in the files' encoding; everything else is UTF-8.
-        let of_copies = file.in_encoding(&config.output_delimiter, file.encoding);
+        // Copies are what was read, in the files' encoding; everything else is UTF-8. A receiver needs no delimiter, its copies do.
+        let is_bare = config.output_delimiter.is_empty() && config.destination.layout().is_none();
+        let of_copies = if is_bare { b"\n" } else { config.output_delimiter.as_slice() };
+        let of_copies = file.in_encoding(of_copies, file.encoding);
         let output = |name, kind, place: Place, layout: Option<&ObjectLayout>, hints: &BufferingHints, form| {
             let (compression, tabular) = form;
             let (table, shape) = Option::map(tabular, |tabular: Tabular| (tabular.table, tabular.format)).unzip();

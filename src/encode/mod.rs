@@ -1,6 +1,7 @@
 //! From records to the content of an object: delimiters, compression, payloads.
 
 mod appender;
+pub mod base64;
 pub mod codec;
 pub mod frames;
 mod gzip;

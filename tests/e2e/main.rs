@@ -25,6 +25,7 @@ mod memory;
 mod model;
 mod new_transform;
 mod parquet_files;
+mod opensearch;
 mod partition_columns;
 mod partitions;
 mod preallocated;

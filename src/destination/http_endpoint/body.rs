@@ -1,10 +1,8 @@
 //! Request bodies: `{"requestId":…,"timestamp":…,"records":[{"data":…},…]}`, formed without a tree.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
-use crate::encode::frames;
+use crate::encode::{base64, frames};
 
 const BEFORE_DATA: &str = r#"{"data":""#;
 const BEHIND_DATA: &str = r#""}"#;
@@ -30,20 +28,12 @@ pub fn form(id: &str, frames: &[&[u8]], now: Timestamp) -> Vec<u8> {
             body.push(b',');
         }
         body.extend_from_slice(BEFORE_DATA.as_bytes());
-        encode(frame.data, &mut body);
+        base64::append(frame.data, &mut body);
         body.extend_from_slice(BEHIND_DATA.as_bytes());
         is_first = false;
     }
     body.extend_from_slice(b"]}");
     body
-}
-
-fn encode(data: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    out.resize(start + data.len().div_ceil(3) * 4, 0);
-    // The room is exactly what it takes.
-    let written = STANDARD.encode_slice(data, &mut out[start..]).unwrap_or(0);
-    out.truncate(start + written);
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What every test here stands on: the real binary, real files, real servers on loopback, and an account of every line.
 
+pub mod bulk;
 pub mod config;
 pub mod endpoint;
 pub mod hydrant;
@@ -7,6 +8,7 @@ pub mod inventory;
 pub mod journal;
 pub mod lines;
 pub mod objects;
+pub mod opensearch;
 pub mod packing;
 pub mod proxy;
 pub mod rng;
@@ -14,13 +16,17 @@ pub mod s3;
 pub mod scene;
 pub mod scratch;
 pub mod servers;
+pub mod signature;
 pub mod wait;
+pub mod wire;
 
+pub use bulk::BulkReceiver;
 pub use config::{blockable_directory as blockable, config, directory, fast_buffering, s3_destination, stream};
 pub use endpoint::{Endpoint, Reaction};
 pub use hydrant::{Finished, Hydrant, write_config};
 pub use lines::{Ledger, Log};
 pub use objects::{Objects, delivered_lines};
+pub use opensearch::OpenSearch;
 pub use proxy::{Fault, FaultProxy};
 pub use rng::Rng;
 pub use s3::S3Server;

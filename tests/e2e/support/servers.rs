@@ -127,7 +127,8 @@ fn cache() -> PathBuf {
     }
 }
 
-fn missing<T>(server: &str, how: &str) -> Option<T> {
+/// Fails the test where servers are required, else says what is skipped.
+pub fn missing<T>(server: &str, how: &str) -> Option<T> {
     let required = std::env::var("HYDRANT_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
     assert!(!required, "{server} is not there, and HYDRANT_REQUIRE_SERVERS=1: {how}");
     // Not `eprintln!`: the test harness would keep it to itself when the test passes.
