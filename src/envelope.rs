@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::convert;
 use crate::encode::frames::Frame;
 use crate::processing::{ErrorCode, ErrorType, Failure};
-use crate::record::{Chunk, OversizeRecord, Position};
+use crate::record::{Chunk, OversizeRecord, PartitionId, Position};
 use crate::requests::Reason;
 
 /// Code for a record that is longer than `max_record_kb`.
@@ -85,7 +85,6 @@ struct ConversionFailed<'a> {
     last_error_message: String,
     attempt_ending_timestamp: i64,
     raw_data: String,
-    /// Of a file, the position of the record's first byte.
     sequence_number: String,
     /// Which of the record's failed objects it is, from 0.
     sub_sequence_number: usize,
@@ -111,6 +110,7 @@ pub struct DataCatalogTable {
 pub struct Origin<'a> {
     /// For people.
     pub place: &'a str,
+    pub partition: PartitionId,
     pub position: Position,
     /// Which of the record's parts that failed in the same way it is, from 0.
     pub number: usize,
@@ -119,7 +119,7 @@ pub struct Origin<'a> {
 
 /// The line for a record that has failed, in the shape that Firehose has for failures of its kind.
 pub fn failed(raw: &[u8], failure: &Failure, origin: Origin<'_>, now: Timestamp) -> Bytes {
-    let Origin { place, position, number, arrival } = origin;
+    let Origin { place, partition, position, number, arrival } = origin;
     match failure.code.error_type() {
         ErrorType::Processing | ErrorType::Metadata => processing_failed(raw, failure, place, arrival, now),
         ErrorType::Conversion => line(&ConversionFailed {
@@ -129,7 +129,7 @@ pub fn failed(raw: &[u8], failure: &Failure, origin: Origin<'_>, now: Timestamp)
             last_error_message: format!("{}; {place}", failure.message),
             attempt_ending_timestamp: now.as_millisecond(),
             raw_data: STANDARD.encode(raw),
-            sequence_number: position.to_string(),
+            sequence_number: sequence_number(partition, position),
             sub_sequence_number: number,
             data_catalog_table: failure.table.as_deref(),
         }),
@@ -166,8 +166,7 @@ struct EndpointFailed<'a> {
 
 /// The line for a record that an HTTP endpoint has not taken.
 pub fn endpoint_failed(frame: &Frame<'_>, reason: &Reason) -> Bytes {
-    // As in a shard, a later record has a larger number: the source partition's, and twenty digits for the position in it.
-    let sequence_number = format!("{}{:020}", frame.partition.0, frame.range.start.0);
+    let sequence_number = sequence_number(frame.partition, frame.range.start);
     line(&EndpointFailed {
         attempts_made: reason.attempts,
         arrival_timestamp: frame.arrival_ms,
@@ -178,6 +177,11 @@ pub fn endpoint_failed(frame: &Frame<'_>, reason: &Reason) -> Bytes {
         subsequence_number: frame.ordinal,
         data_id: format!("{sequence_number}.{}", frame.ordinal),
     })
+}
+
+/// As in a shard, a later record has a larger number: the source partition's, and twenty digits for the position in it.
+fn sequence_number(partition: PartitionId, position: Position) -> String {
+    format!("{}{:020}", partition.0, position.0)
 }
 
 /// The line for a record that failed in an earlier life and passes in this one.
@@ -220,7 +224,7 @@ mod tests {
 
     use super::*;
     use crate::memory::MemoryBudget;
-    use crate::record::{PartitionId, PositionRange, SourcePartition};
+    use crate::record::{PositionRange, SourcePartition};
 
     struct File;
 
@@ -298,13 +302,14 @@ mod tests {
             role_arn: None,
         };
         let failure = Failure { code: ErrorCode::NotInSchema, table: Some(Arc::new(table)), ..Failure::new("no") };
-        let origin = Origin { place: "here", position: Position(100), number: 1, arrival: at(5) };
+        let origin =
+            Origin { place: "here", partition: PartitionId(7), position: Position(100), number: 1, arrival: at(5) };
         let line = failed(b"{}", &failure, origin, at(7));
         assert_eq!(
             std::str::from_utf8(&line).unwrap(),
             concat!(
                 r#"{"attemptsMade":1,"arrivalTimestamp":5,"lastErrorCode":"DataFormatConversion.MalformedData","#,
-                r#""lastErrorMessage":"no; here","attemptEndingTimestamp":7,"rawData":"e30=","sequenceNumber":"100","#,
+                r#""lastErrorMessage":"no; here","attemptEndingTimestamp":7,"rawData":"e30=","sequenceNumber":"700000000000000000100","#,
                 r#""subSequenceNumber":1,"dataCatalogTable":{"catalogId":null,"databaseName":"web","tableName":"access","#,
                 r#""region":"eu-west-1","versionId":"3"}}"#,
                 "\n"

@@ -519,7 +519,7 @@ pub(super) fn too_large(slice: Slice<'_>) -> Passed {
 fn failed_record(chunk: &Chunk, index: usize, at: Timestamp, is_whole: bool, failures: &mut Failures) -> Vec<Apart> {
     let place = envelope::place(chunk, index);
     let is_one = is_whole && failures.len() == 1;
-    let (position, arrival) = (chunk.position(index), chunk.arrival);
+    let (partition, position, arrival) = (chunk.partition.id(), chunk.position(index), chunk.arrival);
     let mut by_type = BTreeMap::<ErrorType, (Vec<u8>, u64)>::new();
     for (data, failure) in failures.drain(..) {
         let error_type = failure.code.error_type();
@@ -527,7 +527,7 @@ fn failed_record(chunk: &Chunk, index: usize, at: Timestamp, is_whole: bool, fai
         // its conversion.
         let raw = if is_one && error_type != ErrorType::Conversion { chunk.record(index) } else { &data };
         let (lines, records) = by_type.entry(error_type).or_default();
-        let origin = envelope::Origin { place: &place, position, number: *records as usize, arrival };
+        let origin = envelope::Origin { place: &place, partition, position, number: *records as usize, arrival };
         lines.extend_from_slice(&envelope::failed(raw, &failure, origin, at));
         *records += 1;
     }
