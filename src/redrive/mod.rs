@@ -5,22 +5,31 @@
 //!
 //! [`job`] is what was asked for and which objects it means, [`objects`] lists and reads them, [`lines`] cuts them,
 //! [`envelope`] reads a line, [`progress`] counts. [`dry_run`] does that much and sends nothing.
+//!
+//! A redrive is a delivery stream of its own, [`derived()`] from the configured one: the same steps and outputs, its own buffers and
+//! its own place in the journal, and error objects for a source ([`RedriveSource`]).
 
 pub mod alone;
+mod derived;
 pub mod dry_run;
 pub mod envelope;
+mod gather;
 pub mod job;
 pub mod lines;
 pub mod objects;
+mod pace;
 pub mod progress;
+mod source;
 
 use serde::{Deserialize, Serialize};
 
 use crate::destination::{AttemptError, BoxFuture};
 use crate::journal::{JournalError, OpenError};
 
+pub use derived::{derived, name_of};
 pub use job::{Job, Selection};
 pub use progress::{Progress, Summary};
+pub use source::RedriveSource;
 
 /// Why a redrive was not begun, or has not come to its end.
 #[derive(Debug, thiserror::Error)]
