@@ -5,6 +5,7 @@
 //! it aside.
 
 mod keeper;
+mod redrives;
 mod supervisor;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::admin::{self, Admin};
 use crate::config::model::{Config, DeliveryStreamConfig};
 use crate::config::{self};
 use crate::deletion::{self, Deletion};
@@ -30,6 +32,7 @@ use crate::pool::ComputePool;
 use crate::status::StreamStatus;
 use crate::stream::Environment;
 use keeper::keep_copy;
+use redrives::DaemonRedrives;
 use supervisor::Supervisor;
 
 /// The shortest pause between two restarts of a stream that fails.
@@ -74,6 +77,7 @@ struct Daemon {
     failed: CancellationToken,
     fatal: Arc<Mutex<Option<DaemonError>>>,
     manager: ServiceManager,
+    admin: Admin,
     /// What decides over the deletion of delivered files.
     configured: watch::Sender<Vec<DeliveryStreamConfig>>,
     /// Cancelled before streams stop: without their sources nobody reads a deleted file on.
@@ -117,8 +121,10 @@ pub async fn run(config: Config, options: Options, signals: Signals) -> Result<E
         limits: RetryLimits::from_env(),
         drain: options.drain,
     };
+    let view = admin::View::new(journal.state_dir(), options.statuses.clone(), Arc::new(DaemonRedrives));
     let mut daemon = Daemon {
         config: config.clone(),
+        admin: Admin::new(view),
         options,
         environment,
         streams: BTreeMap::new(),
@@ -131,10 +137,13 @@ pub async fn run(config: Config, options: Options, signals: Signals) -> Result<E
     for stream in config.delivery_streams {
         daemon.start(stream, None);
     }
+    // A drain ends by itself.
+    daemon.admin.apply(config.admin.filter(|_| !daemon.options.drain)).await;
     daemon.manager.ready();
     let keeper = tokio::spawn(keep_copy(journal.clone()));
     let deletion = daemon.begin_deletion();
     let result = daemon.supervise(signals).await;
+    daemon.admin.stop().await;
     keeper.abort();
     daemon.end_deletion(deletion, &result).await;
     let copied = tokio::task::spawn_blocking(move || journal.write_copy());
@@ -308,6 +317,7 @@ impl Daemon {
                     warn!("`state_dir` and `memory_limit_mb` take effect at the next start");
                 }
                 self.configured.send_replace(new.delivery_streams.clone());
+                self.admin.apply(new.admin).await;
                 let is_same = |running: &Running| new.delivery_streams.contains(&running.config);
                 let changed: Vec<_> = self
                     .streams
