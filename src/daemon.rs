@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::admin::{self, Admin};
 use crate::config::model::{Config, DeliveryStreamConfig};
 use crate::config::{self};
 use crate::deletion::{self, Deletion};
@@ -82,6 +83,7 @@ struct Daemon {
     failed: CancellationToken,
     fatal: Arc<Mutex<Option<DaemonError>>>,
     manager: ServiceManager,
+    admin: Admin,
     /// What decides over the deletion of delivered files.
     configured: watch::Sender<Vec<DeliveryStreamConfig>>,
     /// Cancelled before streams stop: without their sources nobody reads a deleted file on.
@@ -123,10 +125,13 @@ pub async fn run(config: Config, options: Options, signals: Signals) -> Result<E
         daemon.start(stream, None);
     }
     daemon.resume_redrives().await?;
+    // A drain ends by itself.
+    daemon.admin.apply(config.admin.filter(|_| !daemon.options.drain)).await;
     daemon.manager.ready();
     let keeper = tokio::spawn(keep_copy(journal.clone()));
     let deletion = daemon.begin_deletion();
     let result = daemon.supervise(signals).await;
+    daemon.admin.stop().await;
     daemon.end_redrives().await;
     keeper.abort();
     daemon.end_deletion(deletion, &result).await;
@@ -176,6 +181,7 @@ impl Daemon {
     /// Nothing runs yet.
     fn new(config: Config, options: Options, journal: Journal) -> Self {
         let (redrives, inbox) = DaemonRedrives::new();
+        let view = admin::View::new(journal.state_dir(), options.statuses.clone(), Arc::new(redrives.clone()));
         let environment = Environment {
             journal,
             budget: MemoryBudget::new(config.memory_limit),
@@ -186,6 +192,7 @@ impl Daemon {
         Self {
             configured: watch::Sender::new(config.delivery_streams.clone()),
             config,
+            admin: Admin::new(view),
             options,
             environment,
             streams: BTreeMap::new(),
@@ -335,6 +342,7 @@ impl Daemon {
                     warn!("`state_dir` and `memory_limit_mb` take effect at the next start");
                 }
                 self.configured.send_replace(new.delivery_streams.clone());
+                self.admin.apply(new.admin).await;
                 let wanted = self.wanted(&new);
                 let is_same = |running: &Running| wanted.contains(&running.config);
                 let changed: Vec<_> = self

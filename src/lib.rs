@@ -21,10 +21,11 @@
 //! [`redrive`] reads what has failed from the error output again, and sends it through its stream once more.
 //!
 //! Around them: [`config`] is what the operator writes, [`memory`] bounds what all streams hold, [`account`] and [`status`]
-//! count and show, [`daemon`] starts, supervises, reloads and stops, [`notify`] tells the service manager, and [`cli`] is
+//! count and show, [`daemon`] starts, supervises, reloads and stops, [`admin`] answers what it is asked, [`notify`] tells the service manager, and [`cli`] is
 //! the command line. [`delivered`] tells from outside how far a file has been delivered, and [`deletion`] acts on it.
 
 pub mod account;
+pub mod admin;
 pub mod aws;
 pub mod batches;
 pub mod buffer;

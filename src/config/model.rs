@@ -27,6 +27,7 @@ pub use schema::{
 pub use source::SourceConfig;
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,10 +45,24 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Bytes that all channels and buffers of all delivery streams may hold together. Default 512 MB, 16 to 65,536.
     pub memory_limit: u64,
+    /// Where the daemon can be asked how it is, and told to redrive. Nowhere by default: a second daemon on the machine would be
+    /// in the way of the first.
+    pub admin: Option<AdminConfig>,
     /// In the order of the file; names are unique. A delivery stream holds its own copy of the one that it uses.
     pub schema_registries: Vec<NamedRegistry>,
     /// At least one; names are unique.
     pub delivery_streams: Vec<DeliveryStreamConfig>,
+}
+
+/// `admin`: an HTTP server of the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Default 127.0.0.1:9600. At any address, only this machine may tell the daemon to do something.
+    pub listen: SocketAddr,
+}
+
+impl AdminConfig {
+    pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9600);
 }
 
 /// One delivery stream: a source, what is done with its records, and where they go.

@@ -1,5 +1,6 @@
 //! What a redrive would read: it lists and counts, sends nothing and writes nothing.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,13 +13,13 @@ use super::lines::{LINE_BYTES_MAX, Line, Lines};
 use super::objects::{self, ErrorObject, Listing, ObjectError, ObjectReader, Objects};
 use super::{Progress, RedriveError};
 
-/// Reads every object of the job. `show` hears of each, with the failed records and the unreadable lines in it.
+/// Reads every object of the job. `show` hears of each, with the failed records and the unreadable lines in it, and may fail.
 pub async fn run(
     job: &Job,
     stream: &DeliveryStreamConfig,
     limits: RetryLimits,
     progress: &Progress,
-    show: &mut (dyn FnMut(&ErrorObject, u64, u64) + Send),
+    show: &mut (dyn FnMut(&ErrorObject, u64, u64) -> io::Result<()> + Send),
 ) -> Result<(), RedriveError> {
     let selection = Selection::new(job, stream);
     let place = objects::open(&stream.error_output.destination).await;
@@ -48,7 +49,7 @@ pub async fn run(
             }
         }
         progress.bytes_done.fetch_add(object.size, Ordering::Relaxed);
-        show(&object, records, unreadable);
+        show(&object, records, unreadable).map_err(|error| RedriveError::Failed(format!("cannot write: {error}")))?;
     }
     Ok(())
 }

@@ -99,6 +99,13 @@ pub struct Problem {
     pub reason: String,
 }
 
+impl Summary {
+    /// Whether nothing is left that was asked for.
+    pub fn is_whole(&self) -> bool {
+        self.failed_again == 0 && self.unreadable == 0 && self.objects_left == 0
+    }
+}
+
 impl Progress {
     /// A failed record was read.
     pub fn count_read(&self, failed: &Failed) {

@@ -28,6 +28,7 @@ fn the_least_configuration_has_firehoses_defaults() {
     let config = config(STREAM);
     assert_eq!(config.state_dir, Path::new("/var/lib/hydrant"));
     assert_eq!((config.shutdown_timeout, config.memory_limit), (Duration::from_secs(30), 512 * MB));
+    assert_eq!(config.admin, None);
     let [stream] = config.delivery_streams.as_slice() else { panic!("{config:?}") };
     let source = stream.source.file().expect("files");
     let expected = FileSourceConfig {
@@ -290,4 +291,16 @@ fn what_may_not_be_read_is_a_mistake() {
     let expected = format!("`{}` is unreadable: permission denied for its folder", glob.display());
     assert_eq!(message(&glob), expected);
     assert_eq!(message(&file), format!("`{}` is unreadable: permission denied", file.display()));
+}
+
+#[test]
+fn the_admin_address_has_a_default_and_may_be_any() {
+    for (admin, expected) in [
+        ("{}", "127.0.0.1:9600"),
+        ("{ listen: \"0.0.0.0:80\" }", "0.0.0.0:80"),
+        ("{ listen: \"[::1]:9601\" }", "[::1]:9601"),
+    ] {
+        let listen = expected.parse().expect("an address");
+        assert_eq!(config(&format!("admin: {admin}\n{STREAM}")).admin, Some(AdminConfig { listen }));
+    }
 }
