@@ -32,6 +32,7 @@ mod quickstart;
 mod races;
 mod records;
 mod recovery;
+mod redrive;
 mod reload;
 mod reprocessing;
 mod rotation;
