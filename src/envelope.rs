@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::convert;
 use crate::encode::frames::Frame;
 use crate::processing::{ErrorCode, ErrorType, Failure};
-use crate::record::{Chunk, OversizeRecord, PartitionId, Position};
+use crate::record::{Chunk, Earlier, OldId, OversizeRecord, PartitionId, Position};
 use crate::requests::Reason;
 
 /// Code for a record that is longer than `max_record_kb`.
@@ -166,16 +166,24 @@ struct EndpointFailed<'a> {
 
 /// The line for a record that an HTTP endpoint has not taken.
 pub fn endpoint_failed(frame: &Frame<'_>, reason: &Reason) -> Bytes {
+    let earlier = Earlier::decode(frame.earlier).unwrap_or_default();
     let sequence_number = sequence_number(frame.partition, frame.range.start);
+    let (data_id, subsequence_number) = match earlier.id {
+        Some(OldId::Endpoint { data_id }) => {
+            let number = data_id.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
+            (data_id, number.unwrap_or(frame.ordinal))
+        }
+        Some(OldId::Document { .. }) | None => (format!("{sequence_number}.{}", frame.ordinal), frame.ordinal),
+    };
     line(&EndpointFailed {
-        attempts_made: reason.attempts,
+        attempts_made: reason.attempts.saturating_add(earlier.attempts),
         arrival_timestamp: frame.arrival_ms,
         error_code: &reason.code,
         error_message: &reason.message,
         attempt_ending_timestamp: reason.ended_ms,
         raw_data: STANDARD.encode(frame.data),
-        subsequence_number: frame.ordinal,
-        data_id: format!("{sequence_number}.{}", frame.ordinal),
+        subsequence_number,
+        data_id,
     })
 }
 
@@ -187,13 +195,16 @@ fn sequence_number(partition: PartitionId, position: Position) -> String {
 /// The line for a record that failed in an earlier life and passes in this one.
 pub fn failed_before(chunk: &Chunk, index: usize, now: Timestamp) -> Bytes {
     let place = place(chunk, index);
-    processing_failed(
-        &chunk.bytes(index, index + 1),
-        &Failure::new("the record had failed before a restart"),
-        &place,
-        chunk.arrival,
-        now,
-    )
+    let (attempts, arrival) = first_attempts(chunk, index);
+    let failure = Failure::new("the record had failed before a restart").after(attempts);
+    processing_failed(&chunk.bytes(index, index + 1), &failure, &place, arrival, now)
+}
+
+/// How many attempts were made with record `index` of a chunk before it was redriven, and when it arrived at first.
+pub fn first_attempts(chunk: &Chunk, index: usize) -> (u32, Timestamp) {
+    let earlier = chunk.earlier(index);
+    let arrival = earlier.and_then(Earlier::arrival).unwrap_or(chunk.arrival);
+    (earlier.map_or(0, |earlier| earlier.attempts), arrival)
 }
 
 /// Where record `index` of a chunk stands, for people.
@@ -247,7 +258,14 @@ mod tests {
     #[test]
     fn what_an_endpoint_has_not_taken_has_firehoses_fields_in_their_order() {
         let range = PositionRange::new(4096, 4100);
-        let frame = Frame { partition: PartitionId(7), range, ordinal: 2, arrival_ms: 1_700_000_000_123, data: b"aa" };
+        let frame = Frame {
+            partition: PartitionId(7),
+            range,
+            ordinal: 2,
+            arrival_ms: 1_700_000_000_123,
+            earlier: b"",
+            data: b"aa",
+        };
         let reason = Reason {
             code: String::from("HttpEndpoint.DestinationException"),
             message: String::from("no"),

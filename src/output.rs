@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::buffer::Hints;
-use crate::config::model::{BackupMode, BufferingHints, Compression, DeliveryStreamConfig, ObjectLayout, SourceConfig};
+use crate::config::model::{BackupMode, BufferingHints, Compression, DeliveryStreamConfig, ObjectLayout};
 use crate::destination::AttemptError;
 use crate::encode::codec::Codec;
 use crate::encode::lane::Forming;
@@ -85,9 +85,8 @@ impl Outputs {
         room: Room<'_>,
     ) -> Result<Self, AttemptError> {
         let mut places = Places { room, opened: Vec::new() };
-        let SourceConfig::File(file) = &config.source;
-        // Copies are what was read, in the files' encoding; everything else is UTF-8.
-        let of_copies = file.in_encoding(&config.output_delimiter, file.encoding);
+        // Copies are what was read, in the source's encoding; everything else is UTF-8.
+        let of_copies = config.source.in_encoding(&config.output_delimiter);
         let output = |name, kind, place: Place, layout: Option<&ObjectLayout>, hints: &BufferingHints, form| {
             let (compression, tabular) = form;
             let (table, shape) = Option::map(tabular, |tabular: Tabular| (tabular.table, tabular.format)).unzip();
@@ -100,8 +99,7 @@ impl Outputs {
                 hints: Hints { size: hints.size, interval_ms: hints.interval.as_millis() as u64 },
                 layout: layout.cloned(),
                 format: Format { compression, output_delimiter: delimiter.to_vec(), table: shape, is_framed },
-                // What ends a record in the source must be those very bytes: in UTF-16 they are others.
-                is_same_delimiter: file.delimiter_in(file.encoding) == *delimiter,
+                is_same_delimiter: config.source.ends_records_with(delimiter),
                 error_type: None,
                 table,
             })

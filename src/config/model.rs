@@ -8,7 +8,9 @@ mod columns;
 mod destination;
 mod file;
 mod http_endpoint;
+mod redrive;
 mod schema;
+mod source;
 
 pub use columns::{FileColumns, PartitionColumns};
 pub use destination::{
@@ -16,11 +18,13 @@ pub use destination::{
 };
 pub use file::{FileSourceConfig, InitialPosition, LinePattern, Multiline, MultilineRule, OnDelivered, OnOversize};
 pub use http_endpoint::{EndpointAuth, EndpointUrl, HttpEndpointConfig, Method, Protocol, ProxyConfig, RawFormat};
+pub use redrive::RedriveSourceConfig;
 pub use schema::{
     ClientCertificate, ConfluentConfig, ConfluentCredentials, Deserializer, Dictionary, DirectoryRegistryConfig,
     FormatConversionConfig, GlueConfig, InputConfig, NamedRegistry, OnUnknownField, ParquetCompression, ParquetConfig,
     RegistryConfig, SchemaConfig, SchemaReference, Statistics, TimestampFormat, Timestamps, TlsConfig, WriterVersion,
 };
+pub use source::SourceConfig;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -104,11 +108,6 @@ pub struct RecordTimeConfig {
     pub field: String,
     /// Tried in order.
     pub formats: Vec<TimestampFormat>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub enum SourceConfig {
-    File(FileSourceConfig),
 }
 
 /// A buffer is sealed when either limit is reached, whichever comes first.
@@ -195,12 +194,24 @@ impl fmt::Display for Compression {
 }
 
 impl DeliveryStreamConfig {
+    /// After which its objects are called: a redrive goes by the name of its delivery stream.
+    pub fn object_name(&self) -> &str {
+        self.redriven().unwrap_or(&self.name)
+    }
+
+    /// Of a redrive, the delivery stream whose records it sends.
+    pub fn redriven(&self) -> Option<&str> {
+        match &self.source {
+            SourceConfig::File(_) => None,
+            SourceConfig::Redrive(redrive) => Some(&redrive.stream),
+        }
+    }
+
     /// Everything that is done to a record in `encoding` between its source and its buffer.
     pub fn steps(&self, encoding: &'static Encoding) -> Vec<StepConfig> {
-        let SourceConfig::File(file) = &self.source;
         let transcode = TranscodeConfig { encoding: encoding.name().to_owned() };
         let transcode = (encoding != UTF_8).then_some(ProcessorConfig::Transcode(transcode));
-        let skip_empty = file.skip_empty.then_some(ProcessorConfig::SkipEmpty);
+        let skip_empty = self.source.skips_empty().then_some(ProcessorConfig::SkipEmpty);
         let of_source = transcode.into_iter().chain(skip_empty);
         let of_source = of_source.map(|processor| StepConfig { processor, on_error: OnError::ErrorOutput });
         of_source.chain(self.processing.iter().cloned()).collect()

@@ -62,7 +62,7 @@ impl Way {
         let output = &self.shipping.child;
         let uuid = uuid::Uuid::new_v4().to_string();
         let child = Child {
-            key: output.key(&self.shipping.stream_name, self.shipping.version, self.arrival, &uuid, &[]),
+            key: output.key(&self.shipping.object_name, self.shipping.version, self.arrival, &uuid, &[]),
             uuid,
             destination: serde_json::to_string(&output.place.locator).unwrap_or_default(),
         };

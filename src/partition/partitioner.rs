@@ -102,6 +102,11 @@ impl Partitioner {
         (!values.is_empty()).then(|| Self { values, components, component_bytes_max, zone: zone.clone() })
     }
 
+    /// Whether a transform has to set keys for it.
+    pub fn needs_transform_keys(&self) -> bool {
+        self.values.iter().any(|value| matches!(value, ValueOf::Lambda(_)))
+    }
+
     /// The partition of one record. `set` are the keys that transforms have set for it.
     pub fn partition(&self, record: &[u8], set: &[(String, String)]) -> Result<Partition, PartitionError> {
         let mut values = Vec::with_capacity(self.values.len());

@@ -17,6 +17,5 @@ pub async fn run(
     progress: Arc<Progress>,
     stop: CancellationToken,
 ) -> Result<(), RedriveError> {
-    let _ = (config, progress, stop);
-    Err(RedriveError::Failed(format!("delivery stream `{}` cannot be redriven by this version", job.stream)))
+    crate::daemon::redrive_alone(config, job, progress, stop).await
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::envelope::RECORD_TOO_LARGE;
 use crate::output::{CONVERSION_FAILED, HTTP_ENDPOINT_FAILED, METADATA_FAILED, PROCESSING_FAILED};
+pub use crate::record::OldId as Old;
 
 /// Error output type of records that could not be decompressed.
 pub const DECOMPRESSION_FAILED: &str = "decompression-failed";
@@ -50,19 +51,6 @@ pub struct Failed {
     pub arrival_ms: i64,
     pub raw: Vec<u8>,
     pub old: Option<Old>,
-}
-
-/// Under which name the destination may know a record already.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Old {
-    Endpoint {
-        data_id: String,
-    },
-    Document {
-        /// `None` where the cluster was to make one.
-        id: Option<String>,
-        index: String,
-    },
 }
 
 /// Why a line is no failed record that can be sent again.
@@ -131,7 +119,8 @@ pub fn read(line: &[u8]) -> Result<Failed, Unreadable> {
     let (entry, error_type) = fields.kind();
     let code = fields.last_error_code.as_ref().or(fields.error_code.as_ref());
     let code = code.map(Scalar::text).ok_or(Unreadable::Missing("errorCode"))?;
-    if code == RECORD_TOO_LARGE {
+    // One that is too large for an endpoint is kept whole.
+    if entry == Entry::Processing && code == RECORD_TOO_LARGE {
         return Err(Unreadable::Cut);
     }
     let raw = fields.raw_data.as_deref().ok_or(Unreadable::Missing("rawData"))?;

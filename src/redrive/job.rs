@@ -37,6 +37,15 @@ pub struct Job {
     pub began: Timestamp,
 }
 
+impl Job {
+    /// The same, beginning with the next second: object stores tell the time of an object in whole ones. What was there before
+    /// counts then, and nothing is sent before that.
+    pub fn beginning_now(self) -> Self {
+        let next = Timestamp::now().as_second() + 1;
+        Self { began: Timestamp::from_second(next).unwrap_or(self.began), ..self }
+    }
+}
+
 /// The objects that a redrive reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {

@@ -5,22 +5,31 @@
 //!
 //! [`job`] is what was asked for and which objects it means, [`objects`] lists and reads them, [`lines`] cuts them,
 //! [`envelope`] reads a line, [`progress`] counts. [`dry_run`] does that much and sends nothing.
+//!
+//! A redrive is a delivery stream of its own, [`derived()`] from the configured one: the same steps and outputs, its own buffers and
+//! its own place in the journal, and error objects for a source ([`RedriveSource`]).
 
 pub mod alone;
+mod derived;
 pub mod dry_run;
 pub mod envelope;
+mod gather;
 pub mod job;
 pub mod lines;
 pub mod objects;
+mod pace;
 pub mod progress;
+mod source;
 
 use serde::{Deserialize, Serialize};
 
 use crate::destination::{AttemptError, BoxFuture};
 use crate::journal::{JournalError, OpenError};
 
+pub use derived::{derived, name_of};
 pub use job::{Job, Selection};
 pub use progress::{Progress, Summary};
+pub use source::RedriveSource;
 
 /// Why a redrive was not begun, or has not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -64,8 +73,8 @@ pub struct Report {
 
 /// The redrives of a daemon.
 pub trait Redrives: Send + Sync + 'static {
-    /// Journals the job and begins with it. An answer means that it comes to its end, across crashes too.
-    fn begin(&self, job: Job) -> BoxFuture<'_, Result<(), RedriveError>>;
+    /// Journals the job and begins with it. An answer, with when that was, means that it comes to its end, across crashes too.
+    fn begin(&self, job: Job) -> BoxFuture<'_, Result<Job, RedriveError>>;
 
     /// Those that run, and the last one of each delivery stream that has ended since the daemon began.
     fn reports(&self) -> Vec<Report>;

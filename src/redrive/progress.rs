@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::envelope::Failed;
+use crate::account::Account;
 
 /// Codes that are counted each on its own.
 const CODES_MAX: usize = 1000;
@@ -27,6 +28,8 @@ pub struct Progress {
     pub object_bytes: AtomicU64,
     /// Read to their end.
     pub objects_done: AtomicU64,
+    /// Read to their end by an earlier redrive.
+    pub objects_before: AtomicU64,
     /// Of the objects that were found, as they are stored.
     pub bytes_done: AtomicU64,
     /// Delivered to the stream's destination.
@@ -56,6 +59,8 @@ pub struct Summary {
     pub objects: u64,
     pub object_bytes: u64,
     pub objects_done: u64,
+    /// Of those that were found: an earlier redrive has sent their records.
+    pub objects_before: u64,
     pub bytes_done: u64,
     /// Failed records that were read, those that were skipped not among them.
     pub read: u64,
@@ -139,6 +144,25 @@ impl Progress {
         self.named().problem = problem;
     }
 
+    /// A life of the stream begins: its objects are counted anew.
+    pub fn begin_life(&self) {
+        for figure in [&self.objects, &self.object_bytes, &self.objects_done, &self.objects_before, &self.bytes_done] {
+            figure.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// What has become of the records so far, by the stream's account.
+    pub fn set_fates(&self, account: &Account) {
+        for (figure, value) in [
+            (&self.delivered, account.delivered),
+            (&self.failed_again, account.failed),
+            (&self.dropped, account.dropped),
+            (&self.skipped, account.skipped),
+        ] {
+            figure.store(value, Ordering::Relaxed);
+        }
+    }
+
     pub fn summary(&self) -> Summary {
         let load = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
         let named = self.named();
@@ -151,6 +175,7 @@ impl Progress {
             objects: load(&self.objects),
             object_bytes: load(&self.object_bytes),
             objects_done: load(&self.objects_done),
+            objects_before: load(&self.objects_before),
             bytes_done: load(&self.bytes_done),
             read: named.codes.values().sum(),
             delivered: load(&self.delivered),

@@ -121,7 +121,14 @@ fn our_own_envelopes_are_read() {
         assert_eq!(found, ok(entry, error_type, crate::envelope::code_name(code)));
     }
     let range = PositionRange::new(4096, 4100);
-    let frame = Frame { partition: PartitionId(7), range, ordinal: 2, arrival_ms: 1_700_000_000_123, data: b"aa" };
+    let frame = Frame {
+        partition: PartitionId(7),
+        range,
+        ordinal: 2,
+        arrival_ms: 1_700_000_000_123,
+        earlier: b"",
+        data: b"aa",
+    };
     let reason =
         Reason { code: String::from("Hydrant.RecordMisfits"), message: String::new(), attempts: 4, ended_ms: 5 };
     let data_id = String::from("700000000000000004096.2");
