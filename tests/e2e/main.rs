@@ -3,6 +3,7 @@
 //! One test crate, because every one of them links the whole of S3. `support` is what the rest stands on.
 
 mod absent;
+mod admin;
 mod backlog;
 mod backup;
 mod byte_order;
@@ -32,6 +33,7 @@ mod quickstart;
 mod races;
 mod records;
 mod recovery;
+mod redrive_command;
 mod reload;
 mod reprocessing;
 mod rotation;
