@@ -72,7 +72,7 @@ fn a_dry_run_shows_what_is_there_and_changes_nothing() {
         let [header, object] = lines[..] else { panic!("{finished}") };
         assert_eq!(header, "object\tsize\tmodified\trecords\tunreadable", "{finished}");
         assert!(object.starts_with(&format!("{key}\t")) && object.ends_with("\t2\t1"), "{finished}");
-        for said in ["1 error objects", "Lambda.FunctionError", "2  failed records would be sent again", "at byte "] {
+        for said in ["1 error object,", "Lambda.FunctionError", "2  failed records would be sent again", "at byte "] {
             assert!(finished.stderr.contains(said), "`{said}`: {finished}");
         }
         let finished = redrive(&scratch, &["--dry-run", "--json"]).expect_code(0);
@@ -127,6 +127,7 @@ fn without_a_daemon_the_command_does_it_and_a_second_time_nothing() {
     assert!(finished.stderr.contains("lines that cannot be sent again"), "{finished}");
     assert_eq!(delivered_lines(&scratch.out().join("data")), ["one", "two"]);
     let again = redrive(&scratch, &[]).expect_code(0);
+    assert!(again.stderr.contains("1  objects redriven before"), "{again}");
     assert_eq!(delivered_lines(&scratch.out().join("data")), ["one", "two"], "{again}");
 }
 

@@ -35,7 +35,8 @@ pub(super) fn line(summary: &Summary, tense: Tense) -> String {
 pub(super) fn text(stream: &str, summary: &Summary, tense: Tense) -> String {
     let mut text = String::new();
     let (objects, bytes) = (HumanCount(summary.objects), HumanBytes(summary.object_bytes));
-    let _ = writeln!(text, "delivery stream {stream}: {objects} error objects, {bytes}");
+    let what = if summary.objects == 1 { "error object" } else { "error objects" };
+    let _ = writeln!(text, "delivery stream {stream}: {objects} {what}, {bytes}");
     let width = summary.codes.iter().map(|code| code.error_type.len()).max().unwrap_or_default();
     for code in &summary.codes {
         let _ =
@@ -53,6 +54,7 @@ pub(super) fn text(stream: &str, summary: &Summary, tense: Tense) -> String {
         (summary.failed_again, "failed again, and are in the error output anew"),
         (summary.dropped, "dropped by processing"),
         (summary.skipped, "redriven before, and skipped"),
+        (summary.objects_before, "objects redriven before, and not read again"),
         (summary.unreadable, "lines that cannot be sent again, and stay where they are"),
         (summary.objects_left, "objects that could not be read to their end"),
     ] {
