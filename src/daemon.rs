@@ -126,7 +126,7 @@ pub async fn run(config: Config, options: Options, signals: Signals) -> Result<E
     }
     daemon.resume_redrives().await?;
     // A drain ends by itself.
-    daemon.admin.apply(daemon.config.admin.filter(|_| !daemon.options.drain)).await;
+    daemon.admin.apply(config.admin.filter(|_| !daemon.options.drain)).await;
     daemon.manager.ready();
     let keeper = tokio::spawn(keep_copy(journal.clone()));
     let deletion = daemon.begin_deletion();
@@ -181,8 +181,7 @@ impl Daemon {
     /// Nothing runs yet.
     fn new(config: Config, options: Options, journal: Journal) -> Self {
         let (redrives, inbox) = DaemonRedrives::new();
-        let of_admin = Arc::new(redrives.clone());
-        let view = admin::View::new(journal.state_dir(), options.statuses.clone(), of_admin);
+        let view = admin::View::new(journal.state_dir(), options.statuses.clone(), Arc::new(redrives.clone()));
         let environment = Environment {
             journal,
             budget: MemoryBudget::new(config.memory_limit),
@@ -191,9 +190,9 @@ impl Daemon {
             drain: options.drain,
         };
         Self {
-            admin: Admin::new(view),
             configured: watch::Sender::new(config.delivery_streams.clone()),
             config,
+            admin: Admin::new(view),
             options,
             environment,
             streams: BTreeMap::new(),

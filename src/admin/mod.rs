@@ -72,9 +72,9 @@ pub struct RedriveRequest {
 
 impl RedriveRequest {
     /// By the clock of whoever does it.
-    pub fn begin(self, began: jiff::Timestamp) -> Job {
+    pub fn begin(self, now: jiff::Timestamp) -> Job {
         let Self { stream, prefix, written_by, since, rate } = self;
-        Job { stream, prefix, written_by, since, rate, began }
+        Job { stream, prefix, written_by, since, rate, began: Job::beginning(now) }
     }
 }
 

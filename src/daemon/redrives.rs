@@ -160,7 +160,6 @@ impl Daemon {
         if self.streams.contains_key(&name_of(&stream)) {
             return Err(RedriveError::UnderWay(stream));
         }
-        let job = job.beginning_now();
         // Texts and numbers always serialize.
         let (name, text) = (stream.clone(), serde_json::to_string(&job).unwrap_or_default());
         self.journal_once(move |journal| journal.begin_job(&name, &text)).await?;

@@ -19,3 +19,6 @@ pub async fn run(
 ) -> Result<(), RedriveError> {
     crate::daemon::redrive_alone(config, job, progress, stop).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,11 +38,10 @@ pub struct Job {
 }
 
 impl Job {
-    /// The same, beginning with the next second: object stores tell the time of an object in whole ones. What was there before
-    /// counts then, and nothing is sent before that.
-    pub fn beginning_now(self) -> Self {
-        let next = Timestamp::now().as_second() + 1;
-        Self { began: Timestamp::from_second(next).unwrap_or(self.began), ..self }
+    /// When a redrive begins that was asked for at `at`: with the next second, as object stores tell the time of an object in
+    /// whole ones. What is there by then is read, and nothing is sent before.
+    pub fn beginning(at: Timestamp) -> Timestamp {
+        Timestamp::from_second(at.as_second() + 1).unwrap_or(at)
     }
 }
 

@@ -127,7 +127,7 @@ fn without_a_daemon_the_command_does_it_and_a_second_time_nothing() {
     assert!(finished.stderr.contains("lines that cannot be sent again"), "{finished}");
     assert_eq!(delivered_lines(&scratch.out().join("data")), ["one", "two"]);
     let again = redrive(&scratch, &[]).expect_code(0);
-    assert!(again.stderr.contains("1  objects redriven before"), "{again}");
+    assert!(again.stderr.contains("1  objects whose records were redriven before"), "{again}");
     assert_eq!(delivered_lines(&scratch.out().join("data")), ["one", "two"], "{again}");
 }
 

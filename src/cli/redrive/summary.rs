@@ -19,9 +19,10 @@ pub(super) enum Tense {
 
 /// While it goes on.
 pub(super) fn line(summary: &Summary, tense: Tense) -> String {
-    let Summary { objects, objects_done, read, delivered, failed_again, .. } = summary;
-    let (objects, objects_done, read) = (HumanCount(*objects), HumanCount(*objects_done), HumanCount(*read));
-    let mut text = format!("{objects_done} of {objects} objects, {read} failed records read");
+    let Summary { objects, objects_done, objects_before, read, delivered, failed_again, .. } = summary;
+    let done = HumanCount(objects_done + objects_before);
+    let (objects, read) = (HumanCount(*objects), HumanCount(*read));
+    let mut text = format!("{done} of {objects} objects, {read} failed records read");
     if tense == Tense::Has {
         let _ = write!(text, ", {} delivered, {} failed again", HumanCount(*delivered), HumanCount(*failed_again));
     }
@@ -54,7 +55,7 @@ pub(super) fn text(stream: &str, summary: &Summary, tense: Tense) -> String {
         (summary.failed_again, "failed again, and are in the error output anew"),
         (summary.dropped, "dropped by processing"),
         (summary.skipped, "redriven before, and skipped"),
-        (summary.objects_before, "objects redriven before, and not read again"),
+        (summary.objects_before, "objects whose records were redriven before"),
         (summary.unreadable, "lines that cannot be sent again, and stay where they are"),
         (summary.objects_left, "objects that could not be read to their end"),
     ] {
