@@ -67,9 +67,8 @@ async fn begin(request: Request<Incoming>, view: &View) -> Response<Full<Bytes>>
         Ok(request) => request,
         Err(error) => return failure(StatusCode::BAD_REQUEST, &format!("the body is no redrive: {error}")),
     };
-    let job = request.begin(record::now());
-    match view.redrives.begin(job.clone()).await {
-        Ok(()) => json(StatusCode::ACCEPTED, &Begun { job }),
+    match view.redrives.begin(request.begin(record::now())).await {
+        Ok(job) => json(StatusCode::ACCEPTED, &Begun { job }),
         Err(error) => failure(status(&error), &chain(&error)),
     }
 }

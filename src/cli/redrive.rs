@@ -95,7 +95,12 @@ pub fn run(arguments: Arguments) -> ExitCode {
         return ExitCode::from(super::WRONG);
     };
     let display = Display::new();
-    super::run::start_log(Some(&display));
+    if arguments.dry_run {
+        // The summary says what is wrong.
+        super::log_to_stderr("error");
+    } else {
+        super::run::start_log(Some(&display));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("the async runtime cannot be started: {error}")),

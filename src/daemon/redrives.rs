@@ -33,7 +33,7 @@ pub(super) struct DaemonRedrives {
 /// A redrive that somebody asks for.
 pub(super) struct Request {
     job: Job,
-    answer: oneshot::Sender<Result<(), RedriveError>>,
+    answer: oneshot::Sender<Result<Job, RedriveError>>,
 }
 
 /// A redrive that has ended by itself.
@@ -94,7 +94,7 @@ impl DaemonRedrives {
 }
 
 impl Redrives for DaemonRedrives {
-    fn begin(&self, job: Job) -> BoxFuture<'_, Result<(), RedriveError>> {
+    fn begin(&self, job: Job) -> BoxFuture<'_, Result<Job, RedriveError>> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
             // A daemon that stops answers nobody.
@@ -151,8 +151,8 @@ impl Daemon {
         let _ = answer.send(begun);
     }
 
-    /// Journals a redrive and starts it.
-    pub(super) async fn begin_redrive(&mut self, job: Job, progress: Arc<Progress>) -> Result<(), RedriveError> {
+    /// Journals a redrive and starts it; says when it has begun.
+    pub(super) async fn begin_redrive(&mut self, job: Job, progress: Arc<Progress>) -> Result<Job, RedriveError> {
         let stream = job.stream.clone();
         if of_name(&self.config, &stream).is_none() {
             return Err(RedriveError::NoStream(stream));
@@ -166,7 +166,7 @@ impl Daemon {
         info!(stream, "a redrive begins");
         self.redrives.put(job.clone(), progress);
         self.start_redrive(&job);
-        Ok(())
+        Ok(job)
     }
 
     fn start_redrive(&mut self, job: &Job) {

@@ -73,8 +73,8 @@ pub struct Report {
 
 /// The redrives of a daemon.
 pub trait Redrives: Send + Sync + 'static {
-    /// Journals the job and begins with it. An answer means that it comes to its end, across crashes too.
-    fn begin(&self, job: Job) -> BoxFuture<'_, Result<(), RedriveError>>;
+    /// Journals the job and begins with it. An answer, with when that was, means that it comes to its end, across crashes too.
+    fn begin(&self, job: Job) -> BoxFuture<'_, Result<Job, RedriveError>>;
 
     /// Those that run, and the last one of each delivery stream that has ended since the daemon began.
     fn reports(&self) -> Vec<Report>;

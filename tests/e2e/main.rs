@@ -3,6 +3,7 @@
 //! One test crate, because every one of them links the whole of S3. `support` is what the rest stands on.
 
 mod absent;
+mod admin;
 mod backlog;
 mod backup;
 mod byte_order;
@@ -33,6 +34,7 @@ mod races;
 mod records;
 mod recovery;
 mod redrive;
+mod redrive_command;
 mod reload;
 mod reprocessing;
 mod rotation;

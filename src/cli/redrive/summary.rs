@@ -36,7 +36,8 @@ pub(super) fn line(summary: &Summary, tense: Tense) -> String {
 pub(super) fn text(stream: &str, summary: &Summary, tense: Tense) -> String {
     let mut text = String::new();
     let (objects, bytes) = (HumanCount(summary.objects), HumanBytes(summary.object_bytes));
-    let _ = writeln!(text, "delivery stream {stream}: {objects} error objects, {bytes}");
+    let what = if summary.objects == 1 { "error object" } else { "error objects" };
+    let _ = writeln!(text, "delivery stream {stream}: {objects} {what}, {bytes}");
     let width = summary.codes.iter().map(|code| code.error_type.len()).max().unwrap_or_default();
     for code in &summary.codes {
         let _ =
