@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::conversion::columns;
+use crate::support::admin::{free_address, get, post, wait_for};
 use crate::support::hydrant::{config_path, write_config};
 use crate::support::lines::{LineId, Rotation};
 use crate::support::objects::{keys, rows};
 use crate::support::rng::seed;
 use crate::support::s3::BUCKET;
 use crate::support::{
-    DEADLINE, Endpoint, Hydrant, Log, Objects, Reaction, Rng, S3Server, Scratch, config, directory, s3_destination,
-    stream,
+    DEADLINE, Endpoint, Hydrant, Log, Objects, Reaction, Rng, S3Server, Scratch, config, delivered_lines, directory,
+    s3_destination, stream, wait_until,
 };
 
 const FAILPOINTS: [&str; 10] = [
@@ -229,4 +231,58 @@ fn what_a_wrong_configuration_has_failed_is_delivered_once_by_a_mended_one() {
     found.sort_unstable();
     assert_eq!(found, (0..2100).collect::<Vec<_>>());
     assert_eq!(types.map(by_type), [700, 700, 700], "nothing fails again");
+}
+
+#[test]
+fn beside_its_stream_a_redrive_goes_on_through_a_reload_and_a_restart() {
+    let (scratch, address) = (Scratch::new(), free_address());
+    let lines = |name: &str, count: usize| (0..count).map(|n| format!("{name} {n:03}\n")).collect::<String>();
+    let destination =
+        json!({ "directory": { "path": scratch.out(), "prefix": "data/", "error_output_prefix": "errors/" } });
+    let mut web = stream("web", &scratch.logs().join("*.log"), destination);
+    web["processing"] = json!([{ "json": {} }]);
+    scratch.log("a.log", lines("a", 300));
+    Hydrant::drain(&scratch, &config(&scratch, [web.clone()]));
+    web["processing"] = json!([]);
+    let delivered = || delivered_lines(&scratch.out().join("data"));
+    assert!(delivered().is_empty());
+
+    let configured = |web: &Value| {
+        let mut config = config(&scratch, [web.clone()]);
+        config["admin"] = json!({ "listen": address });
+        config
+    };
+    let hydrant = Hydrant::run(&scratch, &configured(&web));
+    wait_for(address);
+    let request = r#"{"stream":"web","rate":80}"#;
+    assert_eq!(post(address, "/redrive", request).expect("an answer").status, 202);
+    assert_eq!(post(address, "/redrive", request).expect("an answer").status, 409);
+    assert_eq!(post(address, "/redrive", r#"{"stream":"app"}"#).expect("an answer").status, 404);
+    scratch.log("b.log", lines("b", 10));
+    wait_until("both are delivered", || {
+        let delivered = delivered();
+        let of = |name: &str| delivered.iter().filter(|line| line.starts_with(name)).count();
+        of("a ") > 20 && of("b ") == 10
+    });
+    web["buffering"]["size_mb"] = 0.2.into();
+    write_config(&scratch, &configured(&web));
+    hydrant.signal(Signal::HUP);
+    wait_until("the configuration was read again", || hydrant.said("the configuration was read again") > 0);
+    let before = delivered().len();
+    wait_until("it goes on", || delivered().len() > before + 20);
+    let finished = hydrant.terminate().expect_code(0);
+    let before = delivered().len();
+    assert!(before < 310, "it was stopped in the middle: {finished}");
+
+    let hydrant = Hydrant::run(&scratch, &configured(&web));
+    wait_for(address);
+    wait_until("it has come to its end", || {
+        let reports = get(address, "/redrive").expect("an answer").json();
+        reports["redrives"][0]["state"] == "done"
+    });
+    let found = delivered();
+    let expected = lines("a", 300) + &lines("b", 10);
+    assert_eq!(found, expected.lines().collect::<Vec<_>>());
+    let finished = hydrant.terminate().expect_code(0);
+    assert!(!finished.stderr.contains("does not balance"), "{finished}");
 }
