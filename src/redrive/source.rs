@@ -421,3 +421,6 @@ impl From<KnownBy> for ErrorObject {
         Self { key, size, modified, etag }
     }
 }
+
+#[cfg(test)]
+mod tests;

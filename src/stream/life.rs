@@ -158,11 +158,13 @@ pub async fn run(
     let ended = spawn_source(source, life)?;
     let result = stream.run(arrivals).await;
     life.stop.cancel();
-    // Its end is waited for by whoever began this life; here its own error counts only if there is no other.
-    result?;
-    if !life.abandon.is_cancelled() {
+    // Its end is waited for by whoever began this life; here its own error counts only if there is no other, or if it is why the
+    // stream has ended.
+    let may_be_the_source = matches!(result, Ok(()) | Err(StreamError::SourceEnded));
+    if may_be_the_source && !life.abandon.is_cancelled() {
         ended.await.map_err(|_| StreamError::SourcePanicked)??;
     }
+    result?;
     let has_changed = schema_changed.is_some_and(|changed| changed.load(Ordering::Relaxed));
     Ok(if has_changed { Ended::SchemaChanged } else { Ended::Done })
 }

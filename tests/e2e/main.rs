@@ -33,6 +33,7 @@ mod quickstart;
 mod races;
 mod records;
 mod recovery;
+mod redrive;
 mod redrive_command;
 mod reload;
 mod reprocessing;
