@@ -14,6 +14,7 @@ use tracing::error;
 
 use crate::batches::{Batch, Told};
 use crate::config::model::RedriveSourceConfig;
+use crate::destination::ErrorClass;
 use crate::destination::retry::RetryLimits;
 use crate::failpoint;
 use crate::journal::{NewPartition, PartitionRow};
@@ -28,8 +29,8 @@ use super::lines::{LINE_BYTES_MAX, Line, Lines};
 use super::objects::{self, ErrorObject, Listing, ObjectError, ObjectReader, Objects};
 use super::pace::Pace;
 
-/// Objects that are journalled with one transaction.
-const REGISTERED: usize = 200;
+/// Objects that are looked up and journalled together: each time all that are known are gone through.
+const REGISTERED: usize = 1000;
 /// Largest chunk, and the smallest that a small `memory_limit_mb` leads to.
 const CHUNK_MAX: u64 = 1 << 20;
 const CHUNK_MIN: u64 = 64 << 10;
@@ -215,9 +216,10 @@ impl RedriveSource {
 
     /// An object whose place is in the journal already.
     fn pass_over(&self, object: &ErrorObject, rows: &[PartitionRow]) {
-        let known = serde_json::to_string(&KnownBy::from(object)).unwrap_or_default();
+        let is_same =
+            |row: &&PartitionRow| serde_json::from_str::<KnownBy>(&row.evidence).is_ok_and(|known| known.is_of(object));
         let began_ms = self.config.job.began.as_millisecond();
-        let figure = match rows.iter().find(|row| row.evidence == known).map(|row| row.gone_since) {
+        let figure = match rows.iter().find(is_same).map(|row| row.gone_since) {
             Some(Some(at)) if at < began_ms => &self.progress.objects_before,
             // By an earlier life of this redrive.
             Some(Some(_)) => &self.progress.objects_done,
@@ -258,13 +260,18 @@ impl RedriveSource {
                 return Ok(self.send(SourceEvent::Gone(id)).await.is_ok());
             }
             Err(Stop::Ended) => return Ok(false),
-            Err(Stop::Object(ObjectError::Attempt(error))) => return Err(SourceError::ErrorObjects(error)),
-            Err(Stop::Object(error @ (ObjectError::Changed | ObjectError::Gone | ObjectError::Damaged(_)))) => error,
+            Err(Stop::Object(ObjectError::Attempt(error))) if error.class != ErrorClass::Denied => {
+                return Err(SourceError::ErrorObjects(error));
+            }
+            Err(Stop::Object(error)) => error,
         };
         self.progress.add_object_left(&name, &error);
         let lost = SourceEvent::Unreadable { partition: id, name, from: at, is_cut: false };
-        let is_there = matches!(error, ObjectError::Damaged(_));
-        Ok(is_there || self.send(lost).await.is_ok())
+        match error {
+            ObjectError::Changed | ObjectError::Gone => Ok(self.send(lost).await.is_ok()),
+            // It is there; the next redrive tries again.
+            ObjectError::Damaged(_) | ObjectError::Attempt(_) => Ok(true),
+        }
     }
 
     /// From `at` on, which follows what the stream has got.
@@ -405,6 +412,15 @@ fn new_partition(objects: &Arc<dyn Objects>, object: &ErrorObject) -> NewPartiti
         checkpoint: Position(0),
         evidence: serde_json::to_string(&KnownBy::from(object)).unwrap_or_default(),
         copy_of: None,
+    }
+}
+
+impl KnownBy {
+    /// An ETag is of the content; without one the time has to do.
+    fn is_of(&self, object: &ErrorObject) -> bool {
+        let has_etag = !self.etag.is_empty() && !object.etag.is_empty();
+        let is_same = if has_etag { self.etag == object.etag } else { self.modified == object.modified };
+        is_same && self.size == object.size
     }
 }
 
