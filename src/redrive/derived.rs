@@ -29,7 +29,7 @@ pub fn derived(stream: &DeliveryStreamConfig, job: &Job) -> DeliveryStreamConfig
     let failed_only = |backup: &BackupConfig| BackupConfig { mode: BackupMode::FailedOnly, ..backup.clone() };
     DeliveryStreamConfig {
         name: name_of(&stream.name),
-        source: SourceConfig::Redrive(source),
+        source: SourceConfig::Redrive(Box::new(source)),
         backup: stream.backup.as_ref().map(failed_only),
         ..stream.clone()
     }

@@ -40,7 +40,7 @@ pub trait Source: Send {
 pub fn open(config: &SourceConfig, context: SourceContext) -> Result<Box<dyn Source>, OpenError> {
     Ok(match config {
         SourceConfig::File(file) => Box::new(FileSource::new(file.clone(), context)?),
-        SourceConfig::Redrive(redrive) => Box::new(RedriveSource::new(redrive.clone(), context)),
+        SourceConfig::Redrive(redrive) => Box::new(RedriveSource::new(redrive.as_ref().clone(), context)),
     })
 }
 

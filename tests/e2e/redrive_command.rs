@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::support::admin::{free_address, wait_for};
 use crate::support::{
-    Finished, Hydrant, S3Server, Scratch, config, delivered_lines, directory, s3_destination, stream, wait_until,
-    write_config,
+    Finished, Hydrant, S3Server, Scratch, config, delivered_lines, directory, objects::keys, s3_destination, stream,
+    wait_until, write_config,
 };
 
 const UUID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
@@ -28,6 +28,13 @@ fn configuration(scratch: &Scratch, mut destination: Value) -> Value {
     place["prefix"] = json!("data/");
     place["error_output_prefix"] = json!("errors/!{firehose:error-output-type}/!{timestamp:yyyy}/");
     config(scratch, [stream("web", &scratch.logs().join("*.log"), destination)])
+}
+
+/// What has been delivered, sorted: the names of objects of one second are in no order.
+fn delivered(scratch: &Scratch) -> Vec<String> {
+    let mut lines = delivered_lines(&scratch.out().join("data"));
+    lines.sort_unstable();
+    lines
 }
 
 /// An error object as Firehose writes it, with its name.
@@ -125,10 +132,10 @@ fn without_a_daemon_the_command_does_it_and_a_second_time_nothing() {
     let summary: Value = serde_json::from_str(&finished.stdout).expect("one JSON object");
     assert_eq!((&summary["read"], &summary["delivered"], &summary["unreadable"]), (&json!(2), &json!(2), &json!(1)));
     assert!(finished.stderr.contains("lines that cannot be sent again"), "{finished}");
-    assert_eq!(delivered_lines(&scratch.out().join("data")), ["one", "two"]);
+    assert_eq!(delivered(&scratch), ["one", "two"]);
     let again = redrive(&scratch, &[]).expect_code(0);
     assert!(again.stderr.contains("1  objects whose records were redriven before"), "{again}");
-    assert_eq!(delivered_lines(&scratch.out().join("data")), ["one", "two"], "{again}");
+    assert_eq!(delivered(&scratch), ["one", "two"], "{again}");
 }
 
 #[test]
@@ -143,9 +150,9 @@ fn a_daemon_is_told_at_its_admin_address() {
     let finished = redrive(&scratch, &["--json"]).expect_code(0);
     let summary: Value = serde_json::from_str(&finished.stdout).expect("one JSON object");
     assert_eq!((&summary["read"], &summary["delivered"]), (&json!(2), &json!(2)), "{finished}");
-    assert_eq!(delivered_lines(&scratch.out().join("data")), ["one", "two"]);
+    assert_eq!(delivered(&scratch), ["one", "two"]);
     redrive(&scratch, &[]).expect_code(0);
-    assert_eq!(delivered_lines(&scratch.out().join("data")), ["one", "two"]);
+    assert_eq!(delivered(&scratch), ["one", "two"]);
     hydrant.terminate().expect_code(0);
 }
 
@@ -172,7 +179,56 @@ fn a_daemon_that_cannot_be_told_is_left_alone() {
     wait_for(address);
     let finished = redrive(&scratch, &[]).expect_code(1);
     assert!(finished.stderr.contains("another hydrant listens"), "{finished}");
-    assert!(delivered_lines(&scratch.out().join("data")).is_empty());
+    assert!(delivered(&scratch).is_empty());
     neighbour.terminate().expect_code(0);
+    hydrant.terminate().expect_code(0);
+}
+
+#[test]
+fn what_fails_again_is_in_the_error_output_with_more_attempts() {
+    let scratch = Scratch::new();
+    let mut config = configuration(&scratch, directory(&scratch.out()));
+    config["delivery_streams"][0]["processing"] = json!([{ "json": {} }]);
+    write_config(&scratch, &config);
+    let key = put(&scratch.out(), "processing-failed", "web", &[failed("b25l"), failed("e30=")]);
+    let finished = redrive(&scratch, &["--json"]).expect_code(1);
+    let summary: Value = serde_json::from_str(&finished.stdout).expect("one JSON object");
+    assert_eq!((&summary["delivered"], &summary["failed_again"]), (&json!(1), &json!(1)), "{finished}");
+    assert_eq!(delivered(&scratch), ["{}"]);
+
+    let errors = keys(&scratch.out()).into_iter().filter(|found| found.starts_with("errors/") && *found != key);
+    let again: Vec<_> = errors.collect();
+    let [again] = again.as_slice() else { panic!("{again:?}") };
+    let line = std::fs::read_to_string(scratch.out().join(again)).expect("an error object");
+    let envelope: Value = serde_json::from_str(&line).expect("an envelope");
+    let expected = (&json!("b25l"), &json!(5), &json!(1_700_000_000_123_u64));
+    assert_eq!((&envelope["rawData"], &envelope["attemptsMade"], &envelope["arrivalTimestamp"]), expected, "{line}");
+
+    // Mended, only that one is sent.
+    write_config(&scratch, &configuration(&scratch, directory(&scratch.out())));
+    redrive(&scratch, &[]).expect_code(0);
+    assert_eq!(delivered(&scratch), ["one", "{}"]);
+}
+
+#[test]
+fn the_command_waits_for_a_daemon_that_is_killed_and_started_again() {
+    let scratch = Scratch::new();
+    let address = free_address();
+    let mut config = configuration(&scratch, directory(&scratch.out()));
+    config["admin"] = json!({ "listen": address });
+    let lines: Vec<String> = ["YQ==", "Yg==", "Yw==", "ZA==", "ZQ==", "Zg=="].map(failed).to_vec();
+    put(&scratch.out(), "processing-failed", "web", &lines);
+    let hydrant = Hydrant::run(&scratch, &config);
+    wait_for(address);
+    let path = scratch.path("hydrant.yaml");
+    let mut args: Vec<&OsStr> = ["redrive", "--stream", "web", "--rate", "2", "--config"].map(OsStr::new).to_vec();
+    args.push(path.as_os_str());
+    let command = Hydrant::start(&scratch, &args, &[]);
+    wait_until("some records are delivered", || !delivered(&scratch).is_empty());
+    hydrant.kill_9();
+    let hydrant = Hydrant::run(&scratch, &config);
+    let finished = command.wait().expect_code(0);
+    assert!(hydrant.said("a redrive that was interrupted goes on") == 1, "{finished}");
+    assert_eq!(delivered(&scratch), ["a", "b", "c", "d", "e", "f"]);
     hydrant.terminate().expect_code(0);
 }

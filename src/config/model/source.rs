@@ -11,7 +11,7 @@ use super::{FileSourceConfig, RedriveSourceConfig};
 pub enum SourceConfig {
     File(FileSourceConfig),
     /// Never written by an operator: what a redrive reads, in place of the delivery stream's own source.
-    Redrive(RedriveSourceConfig),
+    Redrive(Box<RedriveSourceConfig>),
 }
 
 impl SourceConfig {

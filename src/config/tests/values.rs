@@ -151,8 +151,7 @@ delivery_streams:
 fn every_key_of_records_is_read() {
     let source = |keys: &str| {
         let config = config(&STREAM.replace("/nowhere/*.log", &format!("/nowhere/*.log, {keys}")));
-        let source = config.delivery_streams[0].source.file().expect("files").clone();
-        source
+        config.delivery_streams[0].source.file().expect("files").clone()
     };
     let start = source("multiline_start: '^\\d', skip_header_lines: 2, oldest_first: true");
     let multiline = start.multiline.unwrap();

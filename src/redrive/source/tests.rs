@@ -181,7 +181,7 @@ delivery_streams:
     match derived(&config.delivery_streams[0], &job).source {
         crate::config::model::SourceConfig::Redrive(redrive) => {
             assert!(matches!(redrive.error_output, ObjectStoreConfig::Directory(..)));
-            redrive
+            *redrive
         }
         crate::config::model::SourceConfig::File(_) => panic!("error objects are read"),
     }
