@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::config::model::DeliveryStreamConfig;
+use crate::destination::ErrorClass;
 use crate::destination::retry::RetryLimits;
 
 use super::envelope::{self, Failed, Unreadable};
@@ -43,10 +44,8 @@ pub async fn run(
         };
         match read(&place, &object, limits, of_line).await {
             Ok(()) => drop(progress.objects_done.fetch_add(1, Ordering::Relaxed)),
-            Err(ObjectError::Attempt(error)) => return Err(error.into()),
-            Err(error @ (ObjectError::Changed | ObjectError::Gone | ObjectError::Damaged(_))) => {
-                progress.add_object_left(&object.key, &error);
-            }
+            Err(ObjectError::Attempt(error)) if error.class != ErrorClass::Denied => return Err(error.into()),
+            Err(error) => progress.add_object_left(&object.key, &error),
         }
         progress.bytes_done.fetch_add(object.size, Ordering::Relaxed);
         show(&object, records, unreadable).map_err(|error| RedriveError::Failed(format!("cannot write: {error}")))?;
