@@ -5,6 +5,7 @@
 //! it aside.
 
 mod keeper;
+mod redrives;
 mod supervisor;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::admin::{self, Admin};
 use crate::config::model::{Config, DeliveryStreamConfig};
 use crate::config::{self};
 use crate::deletion::{self, Deletion};
@@ -30,7 +32,10 @@ use crate::notify::ServiceManager;
 use crate::pool::ComputePool;
 use crate::status::StreamStatus;
 use crate::stream::Environment;
-use keeper::keep_copy;
+pub(crate) use redrives::redrive_alone;
+
+use keeper::{keep_copy, write_copy};
+use redrives::{DaemonRedrives, EndOfRedrive, Inbox};
 use supervisor::Supervisor;
 
 /// The shortest pause between two restarts of a stream that fails.
@@ -71,10 +76,15 @@ struct Daemon {
     options: Options,
     environment: Environment,
     streams: BTreeMap<String, Running>,
+    redrives: DaemonRedrives,
+    inbox: Inbox,
+    /// No other delivery stream runs.
+    redrives_only: bool,
     /// Cancelled with the reason in `fatal` when the process cannot go on.
     failed: CancellationToken,
     fatal: Arc<Mutex<Option<DaemonError>>>,
     manager: ServiceManager,
+    admin: Admin,
     /// What decides over the deletion of delivered files.
     configured: watch::Sender<Vec<DeliveryStreamConfig>>,
     /// Cancelled before streams stop: without their sources nobody reads a deleted file on.
@@ -111,37 +121,22 @@ pub async fn run(config: Config, options: Options, signals: Signals) -> Result<E
             error!("the state database and its copy were lost: reading every source from its beginning")
         }
     }
-    let environment = Environment {
-        journal: journal.clone(),
-        budget: MemoryBudget::new(config.memory_limit),
-        pool: ComputePool::new(),
-        limits: RetryLimits::from_env(),
-        drain: options.drain,
-    };
-    let mut daemon = Daemon {
-        config: config.clone(),
-        options,
-        environment,
-        streams: BTreeMap::new(),
-        failed: CancellationToken::new(),
-        fatal: Arc::default(),
-        manager: ServiceManager::new(),
-        configured: watch::Sender::new(config.delivery_streams.clone()),
-        keep_files: CancellationToken::new(),
-    };
+    let mut daemon = Daemon::new(config.clone(), options, journal.clone());
     for stream in config.delivery_streams {
         daemon.start(stream, None);
     }
+    daemon.resume_redrives().await?;
+    // A drain ends by itself.
+    daemon.admin.apply(config.admin.filter(|_| !daemon.options.drain)).await;
     daemon.manager.ready();
     let keeper = tokio::spawn(keep_copy(journal.clone()));
     let deletion = daemon.begin_deletion();
     let result = daemon.supervise(signals).await;
+    daemon.admin.stop().await;
+    daemon.end_redrives().await;
     keeper.abort();
     daemon.end_deletion(deletion, &result).await;
-    let copied = tokio::task::spawn_blocking(move || journal.write_copy());
-    if let Err(error) = crate::pool::join(copied).await {
-        warn!(%error, "the checkpoint copy could not be written");
-    }
+    write_copy(journal).await;
     result
 }
 
@@ -187,6 +182,34 @@ impl Signals {
 }
 
 impl Daemon {
+    /// Nothing runs yet.
+    fn new(config: Config, options: Options, journal: Journal) -> Self {
+        let (redrives, inbox) = DaemonRedrives::new();
+        let view = admin::View::new(journal.state_dir(), options.statuses.clone(), Arc::new(redrives.clone()));
+        let environment = Environment {
+            journal,
+            budget: MemoryBudget::new(config.memory_limit),
+            pool: ComputePool::new(),
+            limits: RetryLimits::from_env(),
+            drain: options.drain,
+        };
+        Self {
+            configured: watch::Sender::new(config.delivery_streams.clone()),
+            config,
+            admin: Admin::new(view),
+            options,
+            environment,
+            streams: BTreeMap::new(),
+            redrives,
+            inbox,
+            redrives_only: false,
+            failed: CancellationToken::new(),
+            fatal: Arc::default(),
+            manager: ServiceManager::new(),
+            keep_files: CancellationToken::new(),
+        }
+    }
+
     async fn supervise(&mut self, signals: Signals) -> Result<End, DaemonError> {
         let Signals { mut terminate, mut interrupt, mut hangup } = signals;
         let mut tell = tokio::time::interval(STATUS_INTERVAL);
@@ -201,6 +224,8 @@ impl Daemon {
                     _ = interrupt.recv() => break,
                     () = self.reload() => {}
                 },
+                Some(request) = self.inbox.requests.recv() => self.answer(request).await,
+                Some(end) = self.inbox.ends.recv() => self.end_redrive(end).await,
                 _ = tell.tick() => self.tell(),
                 () = all_ended(&mut self.streams), if self.options.drain => return self.drained(),
             }
@@ -256,10 +281,15 @@ impl Daemon {
     /// Starts a stream, once a predecessor of the same name has ended.
     fn start(&mut self, config: DeliveryStreamConfig, predecessor: Option<JoinHandle<()>>) {
         let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
-        let status = StreamStatus::new(&config.name);
+        let status = self.status_of(&config);
+        let redriven = config.redriven().map(str::to_owned);
+        // A redrive ends by itself.
+        let drain = self.environment.drain || redriven.is_some();
+        let end = redriven.map(|stream| EndOfRedrive { stream, status: status.clone() });
+        let (is_told_to_stop, ended) = (stop.clone(), self.inbox.ended.clone());
         let supervisor = Supervisor {
             config: config.clone(),
-            environment: self.environment.clone(),
+            environment: Environment { drain, ..self.environment.clone() },
             stop: stop.clone(),
             abandon: abandon.clone(),
             status: status.clone(),
@@ -271,6 +301,10 @@ impl Daemon {
                 let _ = predecessor.await;
             }
             supervisor.run().await;
+            if let Some(end) = end.filter(|_| !is_told_to_stop.is_cancelled()) {
+                // The daemon hears no more of it at its own end.
+                let _ = ended.send(end);
+            }
         });
         self.streams.insert(config.name.clone(), Running { config, stop, abandon, task, status });
         self.publish();
@@ -312,7 +346,9 @@ impl Daemon {
                     warn!("`state_dir` and `memory_limit_mb` take effect at the next start");
                 }
                 self.configured.send_replace(new.delivery_streams.clone());
-                let is_same = |running: &Running| new.delivery_streams.contains(&running.config);
+                self.admin.apply(new.admin).await;
+                let wanted = self.wanted(&new);
+                let is_same = |running: &Running| wanted.contains(&running.config);
                 let changed: Vec<_> = self
                     .streams
                     .iter()
@@ -324,12 +360,8 @@ impl Daemon {
                     info!(%stream, ?at_most, "reloading: waiting for what was read to be delivered");
                 }
                 let mut unfinished = self.stop(changed.clone(), new.shutdown_timeout).await;
-                let started: Vec<_> = new
-                    .delivery_streams
-                    .iter()
-                    .filter(|stream| !self.streams.contains_key(&stream.name))
-                    .cloned()
-                    .collect();
+                let started: Vec<_> =
+                    wanted.into_iter().filter(|stream| !self.streams.contains_key(&stream.name)).collect();
                 info!(stopped = changed.len(), started = started.len(), "the configuration was read again");
                 self.config = Config { state_dir: self.config.state_dir.clone(), ..new };
                 for stream in started {

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::config::model::{DeliveryStreamConfig, OnDelivered, SourceConfig};
+use crate::config::model::{DeliveryStreamConfig, OnDelivered};
 use crate::delivered::{Reader, Readers, Standing};
 use crate::failpoint;
 use crate::journal::JournalView;
@@ -100,8 +100,7 @@ impl Deletion {
 
     fn configure(&mut self, streams: &[DeliveryStreamConfig]) {
         let deletes = |stream: &DeliveryStreamConfig| {
-            let SourceConfig::File(source) = &stream.source;
-            source.on_delivered != OnDelivered::Keep
+            stream.source.file().is_some_and(|source| source.on_delivered != OnDelivered::Keep)
         };
         self.deletes = streams.iter().any(deletes);
         let readers = Readers::new(streams);

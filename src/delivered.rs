@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::model::{BackupMode, DeliveryStreamConfig, FileSourceConfig, SourceConfig};
+use crate::config::model::{BackupMode, DeliveryStreamConfig, FileSourceConfig};
 use crate::journal::{FileRow, JournalView};
 use crate::source::file::{self, Content, CountedFile, Discovery, Evidence, FileKey, Packing};
 
@@ -52,7 +52,7 @@ pub struct Records {
 
 impl Readers {
     pub fn new(streams: &[DeliveryStreamConfig]) -> Result<Self, globset::Error> {
-        streams.iter().map(Reader::new).collect::<Result<_, _>>().map(Self)
+        streams.iter().filter_map(Reader::new).collect::<Result<_, _>>().map(Self)
     }
 
     /// Looks which files the globs match now. Blocks.
@@ -89,15 +89,16 @@ impl Readers {
 }
 
 impl Reader {
-    fn new(config: &DeliveryStreamConfig) -> Result<Self, globset::Error> {
-        let SourceConfig::File(source) = &config.source;
-        Ok(Self {
+    /// `None` of a delivery stream that reads no files.
+    fn new(config: &DeliveryStreamConfig) -> Option<Result<Self, globset::Error>> {
+        let source = config.source.file()?;
+        Some(Discovery::new(source).map(|discovery| Self {
             stream: config.name.clone(),
             needs_copies: config.backup.as_ref().is_some_and(|backup| backup.mode == BackupMode::All),
-            discovery: Discovery::new(source)?,
+            discovery,
             matched: HashMap::new(),
             source: source.clone(),
-        })
+        }))
     }
 
     fn scan(&mut self) {

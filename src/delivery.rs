@@ -127,6 +127,8 @@ pub struct Fates {
 pub struct Shipping {
     pub stream: i64,
     pub stream_name: Arc<str>,
+    /// After which objects are called.
+    pub object_name: Arc<str>,
     pub journal: Journal,
     pub limits: RetryLimits,
     pub cancel: CancellationToken,

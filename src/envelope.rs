@@ -10,7 +10,7 @@ use crate::convert;
 use crate::encode::base64;
 use crate::encode::frames::Frame;
 use crate::processing::{ErrorCode, ErrorType, Failure};
-use crate::record::{Chunk, OversizeRecord, Position};
+use crate::record::{Chunk, Earlier, OldId, OversizeRecord, PartitionId, Position};
 use crate::requests::Reason;
 
 /// Code for a record that is longer than `max_record_kb`.
@@ -84,7 +84,6 @@ struct ConversionFailed<'a> {
     last_error_message: String,
     attempt_ending_timestamp: i64,
     raw_data: String,
-    /// Of a file, the position of the record's first byte.
     sequence_number: String,
     /// Which of the record's failed objects it is, from 0.
     sub_sequence_number: usize,
@@ -110,6 +109,7 @@ pub struct DataCatalogTable {
 pub struct Origin<'a> {
     /// For people.
     pub place: &'a str,
+    pub partition: PartitionId,
     pub position: Position,
     /// Which of the record's parts that failed in the same way it is, from 0.
     pub number: usize,
@@ -118,7 +118,7 @@ pub struct Origin<'a> {
 
 /// The line for a record that has failed, in the shape that Firehose has for failures of its kind.
 pub fn failed(raw: &[u8], failure: &Failure, origin: Origin<'_>, now: Timestamp) -> Bytes {
-    let Origin { place, position, number, arrival } = origin;
+    let Origin { place, partition, position, number, arrival } = origin;
     match failure.code.error_type() {
         ErrorType::Processing | ErrorType::Metadata => processing_failed(raw, failure, place, arrival, now),
         ErrorType::Conversion => line(&ConversionFailed {
@@ -128,7 +128,7 @@ pub fn failed(raw: &[u8], failure: &Failure, origin: Origin<'_>, now: Timestamp)
             last_error_message: format!("{}; {place}", failure.message),
             attempt_ending_timestamp: now.as_millisecond(),
             raw_data: base64::text(raw),
-            sequence_number: position.to_string(),
+            sequence_number: sequence_number(partition, position),
             sub_sequence_number: number,
             data_catalog_table: failure.table.as_deref(),
         }),
@@ -165,17 +165,24 @@ struct EndpointFailed<'a> {
 
 /// The line for a record that an HTTP endpoint has not taken.
 pub fn endpoint_failed(frame: &Frame<'_>, reason: &Reason) -> Bytes {
-    // As in a shard, a later record has a larger number: the source partition's, and twenty digits for the position in it.
-    let sequence_number = format!("{}{:020}", frame.partition.0, frame.range.start.0);
+    let earlier = Earlier::decode(frame.earlier).unwrap_or_default();
+    let sequence_number = sequence_number(frame.partition, frame.range.start);
+    let (data_id, subsequence_number) = match earlier.id {
+        Some(OldId::Endpoint { data_id }) => {
+            let number = data_id.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
+            (data_id, number.unwrap_or(frame.ordinal))
+        }
+        Some(OldId::Document { .. }) | None => (format!("{sequence_number}.{}", frame.ordinal), frame.ordinal),
+    };
     line(&EndpointFailed {
-        attempts_made: reason.attempts,
+        attempts_made: reason.attempts.saturating_add(earlier.attempts),
         arrival_timestamp: frame.arrival_ms,
         error_code: &reason.code,
         error_message: &reason.message,
         attempt_ending_timestamp: reason.ended_ms,
         raw_data: base64::text(frame.data),
-        subsequence_number: frame.ordinal,
-        data_id: format!("{sequence_number}.{}", frame.ordinal),
+        subsequence_number,
+        data_id,
     })
 }
 
@@ -233,16 +240,24 @@ pub fn document_failed(frame: &Frame<'_>, reason: &Reason, document: &FailedDocu
     })
 }
 
+/// As in a shard, a later record has a larger number: the source partition's, and twenty digits for the position in it.
+fn sequence_number(partition: PartitionId, position: Position) -> String {
+    format!("{}{:020}", partition.0, position.0)
+}
+
 /// The line for a record that failed in an earlier life and passes in this one.
 pub fn failed_before(chunk: &Chunk, index: usize, now: Timestamp) -> Bytes {
     let place = place(chunk, index);
-    processing_failed(
-        &chunk.bytes(index, index + 1),
-        &Failure::new("the record had failed before a restart"),
-        &place,
-        chunk.arrival,
-        now,
-    )
+    let (attempts, arrival) = first_attempts(chunk, index);
+    let failure = Failure::new("the record had failed before a restart").after(attempts);
+    processing_failed(&chunk.bytes(index, index + 1), &failure, &place, arrival, now)
+}
+
+/// How many attempts were made with record `index` of a chunk before it was redriven, and when it arrived at first.
+pub fn first_attempts(chunk: &Chunk, index: usize) -> (u32, Timestamp) {
+    let earlier = chunk.earlier(index);
+    let arrival = earlier.and_then(Earlier::arrival).unwrap_or(chunk.arrival);
+    (earlier.map_or(0, |earlier| earlier.attempts), arrival)
 }
 
 /// Where record `index` of a chunk stands, for people.
@@ -273,7 +288,7 @@ mod tests {
 
     use super::*;
     use crate::memory::MemoryBudget;
-    use crate::record::{PartitionId, PositionRange, SourcePartition};
+    use crate::record::{PositionRange, SourcePartition};
 
     struct File;
 
@@ -296,7 +311,14 @@ mod tests {
     #[test]
     fn what_an_endpoint_has_not_taken_has_firehoses_fields_in_their_order() {
         let range = PositionRange::new(4096, 4100);
-        let frame = Frame { partition: PartitionId(7), range, ordinal: 2, arrival_ms: 1_700_000_000_123, data: b"aa" };
+        let frame = Frame {
+            partition: PartitionId(7),
+            range,
+            ordinal: 2,
+            arrival_ms: 1_700_000_000_123,
+            earlier: b"",
+            data: b"aa",
+        };
         let reason = Reason {
             code: String::from("HttpEndpoint.DestinationException"),
             message: String::from("no"),
@@ -312,12 +334,25 @@ mod tests {
                 "\n"
             )
         );
+        let id = Some(OldId::Endpoint { data_id: String::from("300000000000000000017.4") });
+        let earlier = Earlier { attempts: 7, arrival_ms: frame.arrival_ms, id }.encode();
+        let again = endpoint_failed(&Frame { earlier: &earlier, ..frame }, &reason);
+        let again: serde_json::Value = serde_json::from_slice(&again).unwrap();
+        let expected = serde_json::json!([12, "300000000000000000017.4", 4]);
+        assert_eq!(serde_json::json!([again["attemptsMade"], again["dataId"], again["subsequenceNumber"]]), expected);
     }
 
     #[test]
     fn a_documents_envelope_names_its_id_and_its_index() {
         let range = PositionRange::new(4096, 5000);
-        let frame = Frame { partition: PartitionId(7), range, ordinal: 2, arrival_ms: 1_700_000_000_123, data: b"{}" };
+        let frame = Frame {
+            partition: PartitionId(7),
+            range,
+            ordinal: 2,
+            arrival_ms: 1_700_000_000_123,
+            earlier: b"",
+            data: b"{}",
+        };
         let reason = Reason {
             code: String::from("400"),
             message: String::from("mapper_parsing_exception: no"),
@@ -383,13 +418,14 @@ mod tests {
             role_arn: None,
         };
         let failure = Failure { code: ErrorCode::NotInSchema, table: Some(Arc::new(table)), ..Failure::new("no") };
-        let origin = Origin { place: "here", position: Position(100), number: 1, arrival: at(5) };
+        let origin =
+            Origin { place: "here", partition: PartitionId(7), position: Position(100), number: 1, arrival: at(5) };
         let line = failed(b"{}", &failure, origin, at(7));
         assert_eq!(
             std::str::from_utf8(&line).unwrap(),
             concat!(
                 r#"{"attemptsMade":1,"arrivalTimestamp":5,"lastErrorCode":"DataFormatConversion.MalformedData","#,
-                r#""lastErrorMessage":"no; here","attemptEndingTimestamp":7,"rawData":"e30=","sequenceNumber":"100","#,
+                r#""lastErrorMessage":"no; here","attemptEndingTimestamp":7,"rawData":"e30=","sequenceNumber":"700000000000000000100","#,
                 r#""subSequenceNumber":1,"dataCatalogTable":{"catalogId":null,"databaseName":"web","tableName":"access","#,
                 r#""region":"eu-west-1","versionId":"3"}}"#,
                 "\n"

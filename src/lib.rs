@@ -18,11 +18,15 @@
 //! [`schema`] says what records look like as rows, and asks the registries that hold it; [`aws`] finds region and credentials,
 //! [`http`] has what clients share.
 //!
+//! [`redrive`] reads what has failed from the error output again, and sends it through its stream once more.
+//!
 //! Around them: [`config`] is what the operator writes, [`memory`] bounds what all streams hold, [`account`] and [`status`]
-//! count and show, [`log_limit`] bounds what is said again and again, [`daemon`] starts, supervises, reloads and stops,
-//! [`notify`] tells the service manager, and [`cli`] is the command line. [`delivered`] tells from outside how far a file has been delivered, and [`deletion`] acts on it.
+//! count and show, [`log_limit`] bounds what is said again and again, [`daemon`] starts, supervises, reloads and stops, [`admin`]
+//! answers what it is asked, [`notify`] tells the service manager, and [`cli`] is the command line. [`delivered`] tells from outside
+//! how far a file has been delivered, and [`deletion`] acts on it.
 
 pub mod account;
+pub mod admin;
 pub mod aws;
 pub mod batches;
 pub mod buffer;
@@ -50,6 +54,7 @@ pub mod positions;
 pub mod processing;
 pub mod record;
 pub mod recovery;
+pub mod redrive;
 pub mod rename;
 pub mod requests;
 pub mod schema;

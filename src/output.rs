@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::buffer::Hints;
-use crate::config::model::{BackupMode, BufferingHints, Compression, DeliveryStreamConfig, ObjectLayout, SourceConfig};
+use crate::config::model::{BackupMode, BufferingHints, Compression, DeliveryStreamConfig, ObjectLayout};
 use crate::destination::AttemptError;
 use crate::encode::codec::Codec;
 use crate::encode::lane::Forming;
@@ -28,6 +28,10 @@ pub const PROCESSING_FAILED: &str = "processing-failed";
 pub const METADATA_FAILED: &str = "metadata-extraction-failed";
 /// Error output type of records that could not be converted.
 pub const CONVERSION_FAILED: &str = "format-conversion-failed";
+/// Error output type of records that an HTTP endpoint has not taken.
+pub const HTTP_ENDPOINT_FAILED: &str = "http-endpoint-failed";
+/// Error output type of documents that OpenSearch has not taken; `elasticsearch-failed` before 2021.
+pub const OPENSEARCH_FAILED: &str = "AmazonOpenSearchService-failed";
 
 /// Where records of one kind go, and in which form.
 pub struct Output {
@@ -83,11 +87,10 @@ impl Outputs {
         room: Room<'_>,
     ) -> Result<Self, AttemptError> {
         let mut places = Places { room, opened: Vec::new() };
-        let SourceConfig::File(file) = &config.source;
-        // Copies are what was read, in the files' encoding; everything else is UTF-8. A receiver needs no delimiter, its copies do.
+        // Copies are what was read, in the source's encoding; everything else is UTF-8. A receiver needs no delimiter, its copies do.
         let is_bare = config.output_delimiter.is_empty() && config.destination.layout().is_none();
         let of_copies = if is_bare { b"\n" } else { config.output_delimiter.as_slice() };
-        let of_copies = file.in_encoding(of_copies, file.encoding);
+        let of_copies = config.source.in_encoding(of_copies);
         let output = |name, kind, place: Place, layout: Option<&ObjectLayout>, hints: &BufferingHints, form| {
             let (compression, tabular) = form;
             let (table, shape) = Option::map(tabular, |tabular: Tabular| (tabular.table, tabular.format)).unzip();
@@ -100,8 +103,7 @@ impl Outputs {
                 hints: Hints { size: hints.size, interval_ms: hints.interval.as_millis() as u64 },
                 layout: layout.cloned(),
                 format: Format { compression, output_delimiter: delimiter.to_vec(), table: shape, is_framed },
-                // What ends a record in the source must be those very bytes: in UTF-16 they are others.
-                is_same_delimiter: file.delimiter_in(file.encoding) == *delimiter,
+                is_same_delimiter: config.source.ends_records_with(delimiter),
                 error_type: None,
                 table,
             })

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::convert::Columns;
 use crate::partition::Partition;
@@ -93,6 +94,57 @@ pub trait SourcePartition: Send + Sync {
     fn settled(&self, checkpoint: Position);
 }
 
+/// What is known of a record that had failed before and is sent again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// Attempts that were made with it.
+    pub attempts: u32,
+    /// When it arrived at first, in milliseconds since 1970.
+    pub arrival_ms: i64,
+    pub id: Option<OldId>,
+}
+
+/// Under which name the destination may know a record already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OldId {
+    /// An HTTP endpoint's `dataId`.
+    Endpoint { data_id: String },
+    /// A document, and the index that it was meant for.
+    Document {
+        /// `None` where the cluster was to make one.
+        id: Option<String>,
+        index: String,
+    },
+}
+
+impl OldId {
+    /// Bytes of memory beside its own.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Endpoint { data_id } => data_id.len(),
+            Self::Document { id, index } => id.as_ref().map_or(0, String::len) + index.len(),
+        }
+    }
+}
+
+impl Earlier {
+    /// As it goes with the record: never empty.
+    pub fn encode(&self) -> Vec<u8> {
+        // Texts and numbers always serialize.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// `None` of no bytes.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    /// When the record arrived at first.
+    pub fn arrival(&self) -> Option<Timestamp> {
+        Timestamp::from_millisecond(self.arrival_ms).ok()
+    }
+}
+
 /// Some records of one source partition, in order and without a gap.
 #[derive(Clone)]
 pub struct Chunk {
@@ -124,6 +176,10 @@ pub struct Chunk {
     pub arrival: Timestamp,
     /// When something of it had failed in processing, now or in an earlier life; in whole milliseconds, too.
     pub failed_at: Option<Timestamp>,
+    /// Of records that had failed before: for each of the source what is known of it.
+    pub earlier: Option<Arc<Vec<Earlier>>>,
+    /// The steps of processing are behind these records already.
+    pub is_processed: bool,
     /// Memory that this chunk holds; given back when the last clone is dropped.
     pub permit: Arc<crate::memory::Permit>,
 }
@@ -279,6 +335,7 @@ impl Chunk {
             record_ends: self.record_ends.as_ref().map(|ends| Arc::new(ends[..self.made(0, index) as usize].to_vec())),
             partitions: self.partitions.as_ref().map(|partitions| Arc::new(partitions.of(0..index))),
             rows: self.rows.as_ref().map(|rows| Arc::new(rows.of(0..index))),
+            earlier: self.earlier.as_ref().map(|earlier| Arc::new(earlier[..index].to_vec())),
             ..self.clone()
         }
     }
@@ -302,8 +359,14 @@ impl Chunk {
             }),
             partitions: self.partitions.as_ref().map(|partitions| Arc::new(partitions.of(index..self.records()))),
             rows: self.rows.as_ref().map(|rows| Arc::new(rows.of(index..self.records()))),
+            earlier: self.earlier.as_ref().map(|earlier| Arc::new(earlier[index..].to_vec())),
             ..self.clone()
         }
+    }
+
+    /// What is known of record `index`, if it had failed before.
+    pub fn earlier(&self, index: usize) -> Option<&Earlier> {
+        self.earlier.as_deref()?.get(index)
     }
 
     /// Record `index` without its delimiter. Not for what processing has made.
@@ -379,6 +442,8 @@ mod tests {
             record_ends: None,
             partitions: Some(Arc::new(Partitions { all: names.to_vec(), of: vec![0, 0, 1] })),
             rows: Some(Arc::new(Rows { columns: Arc::new(rows), start: 0, ends: vec![1, 1, 3] })),
+            earlier: None,
+            is_processed: false,
             arrival: Timestamp::UNIX_EPOCH,
             failed_at: None,
             permit: budget.acquire(1, &CancellationToken::new(), Duration::from_secs(1)).unwrap(),

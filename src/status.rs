@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::account::Account;
+use crate::redrive::Progress;
 use crate::source::SourceCounters;
 
 /// One stream's figures in this life of the process. They survive a restart of the stream.
@@ -39,10 +40,19 @@ impl StreamStatus {
         Arc::new(Self { name: name.to_owned(), ..Self::default() })
     }
 
+    /// Of a redrive.
+    pub fn of_redrive(name: &str, progress: Arc<Progress>) -> Arc<Self> {
+        let source = Arc::new(SourceCounters { redrive: Some(progress), ..SourceCounters::default() });
+        Arc::new(Self { name: name.to_owned(), source, ..Self::default() })
+    }
+
     /// The account of the life that is under way.
     pub fn set_accounts(&self, fate: Account, copy: Account) {
         let mut accounts = lock(&self.accounts);
         (accounts.fate, accounts.copy) = (fate, copy);
+        if let Some(redrive) = &self.source.redrive {
+            redrive.set_fates(&accounts.past_fate.plus(fate));
+        }
     }
 
     /// A life has ended; what was in flight then is read again in the next one.
@@ -67,15 +77,29 @@ impl StreamStatus {
     /// Something is wrong with `what` until it is cleared.
     pub fn set_problem(&self, what: &str, problem: String) {
         lock(&self.problems).insert(what.to_owned(), problem);
+        self.show_problem();
     }
 
     pub fn clear_problem(&self, what: &str) {
         lock(&self.problems).remove(what);
+        self.show_problem();
     }
 
     /// One of the problems there are, the first by name.
     pub fn problem(&self) -> Option<String> {
         lock(&self.problems).values().next().cloned()
+    }
+
+    fn show_problem(&self) {
+        if let Some(redrive) = &self.source.redrive {
+            redrive.set_problem(self.problem());
+        }
+    }
+
+    /// Why it was given up, if it was.
+    pub fn given_up(&self) -> Option<String> {
+        let is_given_up = self.is_given_up.load(Ordering::Relaxed);
+        is_given_up.then(|| self.problem().unwrap_or_else(|| String::from("it failed too often")))
     }
 
     pub fn bytes_read(&self) -> u64 {

@@ -59,6 +59,8 @@ const TICK: Duration = Duration::from_secs(1);
 
 struct Stream {
     name: Arc<str>,
+    /// After which its objects are called.
+    object_name: Arc<str>,
     row: StreamRow,
     /// Fingerprint of the processing of this life.
     processing: String,
@@ -125,6 +127,7 @@ impl Stream {
         status: Arc<StreamStatus>,
     ) -> Self {
         let name: Arc<str> = config.name.as_str().into();
+        let object_name: Arc<str> = config.object_name().into();
         let Identity { row, processing } = identity;
         Self {
             drain: environment.drain,
@@ -132,6 +135,7 @@ impl Stream {
             shipping: Shipping {
                 stream: row.id,
                 stream_name: name.clone(),
+                object_name: object_name.clone(),
                 journal: environment.journal.clone(),
                 limits: environment.limits,
                 cancel: life.abandon.clone(),
@@ -143,6 +147,7 @@ impl Stream {
                 version: row.version,
             },
             name,
+            object_name,
             row,
             processing,
             makes_copies: outputs.backup.is_some(),

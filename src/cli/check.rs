@@ -6,9 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::check_schemas::{Found, Schemas};
-use crate::config::model::{
-    BackupMode, DestinationConfig, DocumentId, HttpEndpointConfig, OpenSearchConfig, SourceConfig,
-};
+use crate::config::model::{BackupMode, DestinationConfig, DocumentId, HttpEndpointConfig, OpenSearchConfig};
 use crate::pool::ComputePool;
 use crate::processing::{ProcessorConfig, Stage};
 
@@ -40,10 +38,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let calls = Stage::chunks_at_a_time(&ComputePool::new()) as u64;
     let mut components = 0;
     for stream in &config.delivery_streams {
-        let SourceConfig::File(file) = &stream.source;
         let (hints, to) = (&stream.buffering, stream.destination.place());
         let size = hints.size as f64 / f64::from(1 << 20);
-        println!("{}: {} -> {to}", stream.name, file.paths.join(", "));
+        println!("{}: {} -> {to}", stream.name, stream.source.place());
         if !stream.processing.is_empty() {
             let steps: Vec<_> = stream.processing.iter().map(|step| step.processor.name()).collect();
             println!("  processed by {}", steps.join(" → "));

@@ -9,6 +9,7 @@ mod check_schemas;
 mod delivered;
 mod new_transform;
 mod progress;
+mod redrive;
 mod run;
 mod schema;
 mod test;
@@ -42,6 +43,7 @@ enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
     Delivered(delivered::Arguments),
+    Redrive(redrive::Arguments),
     Transform(transform::Arguments),
     Test(test::Arguments),
     NewTransform(new_transform::Arguments),
@@ -59,6 +61,7 @@ Examples:
   hydrant run --config hydrant.yaml            the daemon, until SIGTERM
   hydrant run --drain --config hydrant.yaml    everything there is now, then exit
   hydrant delivered /var/log/app.log.1         may the file be deleted?
+  hydrant redrive --stream web                 what failed goes through the stream again
   hydrant transform --stream web app.log       what becomes of its records?
   hydrant test tests.yaml                      does it become what it should?
   hydrant new-transform --language rust geo    a project of a transform component
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Delivered(arguments) => delivered::run(&arguments),
+        Command::Redrive(arguments) => redrive::run(arguments),
         Command::Transform(arguments) => transform::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::NewTransform(arguments) => new_transform::run(&arguments),

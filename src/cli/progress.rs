@@ -1,4 +1,4 @@
-//! What `--drain` shows while it runs, and its summary: a bar on a terminal, plain lines elsewhere.
+//! What `--drain` and `redrive` show while they run, and the summary of a drain: a bar on a terminal, plain lines elsewhere.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -16,7 +16,7 @@ use crate::status::StreamStatus;
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Shows the progress of a drain. Cheap to clone.
+/// Shows progress. Cheap to clone.
 #[derive(Clone)]
 pub struct Display {
     bar: Option<ProgressBar>,
@@ -40,22 +40,45 @@ impl Display {
 
     /// Shows the figures until it is aborted.
     pub async fn follow(self, statuses: Statuses) {
-        let mut interval = tokio::time::interval(if self.bar.is_some() { BAR_INTERVAL } else { LINE_INTERVAL });
-        interval.tick().await;
+        let mut interval = self.interval().await;
         loop {
             interval.tick().await;
             let all = statuses.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let figures = Figures::of(&all);
             let text = figures.line(self.began.elapsed());
-            match &self.bar {
-                Some(bar) => {
-                    bar.set_length(figures.bytes_read + figures.bytes_behind);
-                    bar.set_position(figures.bytes_read);
-                    bar.set_message(text);
-                }
-                None => eprintln!("{text}"),
-            }
+            self.show(figures.bytes_read, figures.bytes_read + figures.bytes_behind, text);
         }
+    }
+
+    /// Ticks when something is to be shown, for the first time after its period.
+    pub async fn interval(&self) -> tokio::time::Interval {
+        let mut interval = tokio::time::interval(if self.bar.is_some() { BAR_INTERVAL } else { LINE_INTERVAL });
+        interval.tick().await;
+        interval
+    }
+
+    /// So much of so much is done.
+    pub fn show(&self, done: u64, all: u64, text: String) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_length(all);
+                bar.set_position(done);
+                bar.set_message(text);
+            }
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// Writes data to standard output, a header before it unless that is empty, without harm to the bar.
+    pub fn print_data(&self, header: &str, line: &str) -> io::Result<()> {
+        let print = || {
+            let mut stdout = io::stdout().lock();
+            if !header.is_empty() {
+                writeln!(stdout, "{header}")?;
+            }
+            writeln!(stdout, "{line}")
+        };
+        self.bar.as_ref().map_or_else(print, |bar| bar.suspend(print))
     }
 
     pub fn finish(&self) {

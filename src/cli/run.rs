@@ -109,7 +109,8 @@ fn stopped(drain: bool) -> ExitCode {
     ExitCode::from(super::FAILED)
 }
 
-fn start_log(display: Option<&Display>) {
+/// The log goes above the bar, where there is one.
+pub(super) fn start_log(display: Option<&Display>) {
     use std::io::IsTerminal;
     let default = if display.is_some_and(Display::is_terminal) { "warn" } else { "info" };
     let filter = EnvFilter::try_from_env("HYDRANT_LOG").unwrap_or_else(|_| EnvFilter::new(default));

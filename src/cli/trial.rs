@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::model::{Config, DeliveryStreamConfig, DestinationConfig, FileSourceConfig, SourceConfig};
+use crate::config::model::{Config, DeliveryStreamConfig, DestinationConfig, FileSourceConfig};
 use crate::memory::{MemoryBudget, Permit, StreamBudget};
 use crate::partition::Partition;
 use crate::processing::{ConfigError, Down, Fate, Leaving, Processing};
@@ -24,6 +24,8 @@ const MEMORY: u64 = 1 << 40;
 pub(super) enum TrialError {
     #[error("there is no delivery stream `{name}`; there are {known}")]
     NoStream { name: String, known: String },
+    #[error("the delivery stream `{name}` reads no files")]
+    NoFiles { name: String },
     #[error("the delivery stream cannot be tried out")]
     Stream(#[from] Box<crate::stream::StreamError>),
     #[error(transparent)]
@@ -37,6 +39,7 @@ pub(super) enum TrialError {
 /// One delivery stream's processing.
 pub(super) struct Trial<'a> {
     pub stream: &'a DeliveryStreamConfig,
+    source: &'a FileSourceConfig,
     processing: Option<Processing>,
     budget: Arc<StreamBudget>,
 }
@@ -62,10 +65,11 @@ impl<'a> Trial<'a> {
             TrialError::NoStream { name: name.to_owned(), known: known.join(", ") }
         })?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let steps = Self::source_of(stream).encodings().into_iter().map(|encoding| (encoding, stream.steps(encoding)));
+        let source = stream.source.file().ok_or_else(|| TrialError::NoFiles { name: name.to_owned() })?;
+        let steps = source.encodings().into_iter().map(|encoding| (encoding, stream.steps(encoding)));
         let shape = runtime.block_on(crate::stream::shape_to_look(stream, &config.state_dir)).map_err(Box::new)?;
         let processing = runtime.block_on(Processing::open(name, steps.collect(), &stream.output_delimiter, shape))?;
-        Ok(Self { stream, processing, budget: MemoryBudget::new(MEMORY).join() })
+        Ok(Self { stream, source, processing, budget: MemoryBudget::new(MEMORY).join() })
     }
 
     /// All records of `file` as the stream's source cuts them, and their fates, in order.
@@ -128,12 +132,7 @@ impl<'a> Trial<'a> {
     }
 
     pub fn source(&self) -> &FileSourceConfig {
-        Self::source_of(self.stream)
-    }
-
-    fn source_of(stream: &DeliveryStreamConfig) -> &FileSourceConfig {
-        let SourceConfig::File(file) = &stream.source;
-        file
+        self.source
     }
 }
 

@@ -7,6 +7,7 @@
 //! `scalar` for `${…}`) → `parse` and the files beside it (what each key means) → `checks` (what concerns several delivery
 //! streams). `files` and `error` keep what is wrong.
 
+mod admin;
 mod backup;
 mod builder;
 mod checks;

@@ -9,7 +9,9 @@ mod destination;
 mod file;
 mod http_endpoint;
 mod opensearch;
+mod redrive;
 mod schema;
+mod source;
 
 pub use columns::{FileColumns, PartitionColumns};
 pub use destination::{
@@ -18,13 +20,16 @@ pub use destination::{
 pub use file::{FileSourceConfig, InitialPosition, LinePattern, Multiline, MultilineRule, OnDelivered, OnOversize};
 pub use http_endpoint::{EndpointAuth, EndpointUrl, HttpEndpointConfig, Method, Protocol, ProxyConfig, RawFormat};
 pub use opensearch::{DocumentId, DocumentsConfig, OpenSearchConfig};
+pub use redrive::RedriveSourceConfig;
 pub use schema::{
     ClientCertificate, ConfluentConfig, ConfluentCredentials, Deserializer, Dictionary, DirectoryRegistryConfig,
     FormatConversionConfig, GlueConfig, InputConfig, NamedRegistry, OnUnknownField, ParquetCompression, ParquetConfig,
     RegistryConfig, SchemaConfig, SchemaReference, Statistics, TimestampFormat, Timestamps, TlsConfig, WriterVersion,
 };
+pub use source::SourceConfig;
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,10 +47,24 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Bytes that all channels and buffers of all delivery streams may hold together. Default 512 MB, 16 to 65,536.
     pub memory_limit: u64,
+    /// Where the daemon can be asked how it is, and told to redrive. Nowhere by default: a second daemon on the machine would be
+    /// in the way of the first.
+    pub admin: Option<AdminConfig>,
     /// In the order of the file; names are unique. A delivery stream holds its own copy of the one that it uses.
     pub schema_registries: Vec<NamedRegistry>,
     /// At least one; names are unique.
     pub delivery_streams: Vec<DeliveryStreamConfig>,
+}
+
+/// `admin`: an HTTP server of the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Default 127.0.0.1:9600. At any address, only this machine may tell the daemon to do something.
+    pub listen: SocketAddr,
+}
+
+impl AdminConfig {
+    pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9600);
 }
 
 /// One delivery stream: a source, what is done with its records, and where they go.
@@ -91,11 +110,6 @@ pub struct RecordTimeConfig {
     pub field: String,
     /// Tried in order.
     pub formats: Vec<TimestampFormat>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub enum SourceConfig {
-    File(FileSourceConfig),
 }
 
 /// A buffer is sealed when either limit is reached, whichever comes first.
@@ -182,12 +196,24 @@ impl fmt::Display for Compression {
 }
 
 impl DeliveryStreamConfig {
+    /// After which its objects are called: a redrive goes by the name of its delivery stream.
+    pub fn object_name(&self) -> &str {
+        self.redriven().unwrap_or(&self.name)
+    }
+
+    /// Of a redrive, the delivery stream whose records it sends.
+    pub fn redriven(&self) -> Option<&str> {
+        match &self.source {
+            SourceConfig::File(_) => None,
+            SourceConfig::Redrive(redrive) => Some(&redrive.stream),
+        }
+    }
+
     /// Everything that is done to a record in `encoding` between its source and its buffer.
     pub fn steps(&self, encoding: &'static Encoding) -> Vec<StepConfig> {
-        let SourceConfig::File(file) = &self.source;
         let transcode = TranscodeConfig { encoding: encoding.name().to_owned() };
         let transcode = (encoding != UTF_8).then_some(ProcessorConfig::Transcode(transcode));
-        let skip_empty = file.skip_empty.then_some(ProcessorConfig::SkipEmpty);
+        let skip_empty = self.source.skips_empty().then_some(ProcessorConfig::SkipEmpty);
         let of_source = transcode.into_iter().chain(skip_empty);
         let of_source = of_source.map(|processor| StepConfig { processor, on_error: OnError::ErrorOutput });
         of_source.chain(self.processing.iter().cloned()).collect()

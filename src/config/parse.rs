@@ -4,6 +4,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::admin;
 use super::backup;
 use super::checks::{Checks, StreamRead};
 use super::conversion;
@@ -35,6 +36,7 @@ const TOP_LEVEL: &[&str] = &[
     "state_dir",
     "shutdown_timeout_seconds",
     "memory_limit_mb",
+    "admin",
     "aws",
     "include",
     "schema_registries",
@@ -82,6 +84,7 @@ pub(super) fn config<'a>(reader: &'a Reader<'a>, main: &'a Node, included: &'a [
     });
     let memory_limit = main.get_or("memory_limit_mb", MEMORY_LIMIT_MB_DEFAULT, |value| value.whole(16..=65_536, ""));
     let memory_limit = memory_limit.map(|memory_limit_mb| memory_limit_mb.unsigned_abs() * 1024 * 1024);
+    let admin = main.optional("admin", admin::admin);
     let aws = main.get_or("aws", Connection::default(), |value| {
         destination::connection(&value.map(&["region", "endpoint_url", "assume_role", "force_path_style"])?)
     });
@@ -113,6 +116,7 @@ pub(super) fn config<'a>(reader: &'a Reader<'a>, main: &'a Node, included: &'a [
         state_dir: state_dir?,
         shutdown_timeout: Duration::from_secs(shutdown_timeout?.unsigned_abs()),
         memory_limit: memory_limit?,
+        admin: admin?,
         schema_registries: registries::all_read(registries)?,
         delivery_streams: streams.into_iter().map(|stream| stream.config).collect::<Option<_>>()?,
     })

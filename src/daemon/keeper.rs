@@ -11,6 +11,14 @@ const COPY_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the log repeats that the journal was lost.
 const NOTICE_INTERVAL: Duration = Duration::from_secs(3600);
 
+/// Writes the copy once more, at the end.
+pub(super) async fn write_copy(journal: Journal) {
+    let copied = tokio::task::spawn_blocking(move || journal.write_copy());
+    if let Err(error) = crate::pool::join(copied).await {
+        warn!(%error, "the checkpoint copy could not be written");
+    }
+}
+
 /// Copies the checkpoints each minute with a change, and repeats that the journal was lost until somebody acknowledges it.
 pub(super) async fn keep_copy(journal: Journal) {
     let mut copied = 0;

@@ -69,7 +69,7 @@ impl Way {
         let child = Child {
             key: output.key_as(
                 Some(self.receiver.error_type()),
-                &self.shipping.stream_name,
+                &self.shipping.object_name,
                 self.shipping.version,
                 self.arrival,
                 &uuid,

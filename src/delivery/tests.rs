@@ -293,6 +293,7 @@ impl World {
         let shipping = Shipping {
             stream,
             stream_name: "web".into(),
+            object_name: "web".into(),
             journal,
             limits: RetryLimits { delay_max: Some(Duration::from_millis(1)) },
             cancel: CancellationToken::new(),
@@ -310,7 +311,7 @@ impl World {
         let mut bytes = Vec::new();
         for n in 0..self.records {
             let data = format!("{n}{}", ".".repeat((n * 7 % 90) as usize));
-            for number in [data.len() as u64, self.partition.0.unsigned_abs(), n * 100, 100, 0, 0] {
+            for number in [data.len() as u64, self.partition.0.unsigned_abs(), n * 100, 100, 0, 0, 0] {
                 put_varint(&mut bytes, number);
             }
             bytes.extend_from_slice(data.as_bytes());

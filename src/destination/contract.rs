@@ -1,6 +1,6 @@
 //! What every destination has to do, run against each of them.
 
-pub(super) mod s3_server;
+pub(crate) mod s3_server;
 
 use std::any::Any;
 use std::path::Path;

@@ -25,7 +25,7 @@ use super::{AttemptError, BoxFuture, Destination, ErrorClass, Existence, Object,
 use files::{OpenFolder, StagedFile, failed};
 
 /// Holds the staging folders of all instances that write to a folder.
-const STAGING_FOLDER: &str = ".hydrant";
+pub const STAGING_FOLDER: &str = ".hydrant";
 /// Beyond so many remembered folders, they are forgotten and synced again.
 const DURABLE_FOLDERS_MAX: usize = 4096;
 

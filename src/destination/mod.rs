@@ -5,7 +5,7 @@
 //! knows a source, a buffer or the journal. A [`receiver::Receiver`] takes records instead, and is retried by [`outage`]'s rules.
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 pub mod directory;
 mod http_client;
 pub mod http_endpoint;

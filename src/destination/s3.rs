@@ -6,6 +6,9 @@
 
 mod body;
 mod classify;
+mod read;
+
+pub use read::{Content, Listed};
 
 use std::path::Path;
 use std::time::Duration;
@@ -49,7 +52,7 @@ impl S3Destination {
         Self::open_with(config, || aws_config::defaults(BehaviorVersion::latest())).await
     }
 
-    pub(super) async fn open_with(
+    pub(crate) async fn open_with(
         config: &S3Config,
         loader: impl Fn() -> ConfigLoader + Send + Sync + 'static,
     ) -> Self {
@@ -213,4 +216,4 @@ fn missing_region(bucket: &str) -> AttemptError {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -12,8 +12,8 @@ use crate::record::{Chunk, PartitionId, PositionRange};
 
 use super::payload::Payload;
 
-/// A frame's header has six numbers.
-const HEADER_BYTES_MAX: usize = 6 * 10;
+/// A frame's header has seven numbers.
+const HEADER_BYTES_MAX: usize = 7 * 10;
 /// How much is read of a payload at once.
 const WINDOW: usize = 256 << 10;
 
@@ -27,6 +27,8 @@ pub struct Frame<'a> {
     pub ordinal: u64,
     /// Milliseconds since 1970.
     pub arrival_ms: i64,
+    /// Of a record that had failed before, [`crate::record::Earlier`] as it is encoded; else nothing.
+    pub earlier: &'a [u8],
     pub data: &'a [u8],
 }
 
@@ -34,6 +36,8 @@ pub struct Frame<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Header {
     pub bytes: u64,
+    /// Of what is known of it from earlier, which stands before the data.
+    earlier: u64,
     /// Of the whole frame.
     pub length: u64,
     pub partition: PartitionId,
@@ -51,6 +55,8 @@ impl Frame<'_> {
         put_varint(out, self.range.end.0 - self.range.start.0);
         put_varint(out, self.ordinal);
         put_varint(out, self.arrival_ms.unsigned_abs());
+        put_varint(out, self.earlier.len() as u64);
+        out.extend_from_slice(self.earlier);
         out.extend_from_slice(self.data);
         out.extend_from_slice(delimiter);
     }
@@ -59,11 +65,12 @@ impl Frame<'_> {
 /// Appends the records that leave for the source's records `from..to` of a chunk. `delimiter` goes behind those that have not been
 /// given it in processing.
 pub(super) fn append(chunk: &Chunk, from: usize, to: usize, delimiter: &[u8], out: &mut Vec<u8>) {
-    let (partition, arrival_ms) = (chunk.partition.id(), chunk.arrival.as_millisecond());
+    let partition = chunk.partition.id();
     let Some(made) = &chunk.made else {
         for index in from..to {
             let (range, data) = (chunk.range(index, index + 1), chunk.record(index));
-            Frame { partition, range, ordinal: 0, arrival_ms, data }.append_to(out, delimiter);
+            let (arrival_ms, earlier) = known(chunk, index);
+            Frame { partition, range, ordinal: 0, arrival_ms, earlier: &earlier, data }.append_to(out, delimiter);
         }
         return;
     };
@@ -71,12 +78,21 @@ pub(super) fn append(chunk: &Chunk, from: usize, to: usize, delimiter: &[u8], ou
     let mut next: usize = made[..from].iter().map(|&made| made as usize).sum();
     for index in from..to {
         let (mut start, range) = (chunk.record_start(index) as usize, chunk.range(index, index + 1));
+        let (arrival_ms, earlier) = known(chunk, index);
         for ordinal in 0..u64::from(made[index]) {
             let end = ends.get(next).map_or(chunk.ends[index] as usize, |&end| end as usize);
             let data = &chunk.data[start..end];
-            Frame { partition, range, ordinal, arrival_ms, data }.append_to(out, &[]);
+            Frame { partition, range, ordinal, arrival_ms, earlier: &earlier, data }.append_to(out, &[]);
             (start, next) = (end, next + 1);
         }
+    }
+}
+
+/// When a record arrived at first, and what is known of it from then.
+fn known(chunk: &Chunk, index: usize) -> (i64, Vec<u8>) {
+    match chunk.earlier(index) {
+        Some(earlier) => (earlier.arrival_ms, earlier.encode()),
+        None => (chunk.arrival.as_millisecond(), Vec::new()),
     }
 }
 
@@ -84,9 +100,10 @@ pub(super) fn append(chunk: &Chunk, from: usize, to: usize, delimiter: &[u8], ou
 pub fn take(bytes: &[u8]) -> Option<(Frame<'_>, &[u8])> {
     let header = header(bytes)?;
     let (whole, rest) = bytes.split_at_checked(usize::try_from(header.length).ok()?)?;
-    let data = &whole[whole.len() - header.bytes as usize..];
+    let (before, data) = whole.split_at(whole.len() - header.bytes as usize);
+    let earlier = &before[before.len() - header.earlier as usize..];
     let Header { partition, range, ordinal, arrival_ms, .. } = header;
-    Some((Frame { partition, range, ordinal, arrival_ms, data }, rest))
+    Some((Frame { partition, range, ordinal, arrival_ms, earlier, data }, rest))
 }
 
 /// The frames of several pieces, one piece behind the other.
@@ -106,11 +123,12 @@ fn header(bytes: &[u8]) -> Option<Header> {
     let mut rest = bytes;
     let mut number = || take_varint(&mut rest);
     let (data, partition, start, length) = (number()?, number()?, number()?, number()?);
-    let (ordinal, arrival_ms) = (number()?, number()?);
+    let (ordinal, arrival_ms, earlier) = (number()?, number()?, number()?);
     let end = start.checked_add(length).filter(|&end| end > start)?;
     Some(Header {
         bytes: data,
-        length: data.checked_add((bytes.len() - rest.len()) as u64)?,
+        earlier,
+        length: data.checked_add(earlier)?.checked_add((bytes.len() - rest.len()) as u64)?,
         partition: PartitionId(i64::try_from(partition).ok()?),
         range: PositionRange::new(start, end),
         ordinal,
@@ -221,6 +239,11 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
+    /// Some had failed before.
+    fn earlier_of((_, start, ordinal): &(Vec<u8>, u64, u64)) -> Vec<u8> {
+        if start % 2 == 0 { Vec::new() } else { vec![b'e'; *ordinal as usize * 50 + 1] }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -244,7 +267,9 @@ mod tests {
                 let mut block = Vec::new();
                 for record in some {
                     let (partition, range, ordinal, arrival_ms) = frame(record);
-                    Frame { partition, range, ordinal, arrival_ms, data: &record.0 }.append_to(&mut block, b"");
+                    let earlier = earlier_of(record);
+                    Frame { partition, range, ordinal, arrival_ms, earlier: &earlier, data: &record.0 }
+                        .append_to(&mut block, b"");
                 }
                 writer.append(&Bytes::from(block)).unwrap();
             }
@@ -265,6 +290,7 @@ mod tests {
                 let (found, rest) = take(&bytes).unwrap();
                 prop_assert!(rest.is_empty());
                 prop_assert_eq!(found.data, record.0.as_slice());
+                prop_assert_eq!(found.earlier, earlier_of(record));
                 at += header.length;
             }
         }
@@ -290,7 +316,7 @@ mod tests {
                     let (partition, length) = turns[index];
                     let range = PositionRange::new(index as u64 * 100, index as u64 * 100 + 1);
                     let data = vec![b'x'; length];
-                    Frame { partition: PartitionId(partition), range, ordinal: 0, arrival_ms: 0, data: &data }
+                    Frame { partition: PartitionId(partition), range, ordinal: 0, arrival_ms: 0, earlier: b"", data: &data }
                         .append_to(&mut bytes, b"");
                 }
                 Payload::from_bytes(bytes)
@@ -332,7 +358,7 @@ mod tests {
     #[test]
     fn a_delimiter_is_appended_where_it_is_missing() {
         let range = PositionRange::new(0, 3);
-        let frame = |data| Frame { partition: PartitionId(1), range, ordinal: 0, arrival_ms: 0, data };
+        let frame = |data| Frame { partition: PartitionId(1), range, ordinal: 0, arrival_ms: 0, earlier: b"", data };
         for (data, delimiter, expected) in [("ab", "\n", "ab\n"), ("ab\n", "\n", "ab\n"), ("ab", "", "ab")] {
             let mut bytes = Vec::new();
             frame(data.as_bytes()).append_to(&mut bytes, delimiter.as_bytes());

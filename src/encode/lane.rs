@@ -512,6 +512,8 @@ mod tests {
             record_ends: None,
             partitions: None,
             rows: None,
+            earlier: None,
+            is_processed: false,
             arrival: Timestamp::UNIX_EPOCH,
             failed_at: None,
             permit,

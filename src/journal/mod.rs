@@ -12,6 +12,7 @@
 //! All calls block; callers on async workers go through [`Journal::run`].
 
 mod copy;
+mod jobs;
 mod open;
 mod partitions;
 mod read;

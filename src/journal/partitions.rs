@@ -75,11 +75,8 @@ pub struct NewPartition {
 impl Journal {
     pub fn partitions(&self, stream: i64) -> Result<Vec<PartitionRow>> {
         let connection = self.connection();
-        let mut statement = connection.prepare_cached(
-            "SELECT id, uuid, place, device, inode, checkpoint, evidence, read_to, read_hash, copy_of, gone_since,
-                    skipped_to, shared_to, shared_with
-             FROM source_partition WHERE stream = ?1 ORDER BY id",
-        )?;
+        let query = format!("SELECT {PARTITION_COLUMNS} FROM source_partition WHERE stream = ?1 ORDER BY id");
+        let mut statement = connection.prepare_cached(&query)?;
         let rows = statement.query_map([stream], partition_row)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
@@ -226,6 +223,10 @@ impl Journal {
     }
 }
 
+/// As [`partition_row`] takes them.
+pub(super) const PARTITION_COLUMNS: &str = "id, uuid, place, device, inode, checkpoint, evidence, read_to, read_hash, copy_of, \
+     gone_since, skipped_to, shared_to, shared_with";
+
 /// What another partition has settled by now is owed no longer.
 const FORGIVE: &str = "
     UPDATE source_partition AS own SET shared_to = 0, shared_with = NULL
@@ -278,7 +279,7 @@ fn insert(transaction: &Transaction<'_>, stream: i64, new: &NewPartition) -> Res
     Ok(PartitionId(transaction.last_insert_rowid()))
 }
 
-fn partition_row(row: &Row<'_>) -> rusqlite::Result<PartitionRow> {
+pub(super) fn partition_row(row: &Row<'_>) -> rusqlite::Result<PartitionRow> {
     let read_to = ReadTo { position: Position(row.get::<_, i64>(7)? as u64), hash: row.get(8)? };
     Ok(PartitionRow {
         id: PartitionId(row.get(0)?),

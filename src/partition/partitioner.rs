@@ -127,6 +127,11 @@ impl Partitioner {
         Some(Self { place: PlaceOf::Index(index.leading_value()), ..found })
     }
 
+    /// Whether a transform has to set keys for it.
+    pub fn needs_transform_keys(&self) -> bool {
+        self.values.iter().any(|value| matches!(value, ValueOf::Lambda(_)))
+    }
+
     /// The partition of one record. `set` are the keys that transforms have set for it.
     pub fn partition(&self, record: &[u8], set: &[(String, String)]) -> Result<Partition, PartitionError> {
         let mut values = Vec::with_capacity(self.values.len());

@@ -163,6 +163,11 @@ impl PrefixTemplate {
         self.dynamic.iter().map(|(offset, dynamic)| (*offset, dynamic))
     }
 
+    /// Whether some of those values are set by transforms.
+    pub fn needs_transform_keys(&self) -> bool {
+        self.dynamic.iter().any(|(_, dynamic)| matches!(dynamic, Dynamic::Lambda(_)))
+    }
+
     /// The folders of the prefix and the beginning of the object's name: how long each may be, and which values of keys, by their
     /// numbers in [`PrefixTemplate::dynamic`], make it longer. Everything else counts with its longest text.
     pub fn components(&self) -> Vec<(usize, Vec<usize>)> {

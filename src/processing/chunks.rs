@@ -32,6 +32,8 @@ const FAILED_PARTS_MAX: usize = 1_000;
 pub struct Processing {
     /// For files of each encoding; the first where a file does not say which.
     sequences: Vec<(&'static Encoding, Sequence)>,
+    /// For records that have all steps behind them.
+    no_steps: Sequence,
     output_delimiter: Arc<[u8]>,
     pub(super) shape: Shape,
 }
@@ -72,6 +74,8 @@ struct Made {
     apart: Vec<Apart>,
     /// Bytes of all that is apart.
     apart_bytes: usize,
+    /// Nothing but the record as it was read can be placed again.
+    needs_keys: bool,
     /// One time for all of them, so that an earlier life's can be said again.
     failed_at: Option<Timestamp>,
 }
@@ -137,7 +141,13 @@ impl Made {
             return;
         }
         let at = *self.failed_at.get_or_insert_with(|| chunk.failed_at.unwrap_or_else(record::now));
-        for failed in failed_record(chunk, index, at, is_whole, failures) {
+        let keeps_source = |error_type| match error_type {
+            ErrorType::Processing => is_whole,
+            ErrorType::Metadata => is_whole && self.needs_keys,
+            // Firehose keeps what has come to its conversion.
+            ErrorType::Conversion => false,
+        };
+        for failed in failed_record(chunk, index, at, keeps_source, failures) {
             self.put_apart(failed);
         }
     }
@@ -180,15 +190,18 @@ impl Processing {
             Ok((encoding, Sequence::new(stream, steps, &surroundings).map_err(|(_, error)| error)?))
         };
         let sequences = steps.into_iter().map(sequence).collect::<Result<_, _>>()?;
-        Ok(Some(Self { sequences, output_delimiter: output_delimiter.into(), shape }))
+        let no_steps = Sequence::new(stream, Vec::new(), &surroundings).map_err(|(_, error)| error)?;
+        Ok(Some(Self { sequences, no_steps, output_delimiter: output_delimiter.into(), shape }))
     }
 
     /// Goes on with `work`, until the chunk or as much of it as may be held is done, or until it has to wait. Burns CPU.
-    pub fn run(&self, work: Work, pace: Pace, budget: &StreamBudget) -> Progress {
+    pub fn run(&self, mut work: Work, pace: Pace, budget: &StreamBudget) -> Progress {
+        work.made.needs_keys = self.shape.partitioner.as_ref().is_some_and(|known| known.needs_transform_keys());
         let Some((encoding, sequence)) = self.sequence(work.chunk.partition.encoding()) else {
             let chunk = work.chunk;
             return Progress::Done(Box::new((Processed { source: chunk.clone(), chunk, apart: Vec::new() }, None)));
         };
+        let sequence = if work.chunk.is_processed { &self.no_steps } else { sequence };
         if let (None, Some(conversion), true) = (&self.shape.partitioner, &self.shape.conversion, sequence.is_nothing())
         {
             return Progress::Done(Box::new((self.convert_source(work.chunk, conversion, budget), None)));
@@ -515,20 +528,26 @@ pub(super) fn too_large(slice: Slice<'_>) -> Passed {
     Passed { failed: vec![FailedPart { source: slice.from as u32, data, failure }], ..Passed::default() }
 }
 
-/// The lines for what of one record has failed, by error output. `is_whole`: nothing of it goes on.
-fn failed_record(chunk: &Chunk, index: usize, at: Timestamp, is_whole: bool, failures: &mut Failures) -> Vec<Apart> {
+/// The lines for what of one record has failed, by error output. What failed as one is kept as it was read where `keeps_source`
+/// says so, so that it can be sent through all steps again.
+fn failed_record(
+    chunk: &Chunk,
+    index: usize,
+    at: Timestamp,
+    keeps_source: impl Fn(ErrorType) -> bool,
+    failures: &mut Failures,
+) -> Vec<Apart> {
     let place = envelope::place(chunk, index);
-    let is_one = is_whole && failures.len() == 1;
-    let (position, arrival) = (chunk.position(index), chunk.arrival);
+    let is_one = failures.len() == 1;
+    let (partition, position) = (chunk.partition.id(), chunk.position(index));
+    let (attempts, arrival) = envelope::first_attempts(chunk, index);
     let mut by_type = BTreeMap::<ErrorType, (Vec<u8>, u64)>::new();
     for (data, failure) in failures.drain(..) {
         let error_type = failure.code.error_type();
-        // What failed as one is kept as it was read, so that it can be sent through again; but Firehose keeps what has come to
-        // its conversion.
-        let raw = if is_one && error_type != ErrorType::Conversion { chunk.record(index) } else { &data };
+        let raw = if is_one && keeps_source(error_type) { chunk.record(index) } else { &data };
         let (lines, records) = by_type.entry(error_type).or_default();
-        let origin = envelope::Origin { place: &place, position, number: *records as usize, arrival };
-        lines.extend_from_slice(&envelope::failed(raw, &failure, origin, at));
+        let origin = envelope::Origin { place: &place, partition, position, number: *records as usize, arrival };
+        lines.extend_from_slice(&envelope::failed(raw, &failure.after(attempts), origin, at));
         *records += 1;
     }
     let apart = |(error_type, (lines, records))| Apart {

@@ -153,6 +153,11 @@ impl Failure {
         Self { code: ErrorCode::NoPartition, ..Self::new(error.to_string()) }
     }
 
+    /// The same of a record with which so many attempts had been made before.
+    pub fn after(self, attempts: u32) -> Self {
+        Self { attempts: self.attempts.saturating_add(attempts), ..self }
+    }
+
     /// A component's.
     pub fn of_transform(message: String, code: ErrorCode, attempts: u32, arn: Arc<str>) -> Self {
         Self { message, code, attempts, arn: Some(arn), table: None }

@@ -3,6 +3,8 @@
 //! A source reads chunks of records, in order within each source partition, and can read any partition again from a
 //! position. What it has not been able to read it says; it never skips. It waits where the channel or the memory budget
 //! makes it wait, and that is all the backpressure there is.
+//!
+//! A new source is one file or folder, one variant of [`SourceConfig`] and one line of [`open`].
 
 pub mod file;
 
@@ -14,9 +16,40 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::batches::ToldOf;
+use crate::config::model::SourceConfig;
+use crate::destination::AttemptError;
 use crate::journal::{Journal, JournalError};
 use crate::memory::StreamBudget;
 use crate::record::{Chunk, OversizeRecord, PartitionId, Position, PositionRange, SourcePartition};
+use crate::redrive::{Progress, RedriveSource};
+use file::FileSource;
+
+/// One delivery stream's source, ready to read.
+pub trait Source: Send {
+    /// Reads until it is told to stop, or with `drain` until the present end. Blocks its thread, which it has for itself: a
+    /// source waits for most of its life.
+    fn run(self: Box<Self>) -> Result<(), SourceError>;
+
+    /// To be called once `stop` was cancelled, from another thread, where the source waits for something else.
+    fn waker(&self) -> Box<dyn FnOnce() + Send> {
+        Box::new(|| {})
+    }
+}
+
+/// The source of a configuration; nothing is read yet. Called within the async runtime.
+pub fn open(config: &SourceConfig, context: SourceContext) -> Result<Box<dyn Source>, OpenError> {
+    Ok(match config {
+        SourceConfig::File(file) => Box::new(FileSource::new(file.clone(), context)?),
+        SourceConfig::Redrive(redrive) => Box::new(RedriveSource::new(redrive.as_ref().clone(), context)),
+    })
+}
+
+/// Why a source cannot be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("a glob of the source cannot be used")]
+    Glob(#[from] globset::Error),
+}
 
 /// What a source tells its delivery stream, in order.
 pub enum SourceEvent {
@@ -85,6 +118,8 @@ pub struct SourceCounters {
     pub lost_bytes: AtomicU64,
     /// Files and folders that match and cannot be opened at this moment.
     pub refused: AtomicU64,
+    /// What a redrive has done so far; of other sources there is none.
+    pub redrive: Option<Arc<Progress>>,
 }
 
 /// What ends a source before its time. The stream is started again from its checkpoint.
@@ -92,4 +127,6 @@ pub struct SourceCounters {
 pub enum SourceError {
     #[error("the source could not journal what it found")]
     Journal(#[from] JournalError),
+    #[error("the error objects cannot be read")]
+    ErrorObjects(#[source] AttemptError),
 }

@@ -7,9 +7,7 @@
 use serde::Serialize;
 use sha2::Digest;
 
-use crate::config::model::{
-    DeliveryStreamConfig, FileSourceConfig, FormatConversionConfig, PartitioningConfig, SourceConfig,
-};
+use crate::config::model::{DeliveryStreamConfig, FormatConversionConfig, PartitioningConfig, SourceConfig};
 use crate::partition::TimeZoneName;
 use crate::processing::StepConfig;
 use crate::recovery::MORE_OUTPUTS;
@@ -38,9 +36,7 @@ pub fn of_processing(config: &DeliveryStreamConfig, schema: Option<&Schema>) -> 
         prefix: &'a str,
         time_zone: &'a TimeZoneName,
     }
-    let SourceConfig::File(file) = &config.source;
-    // Whatever else comes into the source's configuration counts, until somebody knows that it need not.
-    let source = SourceConfig::File(FileSourceConfig { paths: Vec::new(), exclude: Vec::new(), ..file.clone() });
+    let source = config.source.without_place();
     let template = config.destination.template();
     let template = template.filter(|(prefix, _)| config.format_conversion.is_some() || prefix.dynamic().len() > 0);
     let more = template.as_ref().map(|(prefix, time_zone)| More {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::config::model::{DeliveryStreamConfig, DestinationConfig, ObjectStoreConfig, SourceConfig};
+use crate::config::model::{DeliveryStreamConfig, DestinationConfig, ObjectStoreConfig};
 use crate::daemon::chain;
 use crate::destination::AttemptError;
 use crate::destination::retry::RetryLimits;
@@ -24,8 +24,7 @@ use crate::pool::ComputePool;
 use crate::processing::{self, Processing, Shape, Stage};
 use crate::recovery::{Asking, RecoveryError, recover};
 use crate::schema::Watch;
-use crate::source::file::FileSource;
-use crate::source::{SourceContext, SourceError};
+use crate::source::{self, Source, SourceContext, SourceError};
 use crate::status::StreamStatus;
 
 use super::converting::{self, Converting, ConvertingError, record_time_formats};
@@ -72,8 +71,8 @@ pub enum StreamError {
     SourceEnded,
     #[error("a thread cannot be started")]
     Thread(#[source] std::io::Error),
-    #[error("a glob of the source cannot be used")]
-    Glob(#[from] globset::Error),
+    #[error(transparent)]
+    SourceOpen(#[from] source::OpenError),
     #[error("a processor cannot be used")]
     Processing(#[from] processing::ConfigError),
     #[error("a destination cannot be opened")]
@@ -125,8 +124,7 @@ pub async fn run(
     let asking = Asking { limits: *limits, cancel: &life.abandon, status: &status };
     let Some(mut recovered) = recover(&row, &made_by, &outputs, room, &asking).await? else { return Ok(Ended::Done) };
 
-    let SourceConfig::File(file) = &config.source;
-    let steps = file.encodings().into_iter().map(|encoding| (encoding, config.steps(encoding))).collect();
+    let steps = config.source.encodings().into_iter().map(|encoding| (encoding, config.steps(encoding))).collect();
     let keeps_ends = outputs.destination.place.target.is_receiver();
     let shape = Shape { partitioner: partitioner.clone(), conversion, keeps_ends };
     let processing = Processing::open(&config.name, steps, &config.output_delimiter, shape).await?.map(Arc::new);
@@ -151,21 +149,22 @@ pub async fn run(
     stream.partitioning = partitioner.map(|partitioner| Partitioning::new(config, partitioner));
     let schema_changed = watch.filter(|_| !environment.drain).map(|watch| follow(watch, config.clone(), life));
     stream.resume(recovered);
-    let source = FileSource::new(file.clone(), context)?;
-    let waker = source.waker();
-    let stop = life.stop.clone();
+    let source = source::open(&config.source, context)?;
+    let (wake, stop) = (source.waker(), life.stop.clone());
     life.tasks.spawn(async move {
         stop.cancelled().await;
-        waker.call();
+        wake();
     });
     let ended = spawn_source(source, life)?;
     let result = stream.run(arrivals).await;
     life.stop.cancel();
-    // Its end is waited for by whoever began this life; here its own error counts only if there is no other.
-    result?;
-    if !life.abandon.is_cancelled() {
+    // Its end is waited for by whoever began this life; here its own error counts only if there is no other, or if it is why the
+    // stream has ended.
+    let may_be_the_source = matches!(result, Ok(()) | Err(StreamError::SourceEnded));
+    if may_be_the_source && !life.abandon.is_cancelled() {
         ended.await.map_err(|_| StreamError::SourcePanicked)??;
     }
+    result?;
     let has_changed = schema_changed.is_some_and(|changed| changed.load(Ordering::Relaxed));
     Ok(if has_changed { Ended::SchemaChanged } else { Ended::Done })
 }
@@ -237,7 +236,7 @@ fn partitioner(config: &DeliveryStreamConfig) -> Result<Option<Partitioner>, Str
         ObjectStoreConfig::S3(..) => usize::MAX,
     };
     let extension = layout.file_extension.as_ref().map_or(EXTENSION_BYTES, String::len);
-    let suffix_bytes = config.name.len() + SUFFIX_BYTES + extension;
+    let suffix_bytes = config.object_name().len() + SUFFIX_BYTES + extension;
     let partitioner = Partitioner::new(
         &layout.prefix,
         queries,
@@ -250,7 +249,10 @@ fn partitioner(config: &DeliveryStreamConfig) -> Result<Option<Partitioner>, Str
 }
 
 /// A source has a thread of its own: it waits for most of its life, and there may be more sources than the pool has threads.
-fn spawn_source(source: FileSource, life: &Life) -> Result<oneshot::Receiver<Result<(), StreamError>>, StreamError> {
+fn spawn_source(
+    source: Box<dyn Source>,
+    life: &Life,
+) -> Result<oneshot::Receiver<Result<(), StreamError>>, StreamError> {
     let (sender, ended) = oneshot::channel();
     let token = life.tasks.token();
     let thread = std::thread::Builder::new().name(String::from("source"));

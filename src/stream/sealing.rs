@@ -126,7 +126,7 @@ impl Stream {
         let partitions = sealed.set.iter().filter_map(|(id, _)| handle(id)).collect();
         let values = route.partition.as_ref().map_or(&[][..], Partition::values);
         let intent = Intent {
-            key: output.key(&self.name, self.row.version, open.arrival, &open.uuid, values),
+            key: output.key(&self.object_name, self.row.version, open.arrival, &open.uuid, values),
             uuid: open.uuid,
             kind: output.kind,
             output: output.name.to_owned(),

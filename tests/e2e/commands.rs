@@ -17,6 +17,7 @@ fn help_and_version_are_data() {
         &["run", "--help"],
         &["check", "--help"],
         &["delivered", "--help"],
+        &["redrive", "--help"],
         &["new-transform", "--help"],
         &["schema", "--help"],
     ] {

@@ -3,6 +3,7 @@
 //! One test crate, because every one of them links the whole of S3. `support` is what the rest stands on.
 
 mod absent;
+mod admin;
 mod backlog;
 mod backup;
 mod byte_order;
@@ -24,8 +25,8 @@ mod inotify;
 mod memory;
 mod model;
 mod new_transform;
-mod parquet_files;
 mod opensearch;
+mod parquet_files;
 mod partition_columns;
 mod partitions;
 mod preallocated;
@@ -34,6 +35,8 @@ mod quickstart;
 mod races;
 mod records;
 mod recovery;
+mod redrive;
+mod redrive_command;
 mod reload;
 mod reprocessing;
 mod rotation;

@@ -138,6 +138,6 @@ impl OnOversize {
 }
 
 /// UTF-8 in another encoding. What the encoding does not have was refused when the configuration was read.
-fn in_encoding(text: &[u8], encoding: &'static Encoding) -> Vec<u8> {
+pub(super) fn in_encoding(text: &[u8], encoding: &'static Encoding) -> Vec<u8> {
     encodings::encoded(&String::from_utf8_lossy(text), encoding).unwrap_or_else(|| text.to_vec())
 }

@@ -76,7 +76,7 @@ fn mistakes_of_all_files_are_reported_with_their_file() {
     ]);
     let expected = "\
 hydrant.yaml:2:1: unknown key `memory`
-    did you mean `memory_limit_mb`? known keys: `state_dir`, `shutdown_timeout_seconds`, `memory_limit_mb`, `aws`, `include`, `schema_registries`, `delivery_streams`
+    did you mean `memory_limit_mb`? known keys: `state_dir`, `shutdown_timeout_seconds`, `memory_limit_mb`, `admin`, `aws`, `include`, `schema_registries`, `delivery_streams`
 conf.d/a.yaml:2:11: there is a delivery stream `web` already, at hydrant.yaml:4:11
     names are unique, over all included files too
 conf.d/b.yaml:1:1: unknown key `state_dir`

@@ -28,8 +28,9 @@ fn the_least_configuration_has_firehoses_defaults() {
     let config = config(STREAM);
     assert_eq!(config.state_dir, Path::new("/var/lib/hydrant"));
     assert_eq!((config.shutdown_timeout, config.memory_limit), (Duration::from_secs(30), 512 * MB));
+    assert_eq!(config.admin, None);
     let [stream] = config.delivery_streams.as_slice() else { panic!("{config:?}") };
-    let SourceConfig::File(source) = &stream.source;
+    let source = stream.source.file().expect("files");
     let expected = FileSourceConfig {
         paths: vec!["/nowhere/*.log".to_owned()],
         exclude: Vec::new(),
@@ -104,7 +105,7 @@ delivery_streams:
     );
     assert_eq!((config.state_dir.as_path(), config.shutdown_timeout), (Path::new("/working/state"), Duration::ZERO));
     let stream = &config.delivery_streams[0];
-    let SourceConfig::File(source) = &stream.source;
+    let source = stream.source.file().expect("files");
     assert_eq!(source.paths, ["/working/logs/*.log", "/nowhere/**/a.log"]);
     assert_eq!(source.exclude, ["*.gz", "/working/logs/old*", "**/tmp/*"]);
     assert_eq!((source.initial_position, source.max_record_bytes), (InitialPosition::Latest, 10 * 1024));
@@ -150,8 +151,7 @@ delivery_streams:
 fn every_key_of_records_is_read() {
     let source = |keys: &str| {
         let config = config(&STREAM.replace("/nowhere/*.log", &format!("/nowhere/*.log, {keys}")));
-        let SourceConfig::File(source) = config.delivery_streams[0].source.clone();
-        source
+        config.delivery_streams[0].source.file().expect("files").clone()
     };
     let start = source("multiline_start: '^\\d', skip_header_lines: 2, oldest_first: true");
     let multiline = start.multiline.unwrap();
@@ -214,11 +214,11 @@ delivery_streams:
         .as_str(),
     );
     assert_eq!((config.memory_limit, config.shutdown_timeout), (64 * MB, Duration::from_secs(5)));
-    let SourceConfig::File(source) = &config.delivery_streams[0].source;
+    let source = config.delivery_streams[0].source.file().expect("files");
     assert_eq!(source.paths, ["/nowhere/lake-x.log"]);
     let (bucket, _) = s3(objects(&config.delivery_streams[0].destination));
     assert_eq!((bucket.bucket.as_str(), bucket.region.as_deref(), bucket.force_path_style), ("123456", None, true));
-    let SourceConfig::File(source) = &config.delivery_streams[1].source;
+    let source = config.delivery_streams[1].source.file().expect("files");
     assert_eq!(source.paths, ["/nowhere/$HOME$x.log"]);
 }
 
@@ -290,4 +290,16 @@ fn what_may_not_be_read_is_a_mistake() {
     let expected = format!("`{}` is unreadable: permission denied for its folder", glob.display());
     assert_eq!(message(&glob), expected);
     assert_eq!(message(&file), format!("`{}` is unreadable: permission denied", file.display()));
+}
+
+#[test]
+fn the_admin_address_has_a_default_and_may_be_any() {
+    for (admin, expected) in [
+        ("{}", "127.0.0.1:9600"),
+        ("{ listen: \"0.0.0.0:80\" }", "0.0.0.0:80"),
+        ("{ listen: \"[::1]:9601\" }", "[::1]:9601"),
+    ] {
+        let listen = expected.parse().expect("an address");
+        assert_eq!(config(&format!("admin: {admin}\n{STREAM}")).admin, Some(AdminConfig { listen }));
+    }
 }

@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use crate::config::model::{HttpEndpointConfig, Method, Protocol};
 use crate::encode::frames::Frame;
 use crate::envelope;
+use crate::output::HTTP_ENDPOINT_FAILED;
 use crate::requests::{Limits, Reason};
 
 use super::http_client::{self, Codes, put};
@@ -23,8 +24,6 @@ use super::receiver::{Grounds, Misfit, Patience, Receiver, RequestError, Verdict
 use super::sigv4::Signer;
 use super::{AttemptError, BoxFuture};
 
-/// Error output type of records that an endpoint has not taken.
-const HTTP_ENDPOINT_FAILED: &str = "http-endpoint-failed";
 /// The protocol's, as decoded.
 pub const RECORD_BYTES_MAX: u64 = 1_024_000;
 const FIREHOSES_USER_AGENT: &str = "Amazon Kinesis Data Firehose Agent/1.0";

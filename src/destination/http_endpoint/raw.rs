@@ -92,7 +92,7 @@ mod tests {
     fn framed(records: &[&str]) -> Vec<u8> {
         let mut frames = Vec::new();
         for data in records {
-            for number in [data.len() as u64, 1, 0, 1, 0, 0] {
+            for number in [data.len() as u64, 1, 0, 1, 0, 0, 0] {
                 put_varint(&mut frames, number);
             }
             frames.extend_from_slice(data.as_bytes());

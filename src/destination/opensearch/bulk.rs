@@ -138,7 +138,7 @@ mod tests {
     pub fn framed(records: &[&[u8]]) -> Vec<u8> {
         let mut frames = Vec::new();
         for (number, data) in records.iter().enumerate() {
-            for number in [data.len() as u64, 1, number as u64 * 10, 1, 0, 0] {
+            for number in [data.len() as u64, 1, number as u64 * 10, 1, 0, 0, 0] {
                 put_varint(&mut frames, number);
             }
             frames.extend_from_slice(data);

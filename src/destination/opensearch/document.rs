@@ -115,7 +115,7 @@ mod tests {
 
     fn frame(partition: i64, start: u64, ordinal: u64, data: &[u8]) -> Frame<'_> {
         let range = PositionRange::new(start, start + 1);
-        Frame { partition: PartitionId(partition), range, ordinal, arrival_ms: 7, data }
+        Frame { partition: PartitionId(partition), range, ordinal, arrival_ms: 7, earlier: b"", data }
     }
 
     fn id(ids: &Ids, frame: &Frame<'_>) -> String {

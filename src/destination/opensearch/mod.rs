@@ -28,6 +28,7 @@ use tracing::{info, warn};
 use crate::config::model::{EndpointUrl, OpenSearchConfig};
 use crate::encode::frames::Frame;
 use crate::envelope::{self, FailedDocument};
+use crate::output::OPENSEARCH_FAILED;
 use crate::pool::join;
 use crate::requests::{Limits, Reason};
 
@@ -41,8 +42,6 @@ use cluster::Cluster;
 use document::{DERIVED_ID_BYTES, Ids};
 use nodes::Nodes;
 
-/// Error output type of documents that the cluster has not taken.
-const OPENSEARCH_FAILED: &str = "AmazonOpenSearchService-failed";
 /// The largest request that clusters take where nobody has set it otherwise.
 const REQUEST_BYTES_MAX: u64 = 100 << 20;
 /// Bulks are put together from requests of this size.

@@ -123,7 +123,7 @@ async fn request(stream: &mut TcpStream) -> (String, Vec<u8>) {
 fn frames(records: u64) -> Vec<u8> {
     let mut frames = Vec::new();
     for record in 0..records {
-        for number in [2, 1, record * 10, 1, 0, 0] {
+        for number in [2, 1, record * 10, 1, 0, 0, 0] {
             put_varint(&mut frames, number);
         }
         frames.extend_from_slice(b"{}");

@@ -136,8 +136,12 @@ impl Request<'_> {
         self.error(ErrorClass::Transient, code, text, true)
     }
 
+    pub fn bucket_and_key(&self) -> String {
+        format!("s3://{}/{}", self.bucket, self.key)
+    }
+
     fn error(&self, class: ErrorClass, code: &str, text: &str, ambiguous: bool) -> AttemptError {
-        let message = format!("{} s3://{}/{}: {text}", self.verb, self.bucket, self.key);
+        let message = format!("{} {}: {text}", self.verb, self.bucket_and_key());
         // Looking changes nothing.
         AttemptError { class, code: code.to_owned(), message, ambiguous: ambiguous && self.verb == "PUT" }
     }
@@ -158,6 +162,10 @@ impl Request<'_> {
             (_, code) if code.starts_with("KMS.") => "check `sse` and the key's state and policy".to_owned(),
             (501, _) if self.conditional => {
                 "if the store does not know `If-None-Match`, set `conditional_put: false`".to_owned()
+            }
+            (403, _) if self.verb == "LIST" => format!("allow s3:ListBucket on `arn:aws:s3:::{bucket}`"),
+            (403, _) if self.verb == "GET" => {
+                format!("allow s3:GetObject on `arn:aws:s3:::{bucket}/*` (and kms:Decrypt on the key, if there is one)")
             }
             (403, _) => format!(
                 "allow s3:PutObject on `arn:aws:s3:::{bucket}/*` (and kms:GenerateDataKey on the key, if there is one)"

@@ -18,7 +18,7 @@ use crate::config::model::{AssumeRole, Secret};
 use crate::destination::contract::s3_server::{ACCESS_KEY, SECRET_KEY};
 use crate::encode::payload::{Payload, PayloadWriter};
 
-pub(in crate::destination) fn config(endpoint_url: &str) -> S3Config {
+pub(crate) fn config(endpoint_url: &str) -> S3Config {
     S3Config {
         bucket: "lake".to_owned(),
         region: Some("eu-west-1".to_owned()),
@@ -34,7 +34,7 @@ pub(in crate::destination) fn config(endpoint_url: &str) -> S3Config {
 }
 
 /// The test server's credentials, and nothing from this machine.
-pub(in crate::destination) fn loader() -> ConfigLoader {
+pub(crate) fn loader() -> ConfigLoader {
     loader_with(Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test"))
 }
 

@@ -97,6 +97,8 @@ impl FileSource {
             record_ends: None,
             partitions: None,
             rows: None,
+            earlier: None,
+            is_processed: false,
             arrival: times.arrival,
             failed_at: times.failed_at,
             permit,

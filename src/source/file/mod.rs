@@ -41,7 +41,7 @@ pub use identity::{Evidence, FileKey};
 pub use names::{aside_of, original_of};
 pub use read_once::{Piece, for_each_chunk};
 pub use text::text_end_by;
-pub use watch::Waker;
+use watch::Waker;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ use crate::failpoint;
 use crate::memory::Permit;
 use crate::record::PartitionId;
 
-use super::{SourceContext, SourceError, SourceEvent};
+use super::{Source, SourceContext, SourceError, SourceEvent};
 use cutting::Cutting;
 use files::Files;
 use open_file::OpenFile;
@@ -128,13 +128,7 @@ impl FileSource {
         })
     }
 
-    /// With this the source can be woken to see that it shall stop.
-    pub fn waker(&self) -> Waker {
-        self.waker.clone()
-    }
-
-    /// Reads until it is told to stop, or with `drain` until the present end. Blocks its thread.
-    pub fn run(mut self) -> Result<(), SourceError> {
+    fn read_all(mut self) -> Result<(), SourceError> {
         self.files.begin()?;
         loop {
             if self.tend()?.is_break() || self.flush()?.is_break() {
@@ -301,6 +295,17 @@ impl FileSource {
                 return Ok(None);
             }
         }
+    }
+}
+
+impl Source for FileSource {
+    fn run(self: Box<Self>) -> Result<(), SourceError> {
+        self.read_all()
+    }
+
+    fn waker(&self) -> Box<dyn FnOnce() + Send> {
+        let waker = self.waker.clone();
+        Box::new(move || waker.call())
     }
 }
 

@@ -80,6 +80,8 @@ pub fn for_each_chunk<E: From<io::Error>>(
             record_ends: None,
             partitions: None,
             rows: None,
+            earlier: None,
+            is_processed: false,
             arrival: record::now(),
             failed_at: None,
             permit,

@@ -1,5 +1,6 @@
 //! What every test here stands on: the real binary, real files, real servers on loopback, and an account of every line.
 
+pub mod admin;
 pub mod bulk;
 pub mod config;
 pub mod endpoint;

@@ -1,0 +1,61 @@
+//! A redrive by the daemon: it is told to begin, and asked how it stands.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::admin::client::{Client, ClientError};
+use crate::cli::progress::Display;
+use crate::redrive::{Job, Report, State, Summary};
+
+use super::summary::{Tense, line};
+use super::{Arguments, ended, failed, show_summary};
+
+const ASK_INTERVAL: Duration = Duration::from_millis(200);
+/// A daemon that does not answer for a moment may be busy.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+pub(super) async fn run(arguments: &Arguments, client: &Client, display: &Display) -> ExitCode {
+    let job = match client.redrive(&arguments.request()).await {
+        Ok(job) => job,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let end = tokio::select! {
+        end = follow(&job, client, display) => end,
+        _ = tokio::signal::ctrl_c() => Err(String::from("the daemon goes on with the redrive")),
+    };
+    display.finish();
+    match end {
+        Ok(Report { state: State::Failed { reason }, summary, .. }) => {
+            show_summary(arguments, &summary, Tense::Has);
+            failed(&reason)
+        }
+        Ok(report) => ended(arguments, &report.summary),
+        Err(reason) => failed(&reason),
+    }
+}
+
+/// Shows how it stands until it has ended.
+async fn follow(job: &Job, client: &Client, display: &Display) -> Result<Report, String> {
+    let mut show = display.interval().await;
+    let mut answered = tokio::time::Instant::now();
+    let mut known = Summary::default();
+    let mut ask = tokio::time::interval(ASK_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = show.tick() => display.show(known.bytes_done, known.object_bytes, line(&known, Tense::Has)),
+            _ = ask.tick() => match client.reports().await {
+                Ok(reports) => {
+                    answered = tokio::time::Instant::now();
+                    let report = reports.into_iter().find(|report| report.job == *job);
+                    let report = report.ok_or("the daemon was started again, and goes on with the redrive")?;
+                    if report.state != State::Running {
+                        return Ok(report);
+                    }
+                    known = report.summary;
+                }
+                Err(ClientError::Unreachable { .. }) if answered.elapsed() < SILENCE_MAX => {}
+                Err(error) => return Err(format!("{error}; the redrive goes on when the daemon does")),
+            },
+        }
+    }
+}

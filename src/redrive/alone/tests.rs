@@ -1,0 +1,130 @@
+//! A redrive with real folders, and its second run.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config;
+
+const UUID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
+
+fn config_of(folder: &Path, more: Value) -> Config {
+    let mut stream = json!({
+        "name": "web",
+        "source": { "file": { "paths": [folder.join("*.log")] } },
+        "destination": { "directory": { "path": folder.join("out"), "prefix": "data/" } },
+        "backup": { "directory": { "path": folder.join("backup"), "error_output_prefix": "!{firehose:error-output-type}/" } },
+    });
+    stream.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let path = folder.join("hydrant.yaml");
+    let config = json!({ "state_dir": folder.join("state"), "delivery_streams": [stream] });
+    std::fs::write(&path, config.to_string()).unwrap();
+    config::load(&path).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// An error object of so many lines.
+fn put(folder: &Path, error_type: &str, number: u32, lines: &[String]) {
+    let name = format!("web-1-2026-11-21-22-58-{number:02}-{UUID}");
+    let folder = folder.join("backup").join(error_type);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(name), lines.join("\n")).unwrap();
+}
+
+fn envelope(raw: &str, code: &str) -> String {
+    let raw = STANDARD.encode(raw);
+    json!({ "rawData": raw, "errorCode": code, "errorMessage": "no", "attemptsMade": 3, "arrivalTimestamp": 1_700_000_000_000_i64,
+        "attemptEndingTimestamp": 1 })
+    .to_string()
+}
+
+fn job() -> Job {
+    let began = Timestamp::now();
+    Job { stream: "web".to_owned(), prefix: None, written_by: None, since: None, rate: None, began }
+}
+
+fn run_once(config: &Config) -> (Result<(), RedriveError>, Arc<Progress>) {
+    let progress = Arc::new(Progress::default());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let result = runtime.block_on(run(config, job(), progress.clone(), CancellationToken::new()));
+    (result, progress)
+}
+
+/// Names and texts of all files below.
+fn files(folder: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() {
+            found.extend(files(&entry.path()));
+        } else {
+            found.push((name, std::fs::read_to_string(entry.path()).unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn what_can_be_sent_is_sent_once_from_where_it_failed_and_the_rest_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config_of(folder.path(), json!({ "processing": [{ "json": { "remove": ["a"] } }] }));
+    let lines = [
+        envelope(r#"{"a":1,"b":2}"#, "Lambda.FunctionError"),
+        "nonsense".to_owned(),
+        String::new(),
+        envelope(r#"{"a":1,"b":3}"#, "DynamicPartitioning.MetadataExtractionFailed"),
+        envelope("no json", "Hydrant.ProcessingFailed"),
+        String::new(),
+    ];
+    put(folder.path(), "processing-failed", 1, &lines);
+    put(folder.path(), "http-endpoint-failed", 2, &[envelope(r#"{"a":1,"b":4}"#, "HttpEndpoint.RequestTimeout")]);
+    put(folder.path(), "elsewhere", 3, &[envelope("{}", "x")]);
+    let (result, progress) = run_once(&config);
+    result.unwrap();
+    let mut delivered: Vec<_> = files(&folder.path().join("out/data"))
+        .into_iter()
+        .flat_map(|(_, text)| text.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    delivered.sort();
+    assert_eq!(delivered, [r#"{"a":1,"b":3}"#, r#"{"a":1,"b":4}"#, r#"{"b":2}"#]);
+    assert!(files(&folder.path().join("out/data")).iter().all(|(name, _)| name.starts_with("web-1-")));
+    let summary = progress.summary();
+    assert_eq!((summary.objects, summary.objects_done, summary.objects_before), (2, 2, 0));
+    assert_eq!((summary.read, summary.delivered, summary.failed_again, summary.unreadable), (4, 3, 1, 1));
+    assert_eq!(summary.unreadable_lines[0].offset, Some(lines[0].len() as u64 + 1));
+    let failed: Vec<_> = files(&folder.path().join("backup/processing-failed"));
+    assert_eq!(failed.len(), 2);
+    let again: Value =
+        serde_json::from_str(failed.iter().find(|(name, _)| !name.ends_with(UUID)).unwrap().1.trim()).unwrap();
+    assert_eq!((&again["attemptsMade"], &again["arrivalTimestamp"]), (&json!(4), &json!(1_700_000_000_000_i64)));
+    assert_eq!(again["rawData"], STANDARD.encode("no json"));
+
+    let (result, progress) = run_once(&config);
+    result.unwrap();
+    let summary = progress.summary();
+    // What has failed again is an object of its own now.
+    assert_eq!((summary.objects, summary.objects_before, summary.objects_done), (3, 2, 1));
+    assert_eq!((summary.read, summary.delivered, summary.failed_again, summary.unreadable), (1, 0, 1, 0));
+    assert_eq!(progress.skipped.load(Ordering::Relaxed), 0);
+    assert_eq!(files(&folder.path().join("out/data")).iter().flat_map(|(_, text)| text.lines()).count(), 3);
+}
+
+#[test]
+fn an_object_that_has_changed_is_not_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config_of(folder.path(), json!({}));
+    put(folder.path(), "http-endpoint-failed", 1, &[envelope("one", "HttpEndpoint.RequestTimeout")]);
+    run_once(&config).0.unwrap();
+    put(folder.path(), "http-endpoint-failed", 1, &[envelope("two", "HttpEndpoint.RequestTimeout"), "x".to_owned()]);
+    let (result, progress) = run_once(&config);
+    result.unwrap();
+    let summary = progress.summary();
+    assert_eq!((summary.objects_left, summary.read), (1, 0));
+    let delivered: Vec<_> = files(&folder.path().join("out/data")).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(delivered, ["one\n"]);
+}
