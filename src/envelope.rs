@@ -281,6 +281,12 @@ mod tests {
                 "\n"
             )
         );
+        let id = Some(OldId::Endpoint { data_id: String::from("300000000000000000017.4") });
+        let earlier = Earlier { attempts: 7, arrival_ms: frame.arrival_ms, id }.encode();
+        let again = endpoint_failed(&Frame { earlier: &earlier, ..frame }, &reason);
+        let again: serde_json::Value = serde_json::from_slice(&again).unwrap();
+        let expected = serde_json::json!([12, "300000000000000000017.4", 4]);
+        assert_eq!(serde_json::json!([again["attemptsMade"], again["dataId"], again["subsequenceNumber"]]), expected);
     }
 
     #[test]

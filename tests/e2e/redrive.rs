@@ -131,7 +131,8 @@ fn what_an_absent_endpoint_has_not_taken_arrives_once_when_it_is_back() {
     endpoint.behave(|_, _| Reaction::Refuse(503, &[]));
     let config = to_endpoint(&scratch, &endpoint);
     let mut log = Log::create(&scratch.logs(), "app.log", Rotation::OutOfTheGlob);
-    for _ in 0..8 {
+    let kills = kills(60);
+    for _ in 0..kills.div_ceil(7) {
         log.append(500);
         Hydrant::drain(&scratch, &config);
     }
@@ -147,7 +148,7 @@ fn what_an_absent_endpoint_has_not_taken_arrives_once_when_it_is_back() {
             _ => Reaction::Accept,
         }
     });
-    kill_again_and_again(&scratch, "web", &FAILPOINTS, &mut rng, (kills(60), "100"));
+    kill_again_and_again(&scratch, "web", &FAILPOINTS, &mut rng, (kills, "100"));
     redrive_all(&scratch, "web");
     endpoint.assert_no_complaints();
     let mut found = BTreeMap::<LineId, u32>::new();
@@ -205,20 +206,23 @@ fn what_a_wrong_configuration_has_failed_is_delivered_once_by_a_mended_one() {
     let (scratch, mut rng) = (Scratch::new(), Rng::new(seed));
     let s3 = S3Server::start(&scratch.path("s3"));
     let csv = json!([{ "csv_to_json": { "columns": ["n", "c"] } }]);
-    let lines = |from: usize| (from..from + 700).map(|n| format!("x{n},c{}\n", n % 3)).collect::<String>();
+    let kills = kills(40);
+    // Of each kind, as many as are not sent before the last kill.
+    let count = kills as usize * 18;
+    let lines = |from: usize| (from..from + count).map(|n| format!("x{n},c{}\n", n % 3)).collect::<String>();
     scratch.log("a.log", lines(0));
     Hydrant::drain(&scratch, &stages(&scratch, &s3, json!([{ "json": {} }]), ".c", None));
-    scratch.log("b.log", lines(700));
+    scratch.log("b.log", lines(count));
     Hydrant::drain(&scratch, &stages(&scratch, &s3, csv.clone(), ".d", None));
-    scratch.log("c.log", lines(1400));
+    scratch.log("c.log", lines(2 * count));
     Hydrant::drain(&scratch, &stages(&scratch, &s3, csv.clone(), ".c", Some(&[("n", "int"), ("c", "string")])));
     let bucket = s3.bucket();
     let by_type = |error_type: &str| failed_lines(&bucket, error_type);
     let types = ["processing-failed", "metadata-extraction-failed", "format-conversion-failed"];
-    assert_eq!(types.map(by_type), [700, 700, 700]);
+    assert_eq!(types.map(by_type), [count; 3]);
 
     stages(&scratch, &s3, csv, ".c", Some(&[("n", "string"), ("c", "string")]));
-    kill_again_and_again(&scratch, "web", &FAILPOINTS_OF_OBJECTS, &mut rng, (kills(40), "60"));
+    kill_again_and_again(&scratch, "web", &FAILPOINTS_OF_OBJECTS, &mut rng, (kills, "60"));
     redrive(&scratch, "web", &[], &[]).wait().expect_code(0);
     let mut found = Vec::new();
     for key in keys(&bucket).into_iter().filter(|key| key.starts_with("p/")) {
@@ -229,8 +233,8 @@ fn what_a_wrong_configuration_has_failed_is_delivered_once_by_a_mended_one() {
         }
     }
     found.sort_unstable();
-    assert_eq!(found, (0..2100).collect::<Vec<_>>());
-    assert_eq!(types.map(by_type), [700, 700, 700], "nothing fails again");
+    assert_eq!(found, (0..3 * count).collect::<Vec<_>>());
+    assert_eq!(types.map(by_type), [count; 3], "nothing fails again");
 }
 
 #[test]
