@@ -3,15 +3,19 @@
 //! `tests/servers/ceph-s3 run -- cargo test --test e2e ceph::` starts it and sets `HYDRANT_TEST_CEPH_ENDPOINT`.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io::Write;
 
 use aws_sdk_s3::Client;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use tokio::runtime::Runtime;
 
 use crate::support::lines::Rotation;
 use crate::support::rng::seed;
 use crate::support::s3::{client, runtime};
 use crate::support::{
-    Fault, FaultProxy, Hydrant, Ledger, Log, Objects, Scratch, config, s3_destination, stream, wait_until,
+    Fault, FaultProxy, Hydrant, Ledger, Log, Objects, Scratch, config, s3_destination, stream, wait_until, write_config,
 };
 
 /// The server's address, or why the test is skipped; where servers are required a missing one fails.
@@ -99,4 +103,56 @@ fn ceph_holds_each_line_once_though_answers_are_lost() {
     if let Err(problems) = Ledger::of(&[log]).verify(&objects) {
         panic!("{problems}");
     }
+}
+
+#[test]
+fn error_objects_of_ceph_are_found_on_all_pages_and_sent_once() {
+    const OBJECTS: usize = 1_005; // More than a page has.
+    let Some(endpoint) = endpoint() else { return };
+    let scratch = Scratch::new();
+    let bucket = Bucket::create(&endpoint);
+    let mut puts = tokio::task::JoinSet::new();
+    for number in 0..OBJECTS {
+        let raw = STANDARD.encode(format!("{number:04}"));
+        let line = format!("{{\"rawData\":\"{raw}\",\"errorCode\":\"a\",\"attemptsMade\":1,\"arrivalTimestamp\":1}}\n");
+        let (body, encoding) = if number % 2 == 0 { (line.into_bytes(), None) } else { (gzip(&line), Some("gzip")) };
+        let name = format!("ceph-1-2026-11-21-10-00-00-0f8fad5b-d9cb-469f-a165-{number:012}");
+        let put = bucket.client.put_object().bucket(&bucket.name).key(format!("errors/processing-failed/{name}"));
+        let put = put.set_content_encoding(encoding.map(str::to_owned)).body(body.into()).send();
+        puts.spawn_on(put, bucket.runtime.handle());
+        while puts.len() >= 16
+            && let Some(put) = bucket.runtime.block_on(puts.join_next())
+        {
+            put.expect("a task").expect("an error object put");
+        }
+    }
+    for put in bucket.runtime.block_on(puts.join_all()) {
+        put.expect("an error object put");
+    }
+    let mut destination = s3_destination(&endpoint, &bucket.name);
+    destination["s3"]["request_timeout_seconds"] = 10.into();
+    destination["s3"]["prefix"] = "data/".into();
+    destination["s3"]["error_output_prefix"] = "errors/!{firehose:error-output-type}/".into();
+    let path = write_config(&scratch, &config(&scratch, [stream("ceph", &scratch.logs().join("*.log"), destination)]));
+    let redrive = || {
+        let args = ["redrive", "--stream", "ceph", "--config"].map(OsStr::new);
+        Hydrant::start(&scratch, &[&args[..], &[path.as_os_str()]].concat(), &[]).wait().expect_code(0)
+    };
+    redrive();
+    let again = redrive();
+    assert!(again.stderr.contains("1,005  objects whose records were redriven before"), "{again}");
+    let mut lines = Vec::new();
+    for key in bucket.keys().into_iter().filter(|key| key.starts_with("data/")) {
+        let object = bucket.client.get_object().bucket(&bucket.name).key(&key).send();
+        let object = bucket.runtime.block_on(object).expect("an object");
+        let data = bucket.runtime.block_on(object.body.collect()).expect("its data").into_bytes();
+        lines.extend(String::from_utf8_lossy(&data).lines().map(str::to_owned));
+    }
+    lines.sort_unstable();
+    assert_eq!(lines, (0..OBJECTS).map(|number| format!("{number:04}")).collect::<Vec<_>>());
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).expect("memory takes it")
 }

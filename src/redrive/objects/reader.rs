@@ -33,6 +33,8 @@ pub struct ObjectReader {
     /// Decompressed bytes that the caller has had already.
     skip: u64,
     block: Vec<u8>,
+    /// Bytes that stand before those at `offset`, and are still to be given out.
+    head: Vec<u8>,
     limits: RetryLimits,
 }
 
@@ -44,13 +46,16 @@ impl ObjectReader {
         from: u64,
         limits: RetryLimits,
     ) -> Result<Self, ObjectError> {
-        let block = vec![0; BLOCK_BYTES];
-        let mut reader = Self { objects, object, body: None, offset: 0, gzip: None, skip: 0, block, limits };
+        let (block, head) = (vec![0; BLOCK_BYTES], Vec::new());
+        let mut reader = Self { objects, object, body: None, offset: 0, gzip: None, skip: 0, block, head, limits };
         let read = reader.fill(GZIP_MAGIC.len()).await?;
-        let is_gzip = reader.block[..read] == GZIP_MAGIC;
-        (reader.gzip, reader.skip) = if is_gzip { (Some(decoder()), from) } else { (None, 0) };
-        // The two bytes are read once more: an object from its middle on needs another request anyway.
-        (reader.body, reader.offset) = (None, if is_gzip { 0 } else { from });
+        if reader.block[..read] == GZIP_MAGIC {
+            (reader.gzip, reader.skip) = (Some(decoder()), from);
+        } else if from > 0 {
+            (reader.body, reader.offset) = (None, from);
+            return Ok(reader);
+        }
+        reader.head = reader.block[..read].to_vec();
         Ok(reader)
     }
 
@@ -79,7 +84,9 @@ impl ObjectReader {
     /// Reads so many bytes of the stored object into `block`, fewer only at its end.
     async fn fill(&mut self, wanted: usize) -> Result<usize, ObjectError> {
         let mut patience = Patience::new(self.limits);
-        let mut filled = 0;
+        let mut filled = self.head.len();
+        self.block[..filled].copy_from_slice(&self.head);
+        self.head.clear();
         while filled < wanted && self.offset < self.object.size {
             match self.read(filled, wanted).await {
                 Ok(read) => {
