@@ -70,13 +70,15 @@ impl Decided {
         self.bytes += other.bytes;
     }
 
-    fn add_part(&mut self, part: Part, before: &Waiting, due: Instant) {
+    /// `is_left`: something was said for good of others in the same attempt.
+    fn add_part(&mut self, part: Part, before: &Waiting, due: Instant, is_left: bool) {
         match &part.request.state {
             RequestState::Acknowledged(_) => self.delivered += part.records(),
             RequestState::Failed(..) => self.rejected.push(Rejected::of(&part)),
             RequestState::Planned => {
                 let (tries, attempts) = (before.tries.clone(), before.attempts);
-                self.back.push(Waiting { part, tries, attempts, due: Some(due), is_left: true });
+                let is_left = is_left || before.is_left;
+                self.back.push(Waiting { part, tries, attempts, due: Some(due), is_left });
             }
         }
     }
@@ -129,6 +131,7 @@ impl Way {
 
     async fn judged(&self, group: &[Waiting], answer: Answer, decided: &mut Decided) -> Result<(), JournalError> {
         let due = Instant::now() + answer.delay;
+        let is_left = answer.pieces.iter().any(|piece| !matches!(piece.said, Said::Later(_)));
         let texts = answer.grounds.iter().map(|grounds| (grounds.code.len() + grounds.message.len()) as u64).sum();
         let _covered = self.shipping.budget.overdraw(texts);
         let mut reasons =
@@ -150,7 +153,7 @@ impl Way {
                 if pieces.len() > 1 || part.request.state != RequestState::Planned {
                     changed.push(part.request.clone());
                 }
-                now.add_part(part, waiting, due);
+                now.add_part(part, waiting, due, is_left);
             }
         }
         failpoint::pass("request-decided");

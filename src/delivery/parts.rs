@@ -84,21 +84,40 @@ pub(super) async fn cut(way: &Way) -> Vec<Part> {
         }
         Ok(cutter.finish())
     });
-    let (mut parts, mut last) = (Vec::new(), None);
+    let mut parts = Vec::new();
     for cut in cuts.await {
-        let request = Request::planned(cut.first, cut.end);
-        let mut part = Part { request, cut };
-        if part.cut.is_refused {
-            let frames = frames_of(way, &part.cut).await;
-            let reason = never_sent(&frames, misfits.as_ref(), &limits);
-            let is_known = |known: &Arc<Reason>| (&known.code, &known.message) == (&reason.code, &reason.message);
-            let reason = last.take().filter(is_known).unwrap_or_else(|| Arc::new(reason));
-            last = Some(reason.clone());
-            part.request.state = RequestState::Failed(Some(reason), whole_in(&frames, &part.cut));
+        if cut.is_refused {
+            parts.extend(refused(way, cut, misfits.clone(), limits).await);
+        } else {
+            parts.push(Part { request: Request::planned(cut.first, cut.end), cut });
         }
-        parts.push(part);
     }
     parts
+}
+
+/// Records that are never sent, as runs with the same reason.
+async fn refused(way: &Way, cut: Cut, misfits: Option<Misfit>, limits: Limits) -> Vec<Part> {
+    let frames = frames_of(way, &cut).await;
+    let _covered = way.shipping.budget.overdraw(frames.len() as u64);
+    let refuse = move || {
+        let ended_ms = crate::record::now().as_millisecond();
+        let (mut ends, mut reasons) = (Vec::new(), Vec::<Arc<Reason>>::new());
+        for (record, frame) in (cut.first..).zip(frames::each(&[&frames])) {
+            let reason = never_sent(frame.data, misfits.as_ref(), &limits, ended_ms);
+            if reasons.last().is_some_and(|last| **last == reason) {
+                ends.pop();
+            } else {
+                reasons.push(Arc::new(reason));
+            }
+            ends.push(record + 1);
+        }
+        let parts = runs(&frames, &cut, &ends).into_iter().zip(reasons).map(|((mut part, whole), reason)| {
+            part.request.state = RequestState::Failed(Some(reason), whole);
+            part
+        });
+        parts.collect()
+    };
+    join(way.shipping.pool.spawn(refuse)).await
 }
 
 /// Where requests of an earlier life lie now.
@@ -194,8 +213,7 @@ pub(super) fn whole_in(frames: &[u8], cut: &Cut) -> Whole {
 }
 
 /// Why a record is never sent.
-fn never_sent(frames: &[u8], misfits: Option<&Misfit>, limits: &Limits) -> Reason {
-    let data = frames::take(frames).map_or(&[][..], |(frame, _)| frame.data);
+fn never_sent(data: &[u8], misfits: Option<&Misfit>, limits: &Limits, ended_ms: i64) -> Reason {
     let (code, message) = match misfits.and_then(|misfits| misfits(data)) {
         Some(why) => (RECORD_MISFITS, why.to_owned()),
         None => {
@@ -206,7 +224,7 @@ fn never_sent(frames: &[u8], misfits: Option<&Misfit>, limits: &Limits) -> Reaso
             )
         }
     };
-    Reason { code: code.to_owned(), message, attempts: 0, ended_ms: crate::record::now().as_millisecond() }
+    Reason { code: code.to_owned(), message, attempts: 0, ended_ms }
 }
 
 fn is_in(done: &RecordSet, header: &Header) -> bool {

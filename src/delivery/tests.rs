@@ -38,14 +38,23 @@ struct Manners {
     later: u64,
     /// Bytes of a body that it takes.
     body_max: usize,
+    /// Numbers that begin with a seven do not fit.
+    has_misfits: bool,
     /// One attempt at a time is made.
     is_alone: bool,
     /// Attempts after which the life ends before its answer.
     dies_after: u64,
 }
 
-const GOOD: Manners =
-    Manners { fatal: u64::MAX, failing: 0, later: 0, body_max: usize::MAX, is_alone: false, dies_after: u64::MAX };
+const GOOD: Manners = Manners {
+    fatal: u64::MAX,
+    failing: 0,
+    later: 0,
+    body_max: usize::MAX,
+    has_misfits: false,
+    is_alone: false,
+    dies_after: u64::MAX,
+};
 
 /// An index, and what was said of it by others.
 struct Index {
@@ -106,6 +115,9 @@ impl Index {
         if let Some(n) = undecided {
             let wrong = format!("the delivery has gone on before it was journalled what became of {n}");
             state.wrong.push(wrong);
+        }
+        if self.manners.has_misfits && numbers.iter().any(|n| n.to_string().starts_with('7')) {
+            state.wrong.push("a record that does not fit was sent".to_owned());
         }
         if to != INDEX {
             state.wrong.push(format!("sent to `{to}`"));
@@ -193,7 +205,8 @@ impl Receiver for Bulk {
     }
 
     fn misfits(&self) -> Option<Misfit> {
-        None
+        let misfits: Misfit = Arc::new(|data| data.starts_with(b"7").then_some("seven"));
+        self.index.manners.has_misfits.then_some(misfits)
     }
 
     fn addressee(&self, _: Timestamp, _: &[String]) -> String {
@@ -386,6 +399,9 @@ impl World {
         let failed: BTreeSet<u64> = child.iter().map(|(n, _)| *n).collect();
         assert_eq!(failed.len(), child.len(), "seed {seed}: no record is in the child twice");
         assert!(child.is_sorted_by_key(|(n, _)| *n), "seed {seed}: in their order");
+        for (n, reason) in child.iter().filter(|(n, _)| index.manners.has_misfits && n.to_string().starts_with('7')) {
+            assert_eq!(reason, "Hydrant.RecordMisfits 0", "seed {seed}: {n}");
+        }
         for n in 0..self.records {
             let (is_taken, is_failed) = (state.documents.contains_key(&n), failed.contains(&n));
             assert!(is_taken || is_failed, "seed {seed}: {n} is lost");
@@ -402,8 +418,8 @@ async fn every_record_is_taken_or_in_the_child_however_lives_end() {
         let (retry, in_flight) = (Duration::from_millis(state.below(6)), 1 + state.below(3) as usize);
         let body_max = if state.has_chance(50) { usize::MAX } else { 20 + state.below(2000) as usize };
         let (failing, later, fatal) = (state.below(40), state.below(40), 3 + state.below(50));
-        let is_alone = in_flight == 1;
-        let mut manners = Manners { fatal, failing, later, body_max, is_alone, dies_after: u64::MAX };
+        let (is_alone, has_misfits) = (in_flight == 1, state.has_chance(50));
+        let mut manners = Manners { fatal, failing, later, body_max, has_misfits, is_alone, dies_after: u64::MAX };
         let fates = loop {
             manners.dies_after = if state.has_chance(60) { state.attempts + 1 + state.below(6) } else { u64::MAX };
             let index = world.index(manners, std::mem::take(&mut state));

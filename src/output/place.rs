@@ -22,6 +22,7 @@ use crate::destination::receiver::Receiver;
 use crate::destination::s3::S3Destination;
 use crate::destination::{AttemptError, Destination};
 use crate::journal::Journal;
+use crate::log_limit::LogLimit;
 use crate::partition::IndexTemplate;
 
 /// A payload stays in memory up to so many bytes when it is to be uploaded, and when it becomes a file anyway.
@@ -79,6 +80,8 @@ pub struct Place {
     /// Where payloads are formed that do not stay in memory.
     pub(super) staging: PathBuf,
     pub(super) memory_max: u64,
+    /// Of payloads there that cannot be written.
+    pub(super) log: Arc<LogLimit>,
     connection: Arc<Connection>,
 }
 
@@ -185,7 +188,8 @@ impl Place {
                 (Target::Requests(receiver, outage), own_staging(), memory_max(MEMORY_UPLOAD))
             }
         };
-        Ok(Self { target, locator, staging, memory_max, connection: Arc::new(connection) })
+        let (log, connection) = (Arc::default(), Arc::new(connection));
+        Ok(Self { target, locator, staging, memory_max, log, connection })
     }
 
     /// Where payloads are formed, and from how many bytes on they leave memory.

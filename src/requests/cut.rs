@@ -1,9 +1,13 @@
 //! Where requests begin and end: the rule by which the records of a delivery are cut.
 //!
 //! Pure. Always true: the same records under the same limits are cut at the same places; no request is larger than the limits
-//! allow; and what was made of one source record is in one request, unless that is too large for it.
+//! allow; and what was made of one source record is in one request, unless that is too large for it. Records that no request may hold
+//! are cut out.
 
 use super::Request;
+
+/// Refused records that follow each other are told together up to so many bytes of a payload.
+const REFUSED_BYTES: u64 = 1 << 20;
 
 /// What one request may hold.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +43,7 @@ pub struct Cut {
     pub first: u64,
     pub end: u64,
     pub payload: std::ops::Range<u64>,
-    /// One record that no request may hold.
+    /// It is no request: records that none may hold, alone.
     pub is_refused: bool,
     /// More of its last source record follows in the next request.
     pub is_continued: bool,
@@ -116,6 +120,12 @@ impl Cutter {
 
     fn close_at(&mut self, end: Mark, is_refused: bool) {
         if end.record <= self.first.record {
+            return;
+        }
+        let joins = |last: &&mut Cut| last.is_refused && end.payload - last.payload.start <= REFUSED_BYTES;
+        if let Some(last) = self.cuts.last_mut().filter(|_| is_refused).filter(joins) {
+            (last.end, last.payload.end, last.is_continued) = (end.record, end.payload, false);
+            self.first = end;
             return;
         }
         self.cuts.push(Cut {
@@ -214,10 +224,11 @@ mod tests {
                 prop_assert!(cut.end > cut.first);
                 let held = &items[cut.first as usize..cut.end as usize];
                 let bytes = 10 + held.iter().map(|item| item.bytes + 2).sum::<u64>();
-                let is_refused = held.len() == 1 && (held[0].is_refused || held[0].bytes > 40 || bytes > body_bytes_max);
-                prop_assert_eq!(cut.is_refused, is_refused);
-                prop_assert!(cut.is_refused || !held.iter().any(|item| item.is_refused));
-                prop_assert!(held.len() == 1 || (bytes <= several_bytes_max && held.len() as u64 <= records_max));
+                let is_refused = |item: &Item| item.is_refused || item.bytes > 40 || item.bytes + 12 > body_bytes_max;
+                prop_assert!(held.iter().all(|item| is_refused(item) == cut.is_refused));
+                let is_small = bytes <= several_bytes_max && held.len() as u64 <= records_max;
+                prop_assert!(cut.is_refused || held.len() == 1 || is_small);
+                prop_assert!(!cut.is_refused || !cuts.get(n + 1).is_some_and(|next| next.is_refused), "told together");
                 let next = items.get(cut.end as usize);
                 prop_assert_eq!(cut.is_continued, next.is_some_and(|item| !item.begins));
                 // Cut within a source record only where all of that would not fit.

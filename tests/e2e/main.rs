@@ -25,6 +25,7 @@ mod memory;
 mod model;
 mod new_transform;
 mod opensearch;
+mod parquet_files;
 mod partition_columns;
 mod partitions;
 mod preallocated;
