@@ -22,7 +22,7 @@ fn to_opensearch(scratch: &Scratch, urls: &[String], keys: Value) -> Value {
         "index": "web",
         "index_rotation": "none",
         "retry_seconds": 7_200,
-        "response_timeout_seconds": 1,
+        "response_timeout_seconds": 60,
     });
     let keys = keys.as_object().expect("keys").clone();
     opensearch.as_object_mut().expect("keys").extend(keys);

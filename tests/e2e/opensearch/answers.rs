@@ -57,7 +57,8 @@ fn each_item_is_judged_on_its_own() {
     let is_for_good = |n: usize| (PASSING.len()..PASSING.len() + FOR_GOOD.len()).contains(&(n % 20));
     let (mut lost, mut taken): (Vec<_>, Vec<_>) =
         lines.iter().cloned().partition(|line| is_for_good(number(line) as usize));
-    (lost.sort(), taken.sort());
+    lost.sort();
+    taken.sort();
     assert_eq!((receiver.lines(), failed(&scratch)), (taken, lost));
     // What was judged is not asked about again: taken or refused once, held up three times.
     let mut came = BTreeMap::<u64, usize>::new();
@@ -166,7 +167,7 @@ fn an_answer_that_breaks_the_rules_loses_and_doubles_nothing() {
     // Nothing is taken meanwhile: an answer that says too much would lose what it speaks of.
     receiver.judge(|_, _| BUSY);
     receiver.behave(move |_, before| misbehaviour(before).unwrap_or(Reaction::Judge));
-    let config = to_opensearch(&scratch, &receiver.urls(), json!({}));
+    let config = to_opensearch(&scratch, &receiver.urls(), json!({ "response_timeout_seconds": 1 }));
     let hydrant = Hydrant::run(&scratch, &config);
     crate::support::wait_until("all of it was met", || receiver.requests() > last);
     receiver.judge(|_, _| Judgement::Take);
@@ -180,7 +181,7 @@ fn an_answer_that_breaks_the_rules_loses_and_doubles_nothing() {
     let (scratch, receiver) = (Scratch::new(), BulkReceiver::start());
     scratch.log("a.log", log(&numbered(10)));
     receiver.behave(|_, before| misbehaviour(before).unwrap_or(Reaction::Judge));
-    Hydrant::drain(&scratch, &to_opensearch(&scratch, &receiver.urls(), json!({})));
+    Hydrant::drain(&scratch, &to_opensearch(&scratch, &receiver.urls(), json!({ "response_timeout_seconds": 1 })));
     receiver.assert_no_complaints();
     assert_eq!(receiver.lines(), numbered(10));
     assert!(Objects::read(&scratch.backup()).keys().next().is_none());

@@ -91,7 +91,8 @@ fn kills_lose_and_double_no_document_that_is_given_up() {
         1 | 2 => Judgement::Refuse(429, "rejected_execution_exception"),
         _ => Judgement::Take,
     });
-    let written = run(&scratch, &receiver.urls(), seed, kills(40), json!({ "retry_seconds": 0 }));
+    let keys = json!({ "retry_seconds": 0 });
+    let written = run(&scratch, &receiver.urls(), seed, kills(40), keys);
     assert_fates(&scratch, &receiver, written);
 }
 
@@ -102,7 +103,7 @@ fn kills_lose_and_double_no_document_of_a_real_server() {
     let (seed, scratch, index) = (seed("crash before OpenSearch"), Scratch::new(), OpenSearch::name());
     let mapping = json!({ "mappings": { "properties": { "digit": { "type": "long" } } } });
     server.ask("PUT", &format!("/{index}"), Some(&mapping));
-    let keys = json!({ "index": index, "response_timeout_seconds": 60 });
+    let keys = json!({ "index": index });
     let written = run(&scratch, &[server.url()], seed, kills(50), keys);
     let documents = server.documents(&index);
     let taken = documents.iter().map(|found| found.source["line"].as_str().expect("a text").to_owned());

@@ -215,7 +215,7 @@ fn memory_is_bounded_however_much_is_sent_and_refused() {
         0 => Judgement::Refuse(400, "mapper_parsing_exception"),
         _ => Judgement::Take,
     });
-    let keys = json!({ "retry_seconds": 0, "in_flight": 2, "response_timeout_seconds": 60 });
+    let keys = json!({ "retry_seconds": 0, "in_flight": 2 });
     let mut config = to_opensearch(&scratch, &receiver.urls(), keys);
     config["memory_limit_mb"] = LIMIT_MB.into();
     config["delivery_streams"][0]["buffering"] = json!({ "size_mb": 16, "interval_seconds": 60 });

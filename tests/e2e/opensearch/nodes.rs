@@ -40,7 +40,7 @@ fn a_node_that_only_refuses_does_not_hold_up_the_others() {
         (0, _) => Reaction::Reset,
         _ => Reaction::Judge,
     });
-    Hydrant::drain(&scratch, &to_opensearch(&scratch, &receiver.urls(), json!({})));
+    Hydrant::drain(&scratch, &to_opensearch(&scratch, &receiver.urls(), json!({ "response_timeout_seconds": 1 })));
     receiver.assert_no_complaints();
     let mut lines = numbered(100);
     lines.sort();

@@ -14,7 +14,7 @@ use crate::support::{Hydrant, Objects, OpenSearch, Scratch, wait_until};
 /// `*.log` → an index of this test's own.
 fn scene(keys: Value) -> Option<(&'static OpenSearch, Scratch, String, Value)> {
     let (server, scratch, index) = (OpenSearch::shared()?, Scratch::new(), OpenSearch::name());
-    let mut all = json!({ "index": index, "response_timeout_seconds": 60 });
+    let mut all = json!({ "index": index });
     let keys = keys.as_object().expect("keys").clone();
     all.as_object_mut().expect("keys").extend(keys);
     let config = to_opensearch(&scratch, &[server.url()], all);
@@ -87,7 +87,7 @@ fn an_index_that_is_read_only_for_a_while_loses_nothing() {
 fn a_server_that_is_killed_and_restarted_in_the_middle_has_each_document_once() {
     let (scratch, port) = (Scratch::new(), free_port());
     let Some(mut server) = OpenSearch::own(&scratch, port) else { return };
-    let keys = json!({ "index": "web", "response_timeout_seconds": 60, "retry_seconds": 7_200 });
+    let keys = json!({ "index": "web", "retry_seconds": 7_200 });
     let mut config = to_opensearch(&scratch, &[server.url()], keys);
     config["delivery_streams"][0]["buffering"] = json!({ "size_mb": 1, "interval_seconds": 1, "low_latency": true });
     let mapping = json!({ "mappings": { "properties": { "n": { "type": "integer" } } } });
@@ -122,7 +122,7 @@ fn a_connection_that_breaks_moves_the_work_to_the_other_node() {
     let (Some(server), scratch, index) = (OpenSearch::shared(), Scratch::new(), OpenSearch::name()) else { return };
     let mut ways = [Forwarder::start(server.port()), Forwarder::start(server.port())];
     let urls = [ways[0].url(), ways[1].url()];
-    let config = to_opensearch(&scratch, &urls, json!({ "index": index, "response_timeout_seconds": 60 }));
+    let config = to_opensearch(&scratch, &urls, json!({ "index": index }));
     let path = scratch.log("a.log", "");
     let hydrant = Hydrant::run(&scratch, &config);
     for n in 0..10 {

@@ -351,7 +351,7 @@ fn parse(request: &Request, node: usize) -> Result<Bulk, String> {
     let in_path = in_path.unwrap_or_default().trim_start_matches('/').to_owned();
     let lines = body.strip_suffix('\n').ok_or("the last line does not end")?;
     let lines: Vec<&str> = lines.split('\n').collect();
-    if lines.len() % 2 != 0 {
+    if !lines.len().is_multiple_of(2) {
         return Err(format!("{} lines are no pairs", lines.len()));
     }
     let items = lines.chunks(2).map(|pair| item(&in_path, pair[0], pair[1])).collect::<Result<_, String>>()?;
