@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Proxy, Response};
+use reqwest::{Client, ClientBuilder, Proxy, Response};
 
+use super::phases::Stalled;
 use super::{AttemptError, ErrorClass};
 use crate::config::model::{EndpointAuth, ProxyConfig, TlsConfig};
 use crate::http::{self, chain};
@@ -33,6 +34,15 @@ pub fn connect(
     connect_timeout: Duration,
     url: &str,
 ) -> Result<Client, String> {
+    builder(tls, proxy, connect_timeout, url)?.build().map_err(|error| chain(&error))
+}
+
+pub fn builder(
+    tls: &TlsConfig,
+    proxy: Option<&ProxyConfig>,
+    connect_timeout: Duration,
+    url: &str,
+) -> Result<ClientBuilder, String> {
     let mut builder = Client::builder()
         .connect_timeout(connect_timeout)
         .redirect(Policy::none())
@@ -45,7 +55,7 @@ pub fn connect(
         }
         builder = builder.proxy(all);
     }
-    builder.build().map_err(|error| chain(&error))
+    Ok(builder)
 }
 
 /// The body; `None` of one that is larger.
@@ -99,6 +109,12 @@ pub fn failed(error: reqwest::Error, response_timeout: Duration, codes: &Codes) 
     let class = if code == codes.tls_failure { ErrorClass::Denied } else { ErrorClass::Transient };
     let ambiguous = code != codes.connection_failed && code != codes.tls_failure;
     AttemptError { class, code: code.to_owned(), message, ambiguous }
+}
+
+/// What has begun and not gone on: the request may have arrived.
+pub fn stalled(stalled: Stalled, codes: &Codes) -> AttemptError {
+    let (class, code, message) = (ErrorClass::Transient, codes.request_timeout.to_owned(), stalled.of(codes.whom));
+    AttemptError { class, code, message, ambiguous: true }
 }
 
 /// Whether it was the handshake: what it refuses is invalid data to the library that makes it, and a connection that is made has an

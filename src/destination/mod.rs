@@ -10,6 +10,7 @@ pub mod directory;
 mod http_client;
 pub mod http_endpoint;
 pub mod outage;
+mod phases;
 pub mod receiver;
 pub mod retry;
 pub mod s3;

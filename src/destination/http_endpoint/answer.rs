@@ -5,8 +5,12 @@
 
 use std::time::Duration;
 
-use reqwest::StatusCode;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+use reqwest::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
+use reqwest::{StatusCode, Version};
 use serde::Deserialize;
 use serde_json::Number;
 
@@ -42,7 +46,9 @@ struct Body {
 }
 
 /// What may be said of an answer before its body is read; an error ends it.
-pub fn judge_head(status: StatusCode, headers: &HeaderMap) -> Result<(), Refusal> {
+///
+/// HTTP/2 says where an answer ends, so that it may have no `Content-Length`: proxies that speak it leave that out.
+pub fn judge_head(status: StatusCode, version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
     let names = headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum::<u64>();
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if names.saturating_add(length.unwrap_or(0)) > ANSWER_BYTES_MAX {
@@ -62,8 +68,8 @@ pub fn judge_head(status: StatusCode, headers: &HeaderMap) -> Result<(), Refusal
         return Err(invalid("it has a Content-Encoding"));
     }
     match length {
-        Some(_) => Ok(()),
-        None => Err(invalid("it has no Content-Length")),
+        None if version < Version::HTTP_2 => Err(invalid("it has no Content-Length")),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -108,10 +114,22 @@ pub fn too_large() -> Refusal {
     Refusal { code: RESPONSE_TOO_LARGE, class: ErrorClass::Transient, message }
 }
 
-/// `Retry-After` in seconds. Dates are not taken: clocks differ.
-pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// `Retry-After`: seconds, or a date. Clocks differ, so a date counts from the answer's own if it has one.
+pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = text(headers.get(RETRY_AFTER)?)?;
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let from = date(headers, DATE).unwrap_or(now);
+    Some(Duration::try_from(date(headers, RETRY_AFTER)?.duration_since(from)).unwrap_or_default())
+}
+
+fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(text(headers.get(name)?)?).ok()
+}
+
+fn text(value: &HeaderValue) -> Option<&str> {
+    Some(value.to_str().ok()?.trim())
 }
 
 fn invalid(reason: &str) -> Refusal {
@@ -135,7 +153,6 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reqwest::header::HeaderValue;
 
     const ID: &str = "ed4acda5-034f-9f42-bba1-f29aea6d7d8f";
 
@@ -146,9 +163,11 @@ mod tests {
     #[test]
     fn a_well_formed_answer_is_a_success() {
         let head = headers(&[("content-type", "application/json"), ("content-length", "80")]);
-        assert_eq!(judge_head(StatusCode::OK, &head), Ok(()));
+        assert_eq!(judge_head(StatusCode::OK, Version::HTTP_11, &head), Ok(()));
         let with_charset = headers(&[("content-type", "Application/JSON; charset=utf-8"), ("content-length", "80")]);
-        assert_eq!(judge_head(StatusCode::OK, &with_charset), Ok(()));
+        assert_eq!(judge_head(StatusCode::OK, Version::HTTP_11, &with_charset), Ok(()));
+        let without_length = headers(&[("content-type", "application/json")]);
+        assert_eq!(judge_head(StatusCode::OK, Version::HTTP_2, &without_length), Ok(()));
         for body in [
             r#"{"requestId": "ID", "timestamp": 1578090903599}"#,
             r#"{"timestamp": 1578090903599.5, "requestId": "ID", "errorMessage": null}"#,
@@ -198,7 +217,8 @@ mod tests {
             ),
             (headers(&[("content-type", "application/json"), ("content-length", "1048560")]), RESPONSE_TOO_LARGE),
         ] {
-            assert_eq!(judge_head(StatusCode::OK, &head).expect_err("a refusal").code, code, "{head:?}");
+            let refusal = judge_head(StatusCode::OK, Version::HTTP_11, &head).expect_err("a refusal");
+            assert_eq!(refusal.code, code, "{head:?}");
         }
     }
 
@@ -225,8 +245,18 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_seconds() {
-        assert_eq!(retry_after(&headers(&[("retry-after", " 7 ")])), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after(&headers(&[("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT")])), None);
+    fn retry_after_is_seconds_or_a_date() {
+        const UNTIL: (&str, &str) = ("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT");
+        let now: Timestamp = "1999-12-31T23:59:00Z".parse().unwrap();
+        let after = |of: &[(&'static str, &'static str)]| retry_after(&headers(of), now).map(|time| time.as_secs());
+        assert_eq!(after(&[("retry-after", " 7 ")]), Some(7));
+        assert_eq!(after(&[UNTIL]), Some(59));
+        assert_eq!(after(&[UNTIL, ("date", "Fri, 31 Dec 1999 23:59:49 GMT")]), Some(10));
+        assert_eq!(after(&[UNTIL, ("date", "Sat, 01 Jan 2000 00:00:00 GMT")]), Some(0));
+        assert_eq!(after(&[UNTIL, ("date", "today")]), Some(59));
+        for nonsense in ["", "soon", "-1", "1.5", "99999999999999999999"] {
+            assert_eq!(after(&[("retry-after", nonsense)]), None, "{nonsense}");
+        }
+        assert_eq!(after(&[]), None);
     }
 }
