@@ -11,6 +11,7 @@ mod http_client;
 pub mod http_endpoint;
 pub mod outage;
 mod phases;
+mod reach;
 pub mod receiver;
 pub mod retry;
 pub mod s3;

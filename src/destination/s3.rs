@@ -6,6 +6,7 @@
 
 mod body;
 mod classify;
+mod probe;
 
 use std::path::Path;
 use std::time::Duration;

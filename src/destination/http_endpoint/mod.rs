@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+mod probe;
 mod raw;
 
 use bytes::Bytes;
