@@ -24,6 +24,7 @@ use crate::config::{self};
 use crate::deletion::{self, Deletion};
 use crate::destination::retry::RetryLimits;
 use crate::journal::{Journal, JournalError, OpenError, Opened, Start};
+use crate::log_limit::LogLimit;
 use crate::memory::MemoryBudget;
 use crate::notify::ServiceManager;
 use crate::pool::ComputePool;
@@ -146,11 +147,14 @@ pub async fn run(config: Config, options: Options, signals: Signals) -> Result<E
 
 /// Opens the journal, and waits while its disk is full.
 async fn open_journal(state_dir: PathBuf) -> Result<Opened, OpenError> {
+    let log = LogLimit::default();
     loop {
         let path = state_dir.clone();
         match crate::pool::join(tokio::task::spawn_blocking(move || Journal::open(&path))).await {
             Err(error) if error.is_disk_full() => {
-                error!(error = chain(&error), "the disk is full; waiting");
+                if let Some(failures) = log.failed() {
+                    error!(error = chain(&error), failures, "the disk is full; waiting");
+                }
                 tokio::time::sleep(RESTART_MIN).await;
             }
             result => return result,

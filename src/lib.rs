@@ -19,8 +19,8 @@
 //! [`http`] has what clients share.
 //!
 //! Around them: [`config`] is what the operator writes, [`memory`] bounds what all streams hold, [`account`] and [`status`]
-//! count and show, [`daemon`] starts, supervises, reloads and stops, [`notify`] tells the service manager, and [`cli`] is
-//! the command line. [`delivered`] tells from outside how far a file has been delivered, and [`deletion`] acts on it.
+//! count and show, [`log_limit`] bounds what is said again and again, [`daemon`] starts, supervises, reloads and stops,
+//! [`notify`] tells the service manager, and [`cli`] is the command line. [`delivered`] tells from outside how far a file has been delivered, and [`deletion`] acts on it.
 
 pub mod account;
 pub mod aws;
@@ -40,6 +40,7 @@ pub mod failpoint;
 pub mod http;
 pub mod journal;
 pub mod ledger;
+pub mod log_limit;
 pub mod memory;
 pub mod notify;
 pub mod output;

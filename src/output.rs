@@ -224,6 +224,7 @@ impl Format {
             at,
             folder: place.staging.clone(),
             memory_max: place.memory_max,
+            log: place.log.clone(),
         }
     }
 }

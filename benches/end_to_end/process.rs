@@ -6,6 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// How often a running process's memory is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
     pub wall: Duration,
@@ -48,7 +51,11 @@ pub fn wait(child: Child, started: Instant, said: &Path) -> Result<Usage, Box<dy
 
 /// Waits for a child, however it ends: its wait status.
 pub fn reap(child: &Child, started: Instant) -> Result<(i32, Usage), Box<dyn Error>> {
-    let mut status = 0;
+    let (mut status, mut peak) = (0, 0);
+    while !has_ended(child)? {
+        peak = peak_of(child).unwrap_or(peak).max(peak);
+        std::thread::sleep(LOOK);
+    }
     // SAFETY: an all-zero `rusage` is a valid one, it holds numbers only.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are to locals that outlive the call; `child` was not waited for, so the id is its own.
@@ -59,6 +66,26 @@ pub fn reap(child: &Child, started: Instant) -> Result<(i32, Usage), Box<dyn Err
     let time = |time: libc::timeval| {
         Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs())
     };
-    let (cpu, peak) = (time(usage.ru_utime) + time(usage.ru_stime), usage.ru_maxrss.unsigned_abs() * 1024);
+    let cpu = time(usage.ru_utime) + time(usage.ru_stime);
     Ok((status, Usage { wall: started.elapsed(), cpu, peak }))
+}
+
+/// Whether a child is to be waited for; it stays so.
+fn has_ended(child: &Child) -> Result<bool, Box<dyn Error>> {
+    // SAFETY: an all-zero `siginfo_t` is a valid one.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the pointer is to a local that outlives the call.
+    if unsafe { libc::waitid(libc::P_PID, child.id(), &mut info, options) } == -1 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    // SAFETY: `waitid` has filled it in, or left it zero.
+    Ok(unsafe { info.si_pid() } != 0)
+}
+
+/// The most resident memory of a child so far, in bytes. What `wait4` says of it begins with the memory of its parent.
+fn peak_of(child: &Child) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }

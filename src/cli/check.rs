@@ -76,7 +76,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         }
         match &stream.destination {
             DestinationConfig::Objects(_) => {
-                println!("  buffered up to {size} MB or {:?}, {}", hints.interval, stream.compression);
+                let compression = match &stream.format_conversion {
+                    Some(conversion) => conversion.parquet.compression.to_string(),
+                    None => stream.compression.to_string(),
+                };
+                println!("  buffered up to {size} MB or {:?}, {compression}", hints.interval);
             }
             DestinationConfig::HttpEndpoint(_) => println!("  buffered up to {size} MB or {:?}", hints.interval),
         }

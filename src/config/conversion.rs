@@ -14,7 +14,7 @@ use super::text::Text;
 use super::{quoted, schema_file};
 use crate::convert::Pattern;
 use crate::partition::PrefixTemplate;
-use crate::schema::{NameError, Schema, SchemaName, Version};
+use crate::schema::{NameError, Schema, SchemaName, Table, Version};
 
 const KEYS: &[&str] = &["schema", "on_unknown_field", "partition_columns", "input", "parquet", "orc"];
 const GZIP_LEVEL_DEFAULT: u8 = 6;
@@ -31,9 +31,7 @@ pub(super) fn format_conversion(value: &Value<'_>, registries: &Registries) -> O
     }
     let schema = map.required("schema").and_then(|value| schema(&value, registries));
     let on_unknown_field = map.get_or("on_unknown_field", OnUnknownField::Ignore, on_unknown_field);
-    let partition_columns = map.optional("partition_columns", |value| {
-        value.one_of(&[("omit", PartitionColumns::Omit), ("keep", PartitionColumns::Keep)])
-    });
+    let partition_columns = map.optional("partition_columns", partition_columns);
     let input = map.optional("input", |value| input(&value.map(INPUT)?));
     let parquet = map.optional("parquet", |value| parquet(&value.map(PARQUET)?));
     Some(FormatConversionConfig {
@@ -56,12 +54,23 @@ pub(super) fn check_columns(stream: &Map<'_>, conversion: &FormatConversionConfi
     misfits.is_empty()
 }
 
-/// How records are read, without a schema: `input` and `on_unknown_field`.
-pub(super) fn reading(value: &Value<'_>) -> Option<(InputConfig, OnUnknownField)> {
-    let map = value.map(&["input", "on_unknown_field"])?;
+/// How records are read by the columns of `table`: `input`, `on_unknown_field` and `partition_columns`.
+pub(super) fn reading(value: &Value<'_>, table: Table) -> Option<FormatConversionConfig> {
+    let map = value.map(&["input", "on_unknown_field", "partition_columns"])?;
     let input = map.get_or("input", InputConfig::default(), |value| input(&value.map(INPUT)?));
     let on_unknown_field = map.get_or("on_unknown_field", OnUnknownField::Ignore, on_unknown_field);
-    Some((input?, on_unknown_field?))
+    let partition_columns = map.optional("partition_columns", partition_columns);
+    Some(FormatConversionConfig {
+        schema: SchemaConfig::Inline(table),
+        on_unknown_field: on_unknown_field?,
+        partition_columns: partition_columns?,
+        input: input?,
+        parquet: ParquetConfig::default(),
+    })
+}
+
+fn partition_columns(value: &Value<'_>) -> Option<PartitionColumns> {
+    value.one_of(&[("omit", PartitionColumns::Omit), ("keep", PartitionColumns::Keep)])
 }
 
 /// Reports what stands beside `format_conversion` and would mean nothing.

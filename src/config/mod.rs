@@ -92,9 +92,10 @@ pub fn read_table(path: &Path, bytes: Vec<u8>) -> Result<Table, ConfigErrors> {
     read_literal(path, bytes, Files::of_schemas(), schema_file::table)
 }
 
-/// How records are read, as it stands under a `format_conversion`: `input` and `on_unknown_field`.
-pub fn read_options(name: &Path, text: &str) -> Result<(InputConfig, OnUnknownField), ConfigErrors> {
-    read_literal(name, text.as_bytes().to_vec(), Files::of_options(), conversion::reading)
+/// How records are read by the columns of `table`, as it stands under a `format_conversion`: `input`, `on_unknown_field` and
+/// `partition_columns`.
+pub fn read_options(name: &Path, text: &str, table: Table) -> Result<FormatConversionConfig, ConfigErrors> {
+    read_literal(name, text.as_bytes().to_vec(), Files::of_options(), |value| conversion::reading(value, table))
 }
 
 /// With no `${…}` replaced.

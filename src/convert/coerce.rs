@@ -87,8 +87,8 @@ impl<'v> Coercion<'_, 'v> {
             }
             (Values::Text(text), Type::Binary) => {
                 let Value::String(encoded) = value else { return Err("base64 text is expected".into()) };
-                let bytes =
-                    STANDARD.decode(encoded.as_bytes()).map_err(|error| Reason(format!("no base64: {error}")))?;
+                let no_base64 = |error| Reason::new("no base64", format!("no base64: {error}"));
+                let bytes = STANDARD.decode(encoded.as_bytes()).map_err(no_base64)?;
                 text.push(&bytes);
             }
             (Values::Text(text), data_type) => {
@@ -135,7 +135,8 @@ impl<'v> Coercion<'_, 'v> {
 
     fn date(&self, value: &Value<'_>) -> Result<i32, Reason> {
         let Value::String(text) = value else { return Err("text such as 2026-12-31 is expected".into()) };
-        time_text::date(text).ok_or_else(|| Reason(format!("{} is no date such as 2026-12-31", shown(text))))
+        let no_date = || Reason::new("no date", format!("{} is no date such as 2026-12-31", shown(text)));
+        time_text::date(text).ok_or_else(no_date)
     }
 
     fn timestamp(&self, value: &Value<'_>) -> Result<i64, Reason> {
@@ -146,7 +147,9 @@ impl<'v> Coercion<'_, 'v> {
         };
         read.map_err(|error| match error {
             NumberError::Range => number_reason(text, error),
-            NumberError::Text | NumberError::Fraction => Reason(format!("{} has none of the formats", shown(text))),
+            NumberError::Text | NumberError::Fraction => {
+                Reason::new("no timestamp", format!("{} has none of the formats", shown(text)))
+            }
         })
     }
 
@@ -248,7 +251,7 @@ impl<'v> Coercion<'_, 'v> {
                 values.iter_mut().zip(items).for_each(|(slot, value)| *slot = Some(value));
             }
             value if self.is_lenient() => {
-                return Err(mismatch(path, data_type, value, Reason(not_an_object(value))));
+                return Err(mismatch(path, data_type, value, not_an_object(value)));
             }
             value => return Err(mismatch(path, data_type, value, "Start of Object expected".into())),
         }
@@ -294,5 +297,6 @@ fn fits(text: &[u8], data_type: &Type) -> Result<(), Reason> {
     let (Type::Char(max) | Type::Varchar(max)) = data_type else { return Ok(()) };
     // Every byte that continues no character begins one.
     let length = text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
-    if length > *max as usize { Err(Reason(format!("it has {length} characters"))) } else { Ok(()) }
+    let too_long = || Reason::new("too long", format!("it has {length} characters"));
+    if length > *max as usize { Err(too_long()) } else { Ok(()) }
 }

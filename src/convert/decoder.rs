@@ -119,13 +119,11 @@ impl Decoder {
             }
             // Text that begins with a number is no number.
             Ok(_) if fast::skip_blanks(data, parser.at, data.len()) < data.len() => {
-                Failure::parse("an object is expected", start..data.len())
+                Failure::parse("an object is expected", None, start..data.len())
             }
             Ok(Value::Array(_)) => Failure::mismatch("An array stands at the top level.", start..data.len()),
             Ok(_) => Failure::shape(PRIMITIVE, start..data.len()),
-            Err(JsonError { at, reason }) => {
-                Failure::parse(format!("At byte {}: {reason}", at - start), start..data.len())
-            }
+            Err(JsonError { at, reason }) => Failure::parse(reason, Some(at - start), start..data.len()),
         };
         failures.push(failure);
         data.len()

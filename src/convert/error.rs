@@ -30,6 +30,8 @@ pub struct Failure {
     /// The failed object in the bytes that were decoded. Behind a syntax error nobody can tell where an object begins, so that
     /// it goes on to the record's end then.
     pub bytes: Range<usize>,
+    /// What failures have in common, whatever values they have.
+    pub cause: &'static str,
     /// Where it is one field's fault.
     pub misfit: Option<Box<Misfit>>,
 }
@@ -38,7 +40,7 @@ pub struct Failure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Misfit {
     /// A value of this kind (`string`, `object`, …) cannot be of the type that is there.
-    Value { path: String, data_type: String, kind: &'static str, reason: String },
+    Value { path: String, data_type: String, kind: &'static str, cause: &'static str, reason: String },
     /// A required column has no value.
     Missing { column: String, data_type: String },
     /// No column takes the field.
@@ -50,7 +52,7 @@ pub enum Misfit {
 impl std::fmt::Display for Misfit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Value { path, data_type, kind, reason } => {
+            Self::Value { path, data_type, kind, reason, .. } => {
                 write!(f, "Column `{path}` of type {data_type} cannot take this {kind}: {reason}")
             }
             Self::Missing { column, data_type } => write!(f, "Column `{column}` of type {data_type} must have a value"),
@@ -60,24 +62,39 @@ impl std::fmt::Display for Misfit {
     }
 }
 
+impl Misfit {
+    /// What misfits have in common, whatever values they have.
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::Value { cause, .. } => cause,
+            Self::Missing { .. } => "no value",
+            Self::Unknown { .. } => "unknown",
+            Self::UnknownTooLong { .. } => "unknown and too long",
+        }
+    }
+}
+
 impl Failure {
-    pub(super) fn parse(reason: impl std::fmt::Display, bytes: Range<usize>) -> Self {
-        let message = format!("Encountered malformed JSON. {reason}");
-        Self { code: ErrorCode::ParseError, message, bytes, misfit: None }
+    /// `at` counts from the object's first byte, where it is known.
+    pub(super) fn parse(cause: &'static str, at: Option<usize>, bytes: Range<usize>) -> Self {
+        let at = at.map(|at| format!("At byte {at}: ")).unwrap_or_default();
+        let message = format!("Encountered malformed JSON. {at}{cause}");
+        Self { code: ErrorCode::ParseError, message, bytes, cause, misfit: None }
     }
 
     pub(super) fn misfit(misfit: Misfit, bytes: Range<usize>) -> Self {
-        let failure = Self::mismatch(&misfit, bytes);
-        Self { misfit: Some(Box::new(misfit)), ..failure }
+        let message = format!("Data does not match the schema. {misfit}");
+        let cause = misfit.cause();
+        Self { code: ErrorCode::MalformedData, message, bytes, cause, misfit: Some(Box::new(misfit)) }
     }
 
-    pub(super) fn mismatch(reason: impl std::fmt::Display, bytes: Range<usize>) -> Self {
-        let message = format!("Data does not match the schema. {reason}");
-        Self { code: ErrorCode::MalformedData, message, bytes, misfit: None }
+    pub(super) fn mismatch(cause: &'static str, bytes: Range<usize>) -> Self {
+        let message = format!("Data does not match the schema. {cause}");
+        Self { code: ErrorCode::MalformedData, message, bytes, cause, misfit: None }
     }
 
-    pub(super) fn shape(message: &str, bytes: Range<usize>) -> Self {
-        Self { code: ErrorCode::MalformedData, message: message.to_owned(), bytes, misfit: None }
+    pub(super) fn shape(cause: &'static str, bytes: Range<usize>) -> Self {
+        Self { code: ErrorCode::MalformedData, message: cause.to_owned(), bytes, cause, misfit: None }
     }
 }
 

@@ -36,6 +36,7 @@ mod number;
 mod options;
 mod parquet_options;
 mod rules;
+mod samples;
 mod scan;
 mod time_text;
 mod timestamp;
@@ -47,8 +48,10 @@ pub use encodings::Encodings;
 pub use error::{ErrorCode, Failure, Misfit, SchemaError};
 pub use file_schema::FileSchema;
 pub use joda::{Pattern, PatternError};
+pub use number::NumberError;
 pub use options::{Deserializer, InputOptions, OnUnknownField, TimestampFormat};
 pub use parquet_options::{Compression, Dictionary, ParquetOptions, Statistics, TimestampType, WriterVersion};
+pub use samples::{NoSample, Samples};
 pub use timestamp::TimestampFormats;
 pub use writer::{ParquetWriter, WriteError, Written};
 

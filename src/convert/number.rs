@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 /// Why a number does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NumberError {
+pub enum NumberError {
     /// Not a number at all.
     Text,
     /// A fraction where there may be none.

@@ -19,8 +19,8 @@ pub struct TimestampFormats {
 
 impl TimestampFormats {
     /// The time that a text or the text of a number stands for, in microseconds since 1970.
-    pub fn micros(&self, text: &str) -> Option<i64> {
-        self.text(text).ok()
+    pub fn micros(&self, text: &str) -> Result<i64, NumberError> {
+        self.text(text)
     }
 
     /// Tried in order; none for the deserializer's own.

@@ -4,11 +4,13 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tracing::error;
 
+use crate::log_limit::LogLimit;
 use crate::pool::join;
 
 use super::lane::Forming;
@@ -20,12 +22,13 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Appender {
     writer: PayloadWriter,
     folder: PathBuf,
+    log: Arc<LogLimit>,
 }
 
 impl Appender {
     pub fn new(forming: &Forming) -> Self {
         let writer = PayloadWriter::new(&forming.folder, &forming.entry_name, forming.memory_max);
-        Self { writer, folder: forming.folder.clone() }
+        Self { writer, folder: forming.folder.clone(), log: forming.log.clone() }
     }
 
     /// Bytes that are held in memory.
@@ -60,8 +63,10 @@ impl Appender {
             match result {
                 Ok(()) => return,
                 Err(error) => {
-                    let folder = self.folder.display();
-                    error!(%error, %folder, retry_in = ?RETRY, "a payload cannot be written; the stream waits");
+                    if let Some(failures) = self.log.failed() {
+                        let folder = self.folder.display();
+                        error!(%error, %folder, failures, retry_in = ?RETRY, "a payload cannot be written; the stream waits");
+                    }
                     tokio::time::sleep(RETRY).await;
                 }
             }

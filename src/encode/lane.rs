@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tracing::error;
 
 use crate::convert::Columns;
+use crate::log_limit::LogLimit;
 use crate::memory::{Permit, guarded};
 use crate::pool::{ComputePool, join};
 use crate::record::Chunk;
@@ -56,6 +57,8 @@ pub struct Forming {
     /// Where a payload goes that grows past `memory_max` bytes.
     pub folder: PathBuf,
     pub memory_max: u64,
+    /// Of all payloads that lie there.
+    pub log: Arc<LogLimit>,
 }
 
 /// Some of the records of one chunk, or what was made of them: a part of a payload.
@@ -538,6 +541,7 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             folder: folder.path().to_owned(),
             memory_max: 1 << 20,
+            log: Arc::default(),
         };
         let mut good = Lane::open(forming.clone(), ComputePool::new());
         let mut failed = Lane::open(forming, ComputePool::new());
@@ -583,6 +587,7 @@ mod tests {
                 at: Timestamp::UNIX_EPOCH,
                 folder: folder.path().to_owned(),
                 memory_max,
+                log: Arc::default(),
             };
             let formed = runtime.block_on(async {
                 let mut lane = Lane::open(forming, ComputePool::new());

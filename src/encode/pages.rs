@@ -13,6 +13,8 @@ use parquet::arrow::arrow_writer::{PageKey, PageStore, PageStoreArgs, PageStoreF
 use parquet::errors::ParquetError;
 use tracing::warn;
 
+use crate::log_limit::LogLimit;
+
 /// A smaller page, or what stands before one, is not worth a call of the system.
 const PAGE_MIN: usize = 4096;
 
@@ -33,7 +35,7 @@ struct Room {
     end: u64,
     /// How many are there.
     pages: usize,
-    has_warned: bool,
+    log: Arc<LogLimit>,
 }
 
 /// The pages of one column.
@@ -51,7 +53,7 @@ enum Place {
 
 impl Pages {
     /// Up to `memory_max` bytes stay in memory, more go to a file in `folder`, for which `name` is free.
-    pub fn new(folder: PathBuf, name: String, memory_max: u64) -> Self {
+    pub fn new(folder: PathBuf, name: String, memory_max: u64, log: Arc<LogLimit>) -> Self {
         Self(Arc::new(Mutex::new(Room {
             folder,
             name,
@@ -60,7 +62,7 @@ impl Pages {
             file: None,
             end: 0,
             pages: 0,
-            has_warned: false,
+            log,
         })))
     }
 
@@ -81,10 +83,12 @@ impl Room {
         if len >= PAGE_MIN && self.in_memory + len > self.memory_max {
             match self.write(&page) {
                 Ok(start) => return Place::File { start, len },
-                Err(error) if !std::mem::replace(&mut self.has_warned, true) => {
-                    warn!(%error, folder = %self.folder.display(), "pages of a row group stay in memory");
+                Err(error) => {
+                    if let Some(failures) = self.log.failed() {
+                        let folder = self.folder.display();
+                        warn!(%error, %folder, failures, "pages of row groups stay in memory");
+                    }
                 }
-                Err(_) => {}
             }
         }
         self.in_memory += len;
@@ -188,7 +192,7 @@ mod tests {
     fn pages_come_back_as_they_were_wherever_they_have_been() {
         let folder = tempfile::tempdir().unwrap();
         for folder in [folder.path().join("made"), PathBuf::from("/dev/null/nowhere")] {
-            let pages = Pages::new(folder, String::from("p"), 20_000);
+            let pages = Pages::new(folder, String::from("p"), 20_000, Arc::default());
             for _ in 0..2 {
                 let mut columns = [column(&pages), column(&pages)];
                 let page = |n: usize| Bytes::from(vec![n as u8; [10, 15_000, 9_000, 10][n % 4]]);
@@ -207,7 +211,7 @@ mod tests {
     #[test]
     fn a_column_that_is_dropped_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let pages = Pages::new(folder.path().to_owned(), String::from("p"), 5_000);
+        let pages = Pages::new(folder.path().to_owned(), String::from("p"), 5_000, Arc::default());
         let mut column = column(&pages);
         for _ in 0..3 {
             column.put(Bytes::from(vec![1; 4_500])).unwrap();

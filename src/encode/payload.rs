@@ -187,6 +187,43 @@ mod tests {
     }
 
     #[test]
+    fn what_is_told_to_leave_memory_does_and_what_follows_never_enters_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = PayloadWriter::new(folder.path(), "p", 1 << 20);
+        writer.append(&Bytes::from_static(b"abc")).unwrap();
+        writer.append(&Bytes::from_static(b"def")).unwrap();
+        assert_eq!((writer.memory(), folder.path().join("p").exists()), (6, false));
+        for _ in 0..2 {
+            writer.leave_memory().unwrap();
+            assert_eq!(
+                (writer.memory(), std::fs::read(folder.path().join("p")).unwrap().as_slice()),
+                (0, &b"abcdef"[..])
+            );
+        }
+        assert!(!writer.append_in_memory(&Bytes::from_static(b"ghi")));
+        writer.append(&Bytes::from_static(b"ghi")).unwrap();
+        assert_eq!(writer.memory(), 0);
+        let payload = writer.finish();
+        assert_eq!(payload.read(0, 100).unwrap(), b"abcdefghi");
+    }
+
+    #[test]
+    fn what_cannot_leave_memory_stays_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let blocked = folder.path().join("file-in-the-way");
+        std::fs::write(&blocked, b"").unwrap();
+        let mut writer = PayloadWriter::new(&blocked, "p", 1 << 20);
+        writer.append(&Bytes::from_static(b"abc")).unwrap();
+        assert!(writer.leave_memory().is_err());
+        assert_eq!(writer.memory(), 3);
+        writer.append(&Bytes::from_static(b"def")).unwrap();
+        std::fs::remove_file(&blocked).unwrap();
+        writer.leave_memory().unwrap();
+        assert_eq!(writer.memory(), 0);
+        assert_eq!(writer.finish().read(0, 100).unwrap(), b"abcdef");
+    }
+
+    #[test]
     fn a_block_that_could_not_be_written_can_be_appended_again() {
         let folder = tempfile::tempdir().unwrap();
         let blocked = folder.path().join("file-in-the-way");

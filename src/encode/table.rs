@@ -122,7 +122,8 @@ enum Until {
 
 impl Worker {
     pub fn new(forming: &Forming, table: Table, pool: ComputePool, counts: Counts) -> Self {
-        let pages = Pages::new(forming.folder.clone(), format!("{}.pages", forming.entry_name), forming.memory_max);
+        let name = format!("{}.pages", forming.entry_name);
+        let pages = Pages::new(forming.folder.clone(), name, forming.memory_max, forming.log.clone());
         let (sender, blocks) = mpsc::unbounded_channel();
         let (rows, permit) = (Rows::new(&table, pages, Sink::new(sender)), table.budget.overdraw(0));
         Self { payload: Appender::new(forming), blocks, table, pool, counts, rows, records: 0, permit }

@@ -34,6 +34,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
 use crate::batches::Batches;
+use crate::log_limit::LogLimit;
 use crate::positions::{RecordSet, decode_ranges, encode_ranges};
 use crate::record::{PartitionId, PlacedEvidence, Position, PositionRange};
 use crate::requests::Request;
@@ -50,6 +51,8 @@ struct Inner {
     changes: AtomicU64,
     /// Held while the copy is written: there is one file that becomes it.
     copying: Mutex<()>,
+    /// Of calls that the disk does not let.
+    log: LogLimit,
     /// Held as long as the journal is: one daemon at a time.
     _lock: std::fs::File,
 }
@@ -223,12 +226,19 @@ impl Journal {
             let (journal, attempt) = (self.clone(), call.clone());
             match crate::pool::join(tokio::task::spawn_blocking(move || attempt(&journal))).await {
                 Err(JournalError::Disk(error)) => {
-                    tracing::error!(%error, what, retry_in = ?delay, "the state database cannot be written; waiting");
+                    self.say(&error, what);
                     tokio::time::sleep(delay).await;
                     delay = (delay * 2).min(Duration::from_secs(10));
                 }
                 result => return result,
             }
+        }
+    }
+
+    /// The disk did not let a call: whoever made it waits, and makes it again.
+    pub fn say(&self, error: &rusqlite::Error, what: &str) {
+        if let Some(failures) = self.0.log.failed() {
+            tracing::error!(%error, what, failures, "the state database cannot be written; waiting");
         }
     }
 

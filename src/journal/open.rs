@@ -17,6 +17,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::copy::{self, CheckpointCopy};
 use super::{Inner, Journal, JournalError, schema};
 use crate::failpoint;
+use crate::log_limit::LogLimit;
 
 /// Name of the database in `state_dir`.
 pub(super) const DATABASE: &str = "hydrant.db";
@@ -102,6 +103,7 @@ impl Journal {
             instance,
             changes: AtomicU64::new(0),
             copying: Mutex::default(),
+            log: LogLimit::default(),
             _lock: lock,
         };
         Ok(Opened { journal: Journal(Arc::new(inner)), start })

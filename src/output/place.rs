@@ -20,6 +20,7 @@ use crate::destination::receiver::Receiver;
 use crate::destination::s3::S3Destination;
 use crate::destination::{AttemptError, Destination};
 use crate::journal::Journal;
+use crate::log_limit::LogLimit;
 
 /// A payload stays in memory up to so many bytes when it is to be uploaded, and when it becomes a file anyway.
 const MEMORY_UPLOAD: u64 = 4 << 20;
@@ -68,6 +69,8 @@ pub struct Place {
     /// Where payloads are formed that do not stay in memory.
     pub(super) staging: PathBuf,
     pub(super) memory_max: u64,
+    /// Of payloads there that cannot be written.
+    pub(super) log: Arc<LogLimit>,
     connection: Arc<Connection>,
 }
 
@@ -160,7 +163,8 @@ impl Place {
                 (target, own_staging(), memory_max(MEMORY_UPLOAD))
             }
         };
-        Ok(Self { target, locator, staging, memory_max, connection: Arc::new(connection) })
+        let (log, connection) = (Arc::default(), Arc::new(connection));
+        Ok(Self { target, locator, staging, memory_max, log, connection })
     }
 
     /// Where payloads are formed, and from how many bytes on they leave memory.

@@ -114,8 +114,8 @@ impl Partitioner {
                     escaped(key, value)?
                 }
                 ValueOf::Time(time, pattern) => {
-                    let at: Timestamp = time.of(record).map_err(|error| PartitionError::Time(error.to_string()))?;
-                    pattern.print(at, &self.zone)
+                    let printed = time.print(record, pattern, &self.zone);
+                    printed.map_err(|error| PartitionError::Time(error.to_string()))?
                 }
             };
             values.push(value);
@@ -164,5 +164,62 @@ fn escaped(key: &str, value: &str) -> Result<String, PartitionError> {
     match value.len() {
         0..=VALUE_BYTES_MAX => Ok(escape(value)),
         bytes => Err(PartitionError::TooLong { key: key.to_owned(), bytes }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::prefix::PrefixKind;
+    use super::*;
+
+    fn partitioner(prefix: &str, suffix_bytes: usize, component_bytes_max: usize) -> Partitioner {
+        let template = PrefixTemplate::parse(prefix, PrefixKind::Prefix).unwrap();
+        let queries = template.dynamic().filter_map(|(_, dynamic)| match dynamic {
+            Dynamic::Query(name) => Some((name.clone(), Query::compile(&format!(".{name}")).unwrap())),
+            Dynamic::Lambda(_) | Dynamic::RecordTime(_) => None,
+        });
+        let queries = queries.collect();
+        Partitioner::new(&template, queries, None, &TimeZoneName::utc(), suffix_bytes, component_bytes_max).unwrap()
+    }
+
+    fn of(partitioner: &Partitioner, a: &str, b: &str) -> Result<Vec<String>, PartitionError> {
+        let record = serde_json::json!({ "a": a, "b": b }).to_string();
+        let partition = partitioner.partition(record.as_bytes(), &[(String::from("b"), b.to_owned())])?;
+        Ok(partition.values().to_vec())
+    }
+
+    #[test]
+    fn values_are_escaped_and_in_the_order_of_the_prefix() {
+        let both = partitioner("b=!{partitionKeyFromLambda:b}/a=!{partitionKeyFromQuery:a}/", 50, 255);
+        assert_eq!(of(&both, "x/y", ".."), Ok(vec![String::from("%2E%2E"), String::from("x%2Fy")]));
+        assert_eq!(of(&both, "x", ""), Err(PartitionError::NotSet { key: String::from("b") }));
+        let error = of(&both, "", "x").unwrap_err().to_string();
+        assert_eq!(error, "partitionKeys values must not be null or empty (the key `a`, `.a`)");
+    }
+
+    #[test]
+    fn a_value_has_at_most_1024_bytes_and_the_key_too() {
+        let query = partitioner("!{partitionKeyFromQuery:a}/", 0, 2000);
+        assert!(of(&query, &"ä".repeat(511), "").is_ok());
+        let long = |bytes| Err(PartitionError::TooLong { key: String::from("a"), bytes });
+        assert_eq!(of(&query, &"ä".repeat(513), ""), long(1026));
+        assert_eq!(of(&query, &"x".repeat(1025), ""), long(1025));
+        let lambda = partitioner("!{partitionKeyFromLambda:b}/", 0, 2000);
+        assert!(matches!(of(&lambda, "", &"x".repeat(1025)), Err(PartitionError::TooLong { bytes: 1025, .. })));
+        // With its slash.
+        assert!(of(&query, &"x".repeat(1023), "").is_ok());
+        assert_eq!(of(&query, &"x".repeat(1024), ""), Err(PartitionError::KeyTooLong));
+        // As it is escaped.
+        assert_eq!(of(&query, &"/".repeat(342), ""), Err(PartitionError::KeyTooLong));
+    }
+
+    #[test]
+    fn a_folders_and_an_objects_name_fit_the_file_system() {
+        let folder = partitioner("day=!{partitionKeyFromQuery:a}/", 60, 255);
+        assert!(of(&folder, &"x".repeat(251), "").is_ok());
+        assert_eq!(of(&folder, &"x".repeat(252), ""), Err(PartitionError::NameTooLong(255)));
+        let name = partitioner("day/!{partitionKeyFromQuery:a}-", 60, 255);
+        assert!(of(&name, &"x".repeat(194), "").is_ok());
+        assert_eq!(of(&name, &"x".repeat(195), ""), Err(PartitionError::NameTooLong(255)));
     }
 }

@@ -78,6 +78,13 @@ impl RecordTimePattern {
         self.0.print(&Moment::new(at, zone), &mut out);
         out
     }
+
+    /// Microseconds since 1970 likewise. `None` outside of the years -9999 to 9999.
+    pub fn print_micros(&self, micros: i64, zone: &TimeZoneName) -> Option<String> {
+        let mut out = String::new();
+        self.0.print(&Moment::of_micros(micros, zone)?, &mut out);
+        Some(out)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -105,12 +105,14 @@ impl Query {
 
     /// The value for one record. Numbers and booleans are written as jq writes them.
     pub fn value(&self, record: &[u8]) -> Result<String, ValueError> {
-        let found = self.path.as_ref().map(|path| path.value(record)).transpose()?;
-        if let Some(found) = found.flatten() {
+        if has_surrogate(record) {
+            return self.by_program(record);
+        }
+        if let Some(found) = self.path.as_ref().and_then(|path| path.value(record)) {
             return found;
         }
-        let input = self.fields.as_ref().map(|fields| fields.input(record)).transpose()?;
-        input.flatten().map_or_else(|| self.by_program(record), |input| self.run(input))
+        let input = self.fields.as_ref().and_then(|fields| fields.input(record));
+        input.map_or_else(|| self.by_program(record), |input| self.run(input))
     }
 
     fn by_program(&self, record: &[u8]) -> Result<String, ValueError> {
@@ -168,6 +170,12 @@ fn text_of(value: &Val) -> Result<String, ValueError> {
         Val::TStr(bytes) | Val::BStr(bytes) => std::str::from_utf8(bytes).map_err(|_| ValueError::NotUtf8)?.to_owned(),
     };
     if text.is_empty() { Err(ValueError::Empty) } else { Ok(text) }
+}
+
+/// Whether there may be an escape of half a surrogate pair. jaq refuses one that stands alone, wherever it is, and serde only
+/// where it reads it.
+fn has_surrogate(json: &[u8]) -> bool {
+    memchr::memchr_iter(b'\\', json).any(|at| matches!(json.get(at + 1..at + 3), Some([b'u', b'd' | b'D'])))
 }
 
 /// How deep arrays and objects are nested in JSON.
@@ -328,6 +336,30 @@ mod tests {
         assert_eq!(value(".a", &deep), Err(ValueError::NotScalar("an array")));
         assert_eq!(value(".a|length", &deep), Err(ValueError::TooDeep));
         assert_eq!(depth(br#"{"a":["[[\"[[\\",[]]}[]"#), 3);
+    }
+
+    #[test]
+    fn what_serde_and_jaq_read_differently_is_jaqs() {
+        let table = [
+            (r#"{"a":1E400,"b":"x"}"#, Some("1E400"), Some("x")),
+            (r#"{"a":1e-400,"b":"x"}"#, Some("1e-400"), Some("x")),
+            (r#"{"a":-0,"b":"x"}"#, Some("0"), Some("x")),
+            (r#"{"a":"\ud83d\ude00","b":"x"}"#, Some("😀"), Some("x")),
+            (r#"{"a":"\\ud800","b":"x"}"#, Some(r"\ud800"), Some("x")),
+            (r#"{"a":"\ud800","b":"x"}"#, None, None),
+            (r#"{"a":"x\uDFFF","b":"x"}"#, None, None),
+            (r#"{"a":"\ud800\u0061","b":"x"}"#, None, None),
+            (r#"{"\udc00":1,"a":"y","b":"x"}"#, None, None),
+        ];
+        for (record, a, b) in table {
+            for (text, expected) in [(".a", a), (".b", b), (".b + \"\"", b), ("[.b] | add", b), ("tojson | \"x\"", b)] {
+                match (value(text, record), expected) {
+                    (Ok(found), Some(expected)) => assert_eq!(found, expected, "{text} {record}"),
+                    (Err(ValueError::NotJson(_)), None) => {}
+                    (found, expected) => panic!("{text} {record}: {found:?}, not {expected:?}"),
+                }
+            }
+        }
     }
 
     #[test]

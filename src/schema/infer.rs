@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 const DEPTH_MAX: usize = 16;
+const IMMENSE: &str = "a number beyond a double";
 const EXAMPLE_CHARS_MAX: usize = 60;
 /// Fields in all; more of them are an object whose keys are data.
 const FIELDS_MAX: usize = 5_000;
@@ -54,6 +55,8 @@ struct Values {
     /// Integers that only a decimal holds.
     large: Kind,
     fractions: Kind,
+    /// Numbers that only text holds.
+    immense: Kind,
     dates: Kind,
     timestamps: Kind,
     texts: Kind,
@@ -154,6 +157,7 @@ impl Values {
             Sample::Integer(_) => self.integers.add(value),
             Sample::Large(_) => self.large.add(value),
             Sample::Fraction(_) => self.fractions.add(value),
+            Sample::Immense(_) => self.immense.add(value),
             Sample::Text(text) if is_date(text) => self.dates.add(value),
             Sample::Text(text) if is_timestamp(text) => self.timestamps.add(value),
             Sample::Text(_) => self.texts.add(value),
@@ -178,8 +182,13 @@ impl Values {
     fn propose(&self, path: &str, remarks: &mut Vec<String>) -> Type {
         let numbers = [(&self.integers, "bigint"), (&self.large, "decimal(20,0)"), (&self.fractions, "double")];
         let times = [(&self.dates, "date"), (&self.timestamps, "timestamp")];
-        let others =
-            [(&self.booleans, "boolean"), (&self.texts, "string"), (&self.arrays, "array"), (&self.objects, "object")];
+        let others = [
+            (&self.immense, IMMENSE),
+            (&self.booleans, "boolean"),
+            (&self.texts, "string"),
+            (&self.arrays, "array"),
+            (&self.objects, "object"),
+        ];
         let seen: Vec<_> = numbers.iter().chain(&times).chain(&others).filter(|(kind, _)| kind.count > 0).collect();
         match seen.as_slice() {
             [] => {
@@ -194,6 +203,10 @@ impl Values {
                 }
             },
             [(_, "object")] => self.structure(path, remarks),
+            [(kind, name)] if *name == IMMENSE => {
+                remarks.push(format!("{path}: always {IMMENSE}, such as {}; proposed as string", kind.example));
+                Type::String
+            }
             [(_, name)] => scalar(name),
             // Numbers among themselves: the one that holds both.
             [(_, "bigint"), (_, "decimal(20,0)")] => scalar("decimal(20,0)"),
@@ -236,7 +249,10 @@ impl Values {
 impl Kind {
     fn add(&mut self, value: &Sample) {
         if self.count == 0 {
-            let text = serde_json::to_string(value).unwrap_or_default();
+            let text = match value {
+                Sample::Immense(number) => number.clone(),
+                value => serde_json::to_string(value).unwrap_or_default(),
+            };
             self.example = text.chars().take(EXAMPLE_CHARS_MAX).collect();
             if text.chars().nth(EXAMPLE_CHARS_MAX).is_some() {
                 self.example.push('…');
@@ -278,15 +294,24 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
+    use crate::convert::Samples;
 
     fn sample(value: &Json) -> Sample {
-        serde_json::from_str(&value.to_string()).unwrap()
+        read(&value.to_string())
+    }
+
+    fn read(text: &str) -> Sample {
+        Samples::new(text.as_bytes()).next().unwrap().unwrap()
     }
 
     fn infer(records: &[Json]) -> (Vec<(String, String)>, Vec<String>) {
+        infer_of(&records.iter().map(sample).collect::<Vec<_>>())
+    }
+
+    fn infer_of(records: &[Sample]) -> (Vec<(String, String)>, Vec<String>) {
         let mut inference = Inference::default();
         for record in records {
-            assert!(inference.add(&sample(record)).unwrap());
+            assert!(inference.add(record).unwrap());
         }
         let Proposal { table, remarks } = inference.propose().unwrap();
         let columns =
@@ -326,6 +351,19 @@ mod tests {
         assert_eq!(
             remarks,
             ["a.id: conflict: bigint 2 times, such as 1; string 1 times, such as \"x-17\"; proposed as string"]
+        );
+    }
+
+    #[test]
+    fn numbers_that_no_double_holds_are_text() {
+        let (columns, remarks) = infer_of(&[read(r#"{"a":1E400,"b":-1e999}"#), read(r#"{"a":1,"b":1e999}"#)]);
+        assert!(columns.iter().all(|(_, data_type)| data_type == "string"), "{columns:?}");
+        assert_eq!(
+            remarks,
+            [
+                "a: conflict: bigint 1 times, such as 1; a number beyond a double 1 times, such as 1E400; proposed as string",
+                "b: always a number beyond a double, such as -1e999; proposed as string",
+            ]
         );
     }
 

@@ -15,6 +15,7 @@ use super::cache::{Cache, Cached};
 use super::registry::{self, Registry, RegistryError, Stamp};
 use super::{Schema, SchemaName, Version};
 use crate::config::model::{RegistryConfig, SchemaConfig};
+use crate::failpoint;
 
 /// Looking into a folder costs a system call or two.
 const DIRECTORY_INTERVAL: Duration = Duration::from_secs(5);
@@ -77,7 +78,7 @@ impl SchemaSource {
             registry: registry::open(registry)?,
             interval: match &registry.config {
                 RegistryConfig::Directory(_) => DIRECTORY_INTERVAL,
-                RegistryConfig::Glue(_) | RegistryConfig::Confluent(_) => REMOTE_INTERVAL,
+                RegistryConfig::Glue(_) | RegistryConfig::Confluent(_) => failpoint::wait(REMOTE_INTERVAL),
             },
             name: name.clone(),
             version,

@@ -24,7 +24,7 @@ pub fn columns(columns: &[(&str, &str)]) -> Value {
 }
 
 /// All rows, by the folder of their object.
-fn rows(scratch: &Scratch) -> BTreeMap<String, Vec<Value>> {
+pub fn rows(scratch: &Scratch) -> BTreeMap<String, Vec<Value>> {
     let mut rows = BTreeMap::<String, Vec<Value>>::new();
     for key in keys(&scratch.out()).into_iter().filter(|key| key.ends_with(".parquet")) {
         let bytes = std::fs::read(scratch.out().join(&key)).expect("an object");
@@ -217,6 +217,32 @@ fn a_version_that_does_not_fit_the_stream_leaves_the_last_good_one_in_use() {
             [(&json!(1), &json!(null)), (&json!(2), &json!(null)), (&json!(3), &json!(null)), (&json!(4), &json!(4)),]
         );
     }
+}
+
+#[test]
+fn a_stream_whose_first_schema_fits_nothing_waits_for_one_that_does() {
+    let scratch = Scratch::new();
+    let table = scratch.path("schemas/web/access");
+    std::fs::create_dir_all(&table).expect("a registry");
+    let push = |version: u32, data_type: &str| {
+        let columns = format!("columns:\n  - {{ name: n, type: int }}\n  - {{ name: raw, type: {data_type} }}\n");
+        std::fs::write(table.join("aside"), columns).expect("a version");
+        std::fs::rename(table.join("aside"), table.join(format!("{version}.yaml"))).expect("a version");
+    };
+    push(1, "binary");
+    let schema = json!({ "registry": "lake", "database": "web", "table": "access" });
+    let more = json!({ "format_conversion": { "schema": schema, "input": { "deserializer": "openx" } } });
+    let mut config = converted(&scratch, "p/", &more);
+    config["schema_registries"] = json!({ "lake": { "directory": { "path": scratch.path("schemas") } } });
+    scratch.log("s.log", "{\"n\":1,\"raw\":\"YQ==\"}\n");
+    let hydrant = Hydrant::run(&scratch, &config);
+    wait_until("it is said why", || hydrant.stderr().contains("not supported by org.openx.data.JsonSerDe: binary"));
+    assert!(keys(&scratch.out()).is_empty(), "nothing is taken for a failure of the record");
+    push(2, "string");
+    wait_until("the row is there", || !rows(&scratch).is_empty());
+    let rows: Vec<_> = rows(&scratch).into_values().flatten().collect();
+    assert_eq!(rows, [json!({ "n": 1, "raw": "YQ==" })]);
+    hydrant.terminate().expect_code(0);
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod inotify;
 mod memory;
 mod model;
 mod new_transform;
+mod parquet_files;
 mod partition_columns;
 mod partitions;
 mod preallocated;

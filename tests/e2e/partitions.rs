@@ -115,6 +115,67 @@ fn a_stream_whose_partitions_fill_its_memory_reads_on() {
     assert_eq!(folders.len() as u64, OPEN + 1);
 }
 
+/// The present is the year, so that it does not end while the test runs.
+#[test]
+fn what_is_late_is_gathered_for_its_grace_in_one_object() {
+    let scratch = Scratch::new();
+    let path = scratch.log("s.log", "");
+    let partitioning = json!({ "record_time": { "field": "at", "formats": ["iso8601"] }, "grace_seconds": 12 });
+    let mut config = partitioned(&scratch, "year=!{recordTime:yyyy}/", partitioning);
+    let buffering = json!({ "size_mb": 1, "interval_seconds": 1, "low_latency": true });
+    config["delivery_streams"][0]["buffering"] = buffering;
+    let hydrant = Hydrant::run(&scratch, &config);
+    let now = jiff::Timestamp::now().to_string();
+    let present = format!("year={}", &now[..4]);
+    let append = |n: u32, at: &str| {
+        crate::support::scratch::append(&path, format!("{{\"n\":{n},\"at\":\"{at}\",\"text\":\"x\"}}\n"));
+    };
+    let objects = |folder: &str| keys(&scratch.out().join(folder)).len();
+    append(1, "2020-01-01T10:00:00Z");
+    append(2, &now);
+    wait_until("the present is there", || objects(&present) == 1);
+    assert_eq!(objects("year=2020"), 0, "what is late still waits");
+    append(3, "2020-06-01T10:00:00Z");
+    append(4, &now);
+    wait_until("the present is there again", || objects(&present) == 2);
+    wait_until("what is late is there", || objects("year=2020") > 0);
+    let folders = delivered(&scratch.out());
+    assert_eq!(folders["year=2020"], (vec![1, 3], 1));
+    append(5, "2020-01-01T10:00:00Z");
+    wait_until("what is later yet is there", || objects("year=2020") == 2);
+    hydrant.terminate().expect_code(0);
+    let (mut numbers, _) = delivered(&scratch.out())["year=2020"].clone();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 3, 5]);
+}
+
+#[test]
+fn past_max_active_the_least_recently_used_partition_is_sealed() {
+    let scratch = Scratch::new();
+    let path = scratch.log("s.log", "");
+    let partitioning = json!({ "keys": { "p": ".p" }, "max_active": 2 });
+    let hydrant = Hydrant::run(&scratch, &partitioned(&scratch, "p=!{partitionKeyFromQuery:p}/", partitioning));
+    let append = |lines: &[(u32, &str)]| {
+        let line = |(n, p): &(u32, &str)| format!("{{\"n\":{n},\"p\":\"{p}\",\"text\":\"x\"}}\n");
+        crate::support::scratch::append(&path, lines.iter().map(line).collect::<String>());
+    };
+    append(&[(1, "a"), (2, "b"), (3, "a"), (4, "c")]);
+    wait_until("b makes room", || !keys(&scratch.out()).is_empty());
+    append(&[(5, "a"), (6, "b")]);
+    wait_until("c makes room", || keys(&scratch.out()).len() == 2);
+    assert_eq!(delivered(&scratch.out()), BTreeMap::from([of("b", &[2], 1), of("c", &[4], 1)]));
+    let finished = hydrant.terminate().expect_code(0);
+    assert!(!finished.stderr.contains("ERROR"), "{finished}");
+    let expected = [of("a", &[1, 3, 5], 1), of("b", &[2, 6], 2), of("c", &[4], 1)];
+    let mut found = delivered(&scratch.out());
+    found.values_mut().for_each(|(numbers, _)| numbers.sort_unstable());
+    assert_eq!(found, BTreeMap::from(expected));
+}
+
+fn of(p: &str, numbers: &[i64], objects: u64) -> (String, (Vec<i64>, u64)) {
+    (format!("p={p}"), (numbers.to_vec(), objects))
+}
+
 /// A day of hours by the records' own time.
 #[test]
 fn ten_thousand_partitions_over_a_day_leave_a_small_journal() {

@@ -19,7 +19,7 @@ const DIFFERENT: &[(&str, &str)] = &[
     (".ratio | ceil", "zero has no sign"),
     ("[.level, .id] | join(\":\")", "null is joined as such, where jq gives nothing"),
     ("{(.level): 1} | keys | .[0]", "keys may be numbers"),
-    (".tags | flatten | length", "what is no array is flattened to itself"),
+    (".tags | flatten | length", "what is no array is flattened to an array of it"),
     (".tags | @csv", "there is no @csv"),
     (".tags | @tsv", "there is no @tsv"),
     ("input_line_number? // \"none\"", "refused: it is no function of the record"),
@@ -71,4 +71,46 @@ fn expressions_have_the_values_that_jq_gives_them() {
     }
     assert!(expressions.lines().count() >= 200);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What docs/partitioning.md says of numbers and of halves of surrogate pairs: an expression, a record, what jq 1.6 makes of it and
+/// what Hydrant does. Later versions of jq keep more of a number.
+const DETAILS: &[(&str, &str, Option<&str>, Option<&str>)] = &[
+    (".n", r#"{"n":1E400}"#, Some("1.7976931348623157e+308"), Some("1E400")),
+    (".n", r#"{"n":100000000000000000000000000000001}"#, Some("1e+32"), Some("100000000000000000000000000000001")),
+    (".n", r#"{"n":12345678901234567890}"#, Some("12345678901234567000"), Some("12345678901234567890")),
+    (".n", r#"{"n":1e-400}"#, Some("0"), Some("1e-400")),
+    (".n", r#"{"n":-0}"#, Some("-0"), Some("0")),
+    (".n", r#"{"n":1.0}"#, Some("1"), Some("1")),
+    (r#""\(.n)""#, r#"{"n":1.0}"#, Some("1"), Some("1.0")),
+    (".n | tostring", r#"{"n":1.0}"#, Some("1"), Some("1.0")),
+    (".n | ltrimstr(\"1\")", r#"{"n":12}"#, Some("12"), None),
+    (".n | tostring | ltrimstr(\"1\")", r#"{"n":12}"#, Some("2"), Some("2")),
+    ("[.m, .n] | join(\":\")", r#"{"n":12}"#, Some(":12"), Some("null:12")),
+    (".n | flatten | .[0]", r#"{"n":12}"#, None, Some("12")),
+    (".n | contains([\"a\"])", r#"{"n":12}"#, None, Some("false")),
+    (".n", r#"{"n":"\ud83d\ude00"}"#, Some("😀"), Some("😀")),
+    (".n", r#"{"n":"\ud83d"}"#, None, None),
+    (".n", r#"{"n":"x","m":"\ud83d"}"#, None, None),
+    (".n", r#"{"n":"x","m":"\ude00"}"#, Some("x"), None),
+];
+
+#[test]
+fn details_are_as_the_documentation_says() {
+    for &(expression, record, _, expected) in DETAILS {
+        let found = by_hydrant(expression, record).expect("it compiles");
+        assert_eq!(found[0].as_deref(), expected, "{expression} of {record}");
+    }
+    let version = Command::new("jq").arg("--version").output();
+    if !version.is_ok_and(|version| version.stdout.starts_with(b"jq-1.6")) {
+        eprintln!("jq 1.6 is missing, nothing is compared with it");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("record.ndjson");
+    for &(expression, record, expected, _) in DETAILS {
+        std::fs::write(&path, format!("{record}\n")).expect("a record");
+        let found = by_jq(expression, &path).expect("it compiles").pop().flatten();
+        assert_eq!(found.as_deref(), expected, "jq 1.6: {expression} of {record}");
+    }
 }

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::Deserializer;
 
 use super::Error;
 use super::lines::{LINE_BYTES_MAX, Line, Lines};
-use crate::schema::Sample;
+use crate::convert::Samples;
 use crate::schema::infer::{Inference, Proposal};
 
 /// Proposes a schema from sample records: JSON objects, one a line, from FILE or from standard input.
@@ -42,7 +41,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let mut inference = Inference::default();
     let counts = take_all(Lines::open(arguments.file.as_deref())?, &mut inference)?;
     if let Some((line, reason)) = &counts.first_other {
-        eprintln!("{} of the samples are no JSON objects; the first is in line {line}: {reason}", counts.others);
+        eprintln!("{} of the samples are no objects; the first is in line {line}: {reason}", counts.others);
     }
     if counts.objects == 0 {
         eprintln!("there is no JSON object in the samples");
@@ -70,7 +69,7 @@ fn take_all(mut lines: Lines, inference: &mut Inference) -> Result<Counts, Error
         let Some(text) = text else {
             return Err(Error::Wrong(format!("line {number} is longer than {} MB", LINE_BYTES_MAX >> 20)));
         };
-        for value in Deserializer::from_slice(text).into_iter::<Sample>() {
+        for value in Samples::new(text) {
             let reason = match value {
                 Ok(value) if inference.add(&value)? => {
                     counts.objects += 1;

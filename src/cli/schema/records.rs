@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::lines::{LINE_BYTES_MAX, Line, Lines};
 use super::{Error, target};
-use crate::config::model::{FormatConversionConfig, InputConfig, OnUnknownField, ParquetConfig, SchemaConfig};
+use crate::config::model::FormatConversionConfig;
 use crate::config::{self, model::Config};
 use crate::convert::Decoder;
 use crate::schema::{Schema, SchemaSource};
@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     /// Read records as the conversion of this delivery stream does.
     #[arg(long, value_name = "NAME", requires = "records")]
     stream: Option<String>,
-    /// Read records as this YAML says: `input` and `on_unknown_field`, as under a stream's `format_conversion`.
+    /// Read records as this YAML says: `input`, `on_unknown_field` and `partition_columns`, as under a stream's `format_conversion`.
     #[arg(long, value_name = "YAML", requires = "records", conflicts_with = "stream")]
     options: Option<String>,
     /// How many rows that do not fit are shown.
@@ -87,19 +87,9 @@ fn stream<'c>(config: &'c Config, name: &str) -> Result<(&'c FormatConversionCon
 }
 
 fn options(arguments: &Arguments, schema: &Schema) -> Result<FormatConversionConfig, Error> {
-    let (input, on_unknown_field) = match &arguments.options {
-        Some(text) => {
-            super::super::or_shown(config::read_options(Path::new("--options"), text)).map_err(Error::Config)?
-        }
-        None => (InputConfig::default(), OnUnknownField::Ignore),
-    };
-    Ok(FormatConversionConfig {
-        schema: SchemaConfig::Inline(schema.table.clone()),
-        on_unknown_field,
-        partition_columns: None,
-        input,
-        parquet: ParquetConfig::default(),
-    })
+    let text = arguments.options.as_deref().unwrap_or("{}");
+    let options = config::read_options(Path::new("--options"), text, schema.table.clone());
+    super::super::or_shown(options).map_err(Error::Config)
 }
 
 fn check(mut lines: Lines, mut decoder: Decoder, report: &mut Report) -> Result<(), Error> {

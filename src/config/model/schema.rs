@@ -1,6 +1,7 @@
 //! Schema registries, and what a delivery stream's records are converted to.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -183,6 +184,18 @@ pub enum ParquetCompression {
     },
     /// Raw LZ4 blocks (`LZ4_RAW`).
     Lz4,
+}
+
+impl fmt::Display for ParquetCompression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("no compression"),
+            Self::Snappy => f.write_str("snappy"),
+            Self::Gzip { level } => write!(f, "gzip level {level}"),
+            Self::Zstd { level } => write!(f, "zstd level {level}"),
+            Self::Lz4 => f.write_str("lz4"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

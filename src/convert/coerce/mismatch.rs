@@ -44,24 +44,34 @@ impl std::fmt::Display for Path<'_> {
 }
 
 /// What most of a mismatch is made of; the path is added where it is known.
-pub(super) struct Reason(pub(super) String);
+pub(super) struct Reason {
+    /// The text without the value.
+    cause: &'static str,
+    text: String,
+}
 
-impl From<&str> for Reason {
-    fn from(reason: &str) -> Self {
-        Self(reason.to_owned())
+impl Reason {
+    pub(super) fn new(cause: &'static str, text: String) -> Self {
+        Self { cause, text }
+    }
+}
+
+impl From<&'static str> for Reason {
+    fn from(reason: &'static str) -> Self {
+        Self::new(reason, reason.to_owned())
     }
 }
 
 pub(super) fn number_reason(text: &str, error: NumberError) -> Reason {
-    Reason(match error {
-        NumberError::Text => format!("For input string: {}", shown(text)),
-        NumberError::Fraction => format!("{} is no integer", shown(text)),
-        NumberError::Range => format!("{} is out of range", shown(text)),
-    })
+    match error {
+        NumberError::Text => Reason::new("no number", format!("For input string: {}", shown(text))),
+        NumberError::Fraction => Reason::new("no integer", format!("{} is no integer", shown(text))),
+        NumberError::Range => Reason::new("out of range", format!("{} is out of range", shown(text))),
+    }
 }
 
 /// The OpenX deserializer's own words.
-pub(super) fn not_an_object(value: &Value<'_>) -> String {
+pub(super) fn not_an_object(value: &Value<'_>) -> Reason {
     let (class, text) = match value {
         Value::Number(text) if text.contains(['.', 'e', 'E']) => ("java.lang.Double", *text),
         Value::Number(text) => ("java.lang.Long", *text),
@@ -70,7 +80,7 @@ pub(super) fn not_an_object(value: &Value<'_>) -> String {
         Value::Bool(false) => ("java.lang.Boolean", "false"),
         Value::Null | Value::Array(_) | Value::Object(_) => ("java.lang.Object", ""),
     };
-    format!("Data is not JSONObject  but {class} with value {}", cut(text))
+    Reason::new("no object", format!("Data is not JSONObject  but {class} with value {}", cut(text)))
 }
 
 /// In quotes, and not all of it if it is long: the envelope has the record.
@@ -85,6 +95,7 @@ fn cut(text: &str) -> String {
     }
 }
 
-pub(super) fn mismatch(path: &Path<'_>, data_type: &Type, value: &Value<'_>, Reason(reason): Reason) -> Misfit {
-    Misfit::Value { path: path.to_string(), data_type: data_type.to_string(), kind: value.kind(), reason }
+pub(super) fn mismatch(path: &Path<'_>, data_type: &Type, value: &Value<'_>, reason: Reason) -> Misfit {
+    let Reason { cause, text: reason } = reason;
+    Misfit::Value { path: path.to_string(), data_type: data_type.to_string(), kind: value.kind(), cause, reason }
 }

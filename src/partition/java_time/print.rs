@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use jiff::civil::{Date, DateTime, date};
 use jiff::tz::Offset;
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 
 use super::field::{Field, Length, OffsetForm, Part, Quantity, Word};
 use crate::partition::TimeZoneName;
@@ -61,6 +61,15 @@ impl Moment {
         };
         let zone_name = zone.name().to_owned();
         Self { local: offset.to_datetime(at), offset_seconds: offset.seconds(), is_dst, zone: zone_name }
+    }
+
+    /// `None` outside of the years -9999 to 9999. A `Timestamp` ends a day before them, so that it has room for any offset.
+    pub(in crate::partition) fn of_micros(micros: i64, zone: &TimeZoneName) -> Option<Self> {
+        let second = micros.div_euclid(1_000_000).clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+        let moment = Self::new(Timestamp::from_second(second).ok()?, zone);
+        let rest = SignedDuration::from_micros(micros - second * 1_000_000);
+        let local = moment.local.checked_add(rest).ok()?;
+        Some(Self { local, ..moment })
     }
 
     fn quantity(&self, quantity: Quantity) -> i64 {
@@ -232,5 +241,5 @@ fn week_of_year(date: Date) -> (i64, i64) {
 }
 
 fn days_since_epoch(date: Date) -> i64 {
-    Offset::UTC.to_timestamp(date.at(0, 0, 0, 0)).map_or(0, |midnight| midnight.as_second().div_euclid(86_400))
+    date.duration_since(Date::constant(1970, 1, 1)).as_hours().div_euclid(24)
 }

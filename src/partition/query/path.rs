@@ -6,7 +6,6 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::error::Category;
 
 use super::ValueError;
 
@@ -29,15 +28,12 @@ impl Path {
         names.iter().all(|name| is_name(name)).then_some(Self(names))
     }
 
-    /// The value in a record, which must be JSON to its end.
-    pub fn value(&self, record: &[u8]) -> Result<Found, ValueError> {
-        let not_json = |error: serde_json::Error| match error.classify() {
-            Category::Io | Category::Syntax | Category::Data | Category::Eof => ValueError::NotJson(error.to_string()),
-        };
+    /// The value in a record. `None`, too, where serde cannot read it to its end: jaq's reader takes numbers that serde refuses.
+    pub fn value(&self, record: &[u8]) -> Found {
         let mut reader = serde_json::Deserializer::from_slice(record);
-        let found = Step(&self.0).deserialize(&mut reader).map_err(not_json)?;
-        reader.end().map_err(not_json)?;
-        Ok(found)
+        let found = Step(&self.0).deserialize(&mut reader).ok()?;
+        reader.end().ok()?;
+        found
     }
 }
 
@@ -144,19 +140,29 @@ mod tests {
         }
     }
 
-    pub fn any_json() -> impl Strategy<Value = Value> {
+    /// As text, for no value of serde has numbers out of its range, lone surrogates or several fields with one name.
+    pub fn any_json() -> impl Strategy<Value = String> {
         let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<u64>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            "[a-b\"\\\\é\n]{0,3}".prop_map(Value::from),
+            Just(String::from("null")),
+            any::<bool>().prop_map(|value| value.to_string()),
+            any::<i64>().prop_map(|value| value.to_string()),
+            any::<u64>().prop_map(|value| value.to_string()),
+            any::<f64>().prop_map(|value| Value::from(value).to_string()),
+            "[a-b\"\\\\é\n]{0,3}".prop_map(|value| Value::from(value).to_string()),
+            prop::sample::select(vec!["1E400", "-1e999", "1e-999", "-0", "1.0", "123456789012345678901234567890"])
+                .prop_map(String::from),
+            prop::sample::select(vec![r#""\ud800""#, r#""x\uDFFFy""#, r#""\ud800\u0061""#, r#""\ud83d\ude00""#])
+                .prop_map(String::from),
         ];
-        leaf.prop_recursive(3, 16, 4, |inner| {
+        let name =
+            prop::sample::select(vec![r#""a""#, r#""b""#, r#""c""#, r#""\u0061""#, r#""\ud83d\ude00""#, r#""\udc00""#]);
+        leaf.prop_recursive(3, 16, 4, move |inner| {
             prop_oneof![
-                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-                prop::collection::vec(("[abc]", inner), 0..4).prop_map(|fields| fields.into_iter().collect()),
+                prop::collection::vec(inner.clone(), 0..3).prop_map(|items| format!("[{}]", items.join(","))),
+                prop::collection::vec((name.clone(), inner), 0..4).prop_map(|fields| {
+                    let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+                    format!("{{{}}}", fields.join(","))
+                }),
             ]
         })
     }
@@ -164,21 +170,11 @@ mod tests {
     proptest! {
         #[test]
         fn the_short_way_finds_what_jq_finds(record in any_json(), text in prop_oneof![Just(".a"), Just(".a.b")], cut in 0..4usize) {
-            let text_of_record = record.to_string();
-            let record = text_of_record.as_bytes();
+            let record = record.as_bytes();
             let record = if cut == 0 { &record[..record.len() / 2] } else { record };
             let query = Query::compile(text).unwrap();
-            let path = query.path.as_ref().unwrap();
             let by_program = query.by_program(record);
-            match path.value(record) {
-                Ok(Some(found)) => prop_assert_eq!(found, by_program),
-                Ok(None) => {}
-                // Each says it in its own words.
-                Err(error) => {
-                    let is_not_json = |error: &ValueError| matches!(error, ValueError::NotJson(_));
-                    prop_assert!(is_not_json(&error) && by_program.as_ref().is_err_and(is_not_json), "{error:?} {by_program:?}");
-                }
-            }
+            prop_assert_eq!(query.value(record), by_program);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{error, warn};
+use tracing::warn;
 
 use crate::config::model::InitialPosition;
 use crate::journal::{Journal, JournalError, NewPartition, PartitionRow};
@@ -250,7 +250,7 @@ impl Files {
         loop {
             match call(&self.context.journal, self.context.stream) {
                 Err(JournalError::Disk(error)) if !self.context.stop.is_cancelled() => {
-                    error!(%error, "the state database cannot be written; waiting");
+                    self.context.journal.say(&error, "seen");
                     std::thread::sleep(ERROR_PAUSE);
                 }
                 result => return Ok(result?),

@@ -115,6 +115,14 @@ fn what_is_wrong_with_a_schema_is_said_with_its_place() {
         let finished = with_config(&scratch, arguments).expect_code(2);
         assert!(finished.stderr.contains(said), "{finished}");
     }
+    write(&scratch, "beyond.ndjson", "{\"a\":1E400}\n{\"a\":\"\\ud800\"}\n{\"a\":2}\n");
+    let beyond = hydrant(&scratch, &["schema", "infer", "beyond.ndjson"]).expect_code(0);
+    for said in [
+        "1 of the samples are no objects; the first is in line 2: no JSON: at byte 7: half of a surrogate pair stands alone",
+        "a: conflict: bigint 1 times, such as 2; a number beyond a double 1 times, such as 1E400; proposed as string",
+    ] {
+        assert!(beyond.stderr.contains(said), "{said}: {beyond}");
+    }
     write(&scratch, "empty.ndjson", "[1]\n");
     hydrant(&scratch, &["schema", "infer", "empty.ndjson"]).expect_code(1);
 }
@@ -123,7 +131,7 @@ fn what_is_wrong_with_a_schema_is_said_with_its_place() {
 fn check_resolves_schemas_and_says_what_does_not_fit_them() {
     let conversion = "    format_conversion:
       schema: { registry: lake, database: web, table: access }
-      parquet: { bloom_filters: [b] }";
+      parquet: { bloom_filters: [b], compression: { zstd: { level: 3 } } }";
     let scratch = scene(conversion);
     let check = || with_config(&scratch, &["check"]);
     let missing = check().expect_code(2);
@@ -133,6 +141,6 @@ fn check_resolves_schemas_and_says_what_does_not_fit_them() {
     let misfit = check().expect_code(2);
     assert!(misfit.stdout.contains("converted to Parquet, schema lake/web/access version 1: 1 columns"), "{misfit}");
     assert!(misfit.stderr.contains("`bloom_filters` names a column `b` that lake/web/access version 1"), "{misfit}");
-    assert!(misfit.stdout.contains("buffered up to 128 MB"), "{misfit}");
+    assert!(misfit.stdout.contains("buffered up to 128 MB or 300s, zstd level 3"), "{misfit}");
     assert!(!scratch.state().exists(), "nothing is kept by who looks");
 }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{configure, with_config};
-use crate::support::{Scratch, servers::Server};
+use crate::conversion::{converted, rows};
+use crate::support::{Hydrant, Scratch, servers::Server, wait_until};
 
 fn call(moto: &Server, operation: &str, input: &Value) {
     let target = format!("AWSGlue.{operation}");
@@ -124,6 +125,37 @@ fn check_asks_glue_only_when_it_may() {
     drop(moto);
     let away = with_config(&scratch, &["check", "--online"]);
     assert!(away.stderr.contains("web: registry `aws` cannot be asked"), "{away}");
+}
+
+/// `HYDRANT_LINGER_MS` shortens for debug builds how long it is until Glue is asked again.
+#[test]
+fn a_new_version_takes_effect_while_the_daemon_runs() {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let Some((scratch, moto)) = scene() else { return };
+    let update = |columns: Value| {
+        let table = json!({ "Name": "access", "StorageDescriptor": { "Columns": columns } });
+        call(&moto, "UpdateTable", &json!({ "DatabaseName": "web", "TableInput": table }));
+    };
+    update(json!([{ "Name": "n", "Type": "bigint" }]));
+    let schema = json!({ "registry": "aws", "database": "web", "table": "access" });
+    let mut config = converted(&scratch, "p/", &json!({ "format_conversion": { "schema": schema } }));
+    config["schema_registries"] = json!({ "aws": { "glue": { "region": "eu-west-1", "endpoint_url": moto.url() } } });
+    let path = scratch.log("s.log", "{\"n\":1,\"level\":\"a\"}\n");
+    let hydrant = Hydrant::run_with_env(&scratch, &config, &[("HYDRANT_LINGER_MS", "200")]);
+    let arrived = || {
+        let mut rows: Vec<_> = rows(&scratch).into_values().flatten().collect();
+        rows.sort_by_key(|row| row["n"].as_u64());
+        rows
+    };
+    wait_until("the first row is there", || arrived().len() == 1);
+    update(json!([{ "Name": "n", "Type": "bigint" }, { "Name": "level", "Type": "string" }]));
+    wait_until("the version is seen", || hydrant.said("a new version of the schema") == 1);
+    crate::support::scratch::append(&path, "{\"n\":2,\"level\":\"b\"}\n");
+    wait_until("the second row is there", || arrived().len() == 2);
+    assert_eq!(arrived(), [json!({ "n": 1 }), json!({ "n": 2, "level": "b" })]);
+    assert!(hydrant.stderr().contains("schema=aws/web/access version 4"), "{}", hydrant.stderr());
 }
 
 #[test]

@@ -79,6 +79,43 @@ not JSON
 }
 
 #[test]
+fn causes_are_counted_apart_and_values_together() {
+    let records = "{\"n\":\"x\"}
+{\"n\":\"99999999999\"}
+{\"n\":\"y\"}
+{\"n\":\"1.5\"}
+{\"at\":\"\\ud800\"}
+{\"at\":1
+   {\"n\":1,}
+{\"at\":\"\\udc00\"}
+";
+    let finished = check(&scene(records), &[]).expect_code(1);
+    for said in [
+        "  2 × n (int), string: For input string: \"x\"; first in line 1",
+        "  1 × n (int), string: \"99999999999\" is out of range; first in line 2",
+        "  1 × n (int), string: \"1.5\" is no integer; first in line 4",
+        "  2 × Encountered malformed JSON. At byte 7: half of a surrogate pair stands alone; first in line 5",
+        "  1 × Encountered malformed JSON. At byte 7: the record ends too early; first in line 6",
+        "  1 × Encountered malformed JSON. At byte 7: a key in quotes is expected; first in line 7",
+    ] {
+        assert!(finished.stderr.contains(said), "{said}: {finished}");
+    }
+}
+
+#[test]
+fn options_say_whether_partition_columns_are_columns() {
+    let scratch = scene("{\"n\":1,\"day\":\"soon\"}\n");
+    let schema = "columns: [{ name: n, type: int }]\npartition_columns: [{ name: day, type: date }]\n";
+    std::fs::write(scratch.path("s.yaml"), schema).expect("a schema");
+    check(&scratch, &[]).expect_code(0);
+    check(&scratch, &["--options", "{ partition_columns: omit }"]).expect_code(0);
+    let kept = check(&scratch, &["--options", "{ partition_columns: keep }"]).expect_code(1);
+    assert!(kept.stderr.contains("day (date), string"), "{kept}");
+    let wrong = check(&scratch, &["--options", "{ partition_columns: all }"]).expect_code(2);
+    assert!(wrong.stderr.contains("`omit`"), "{wrong}");
+}
+
+#[test]
 fn records_are_read_as_a_stream_or_options_say() {
     let scratch = scene("{\"at\":1700000000000}\n{\"at\":\"21/11/2026\"}\n{\"n\":\"1\",\"x\":2}\n");
     let failed = |arguments: &[&str]| {

@@ -190,6 +190,27 @@ fn transform_shows_the_partition_of_each_record() {
 }
 
 #[test]
+fn keys_that_a_component_sets_stand_in_the_prefix() {
+    let scratch = Scratch::new();
+    let step = hostile(&scratch, json!({ "transform": "keys", "when": "keep", "amount": 2 }), json!({}));
+    let mut stream = transformed(&scratch, "s", json!([step]));
+    stream["destination"]["directory"]["prefix"] =
+        json!("k0=!{partitionKeyFromLambda:k0}/k1=!{partitionKeyFromLambda:k1}/!{timestamp:yyyy}/");
+    stream["destination"]["directory"]["error_output_prefix"] = json!("failed/!{firehose:error-output-type}/");
+    scratch.log("s.log", "keep one\nno keys\nkeep two\n");
+    Hydrant::drain(&scratch, &config(&scratch, [stream]));
+    let objects = Objects::read(&scratch.out());
+    let under = |folder: &str| {
+        let bytes = objects.iter().find(|(key, _)| key.starts_with(folder)).expect("an object").1;
+        String::from_utf8(bytes.to_vec()).expect("UTF-8")
+    };
+    assert_eq!(under("k0=0/k1=1/20"), "keep one\nkeep two\n");
+    let failed = under("failed/metadata-extraction-failed/");
+    assert!(failed.lines().count() == 1 && failed.contains("which no transform has set"), "{failed}");
+    assert_eq!(objects.len(), 2);
+}
+
+#[test]
 fn transform_shows_which_objects_of_a_record_are_rows() {
     let scratch = Scratch::new();
     let mut stream = transformed(&scratch, "s", json!([]));

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::super::super::transform::bytes;
 use super::super::table;
-use crate::convert::{ErrorCode, Failure, Misfit};
+use crate::convert::{Failure, Misfit};
 use crate::schema::Schema;
 
 /// More reasons are counted as one.
@@ -45,8 +45,7 @@ struct Reason {
     data_type: String,
     kind: &'static str,
     code: &'static str,
-    /// Where it is no field's fault; what is wrong with JSON is said of the first alone.
-    message: Option<String>,
+    cause: &'static str,
 }
 
 struct Count {
@@ -93,8 +92,7 @@ impl Report {
         self.rows += rows as u64;
         for failure in failures {
             let told = Told::of(line, failure);
-            let message = failure.misfit.is_none() && failure.code == ErrorCode::MalformedData;
-            self.count(&told, failure.code.name(), message.then(|| failure.message.clone()));
+            self.count(&told, failure.code.name(), failure.cause);
             if self.limit.is_none() {
                 let mut object = told.json();
                 object.insert(String::from("errorCode"), Json::from(failure.code.name()));
@@ -112,7 +110,7 @@ impl Report {
         self.records += 1;
         let reason = format!("the line is longer than {limit_mb} MB");
         let told = Told { line, byte: 1, column: String::new(), data_type: String::new(), kind: "", reason };
-        self.count(&told, crate::envelope::RECORD_TOO_LARGE, None);
+        self.count(&told, crate::envelope::RECORD_TOO_LARGE, "too long");
         if self.limit.is_none() {
             let mut object = told.json();
             object.insert(String::from("errorCode"), Json::from(crate::envelope::RECORD_TOO_LARGE));
@@ -158,14 +156,14 @@ impl Report {
         }
     }
 
-    fn count(&mut self, told: &Told, code: &'static str, message: Option<String>) {
+    fn count(&mut self, told: &Told, code: &'static str, cause: &'static str) {
         self.rows_failed += 1;
         let reason = Reason {
             column: without_indices(&told.column),
             data_type: told.data_type.clone(),
             kind: told.kind,
             code,
-            message,
+            cause,
         };
         if let Some(count) = self.reasons.get_mut(&reason) {
             count.rows += 1;
@@ -180,7 +178,7 @@ impl Report {
 impl Told {
     fn of(line: u64, failure: &Failure) -> Self {
         let (column, data_type, kind, reason) = match failure.misfit.as_deref() {
-            Some(Misfit::Value { path, data_type, kind, reason }) => {
+            Some(Misfit::Value { path, data_type, kind, reason, .. }) => {
                 (path.clone(), data_type.clone(), *kind, reason.clone())
             }
             Some(Misfit::Missing { column, data_type }) => {
