@@ -3,10 +3,14 @@
 //! Always true: the intent is durable before the first byte leaves, and what a delivery reports is the number of records that its
 //! lane wrote. Settling is the stream's business, as it moves checkpoints.
 
+mod attempt;
 mod child;
+mod judging;
 mod parts;
-mod request;
 mod sending;
+#[cfg(test)]
+mod tests;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;

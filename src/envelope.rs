@@ -180,6 +180,60 @@ pub fn endpoint_failed(frame: &Frame<'_>, reason: &Reason) -> Bytes {
     })
 }
 
+/// What Firehose writes of a document that the cluster has not taken, its fields in their order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfDocument<'a> {
+    attempts_made: u32,
+    arrival_timestamp: i64,
+    error_code: &'a str,
+    error_message: &'a str,
+    attempt_ending_timestamp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    es_document_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    es_index_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    es_type_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    os_document_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    os_index_name: Option<&'a str>,
+    raw_data: String,
+}
+
+/// A document of OpenSearch that was not taken.
+#[derive(Debug, Clone, Copy)]
+pub struct FailedDocument<'a> {
+    /// Empty where the cluster would have made one.
+    pub id: &'a str,
+    pub index: &'a str,
+    /// Empty where documents have no types.
+    pub type_name: &'a str,
+    /// Serverless has names of its own for the fields.
+    pub is_serverless: bool,
+}
+
+/// The line for a document that OpenSearch has not taken.
+pub fn document_failed(frame: &Frame<'_>, reason: &Reason, document: &FailedDocument<'_>) -> Bytes {
+    let is_serverless = document.is_serverless;
+    let of_cluster = |text| (!is_serverless).then_some(text);
+    let of_serverless = |text| is_serverless.then_some(text);
+    line(&OfDocument {
+        attempts_made: reason.attempts,
+        arrival_timestamp: frame.arrival_ms,
+        error_code: &reason.code,
+        error_message: &reason.message,
+        attempt_ending_timestamp: reason.ended_ms,
+        es_document_id: of_cluster(document.id),
+        es_index_name: of_cluster(document.index),
+        es_type_name: of_cluster(document.type_name),
+        os_document_id: of_serverless(document.id),
+        os_index_name: of_serverless(document.index),
+        raw_data: STANDARD.encode(frame.data),
+    })
+}
+
 /// The line for a record that failed in an earlier life and passes in this one.
 pub fn failed_before(chunk: &Chunk, index: usize, now: Timestamp) -> Bytes {
     let place = place(chunk, index);
@@ -256,6 +310,38 @@ mod tests {
                 r#"{"attemptsMade":5,"arrivalTimestamp":1700000000123,"errorCode":"HttpEndpoint.DestinationException","#,
                 r#""errorMessage":"no","attemptEndingTimestamp":1700000300456,"rawData":"YWE=","subsequenceNumber":2,"#,
                 r#""dataId":"700000000000000004096.2"}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_documents_envelope_names_its_id_and_its_index() {
+        let range = PositionRange::new(4096, 5000);
+        let frame = Frame { partition: PartitionId(7), range, ordinal: 2, arrival_ms: 1_700_000_000_123, data: b"{}" };
+        let reason = Reason {
+            code: String::from("400"),
+            message: String::from("mapper_parsing_exception: no"),
+            attempts: 1,
+            ended_ms: 1_700_000_000_456,
+        };
+        let mut document = FailedDocument { id: "x", index: "web-2026-11-21", type_name: "", is_serverless: false };
+        assert_eq!(
+            std::str::from_utf8(&document_failed(&frame, &reason, &document)).unwrap(),
+            concat!(
+                r#"{"attemptsMade":1,"arrivalTimestamp":1700000000123,"errorCode":"400","#,
+                r#""errorMessage":"mapper_parsing_exception: no","attemptEndingTimestamp":1700000000456,"#,
+                r#""esDocumentId":"x","esIndexName":"web-2026-11-21","esTypeName":"","rawData":"e30="}"#,
+                "\n"
+            )
+        );
+        document.is_serverless = true;
+        assert_eq!(
+            std::str::from_utf8(&document_failed(&frame, &reason, &document)).unwrap(),
+            concat!(
+                r#"{"attemptsMade":1,"arrivalTimestamp":1700000000123,"errorCode":"400","#,
+                r#""errorMessage":"mapper_parsing_exception: no","attemptEndingTimestamp":1700000000456,"#,
+                r#""osDocumentId":"x","osIndexName":"web-2026-11-21","rawData":"e30="}"#,
                 "\n"
             )
         );

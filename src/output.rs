@@ -187,14 +187,27 @@ impl Output {
 
     /// The key of a delivery, fixed when it is journalled. `values` are those of its partition.
     pub fn key(&self, stream: &str, version: u64, at: Timestamp, uuid: &str, values: &[String]) -> String {
+        self.key_as(self.error_type, stream, version, at, uuid, values)
+    }
+
+    /// The same for failures of another kind.
+    pub fn key_as(
+        &self,
+        error_type: Option<&'static str>,
+        stream: &str,
+        version: u64,
+        at: Timestamp,
+        uuid: &str,
+        values: &[String],
+    ) -> String {
         let Some(layout) = &self.layout else {
             // Nothing lies under it: it is the delivery's name in the log.
             return object_key("", stream, version, at, &TimeZoneName::utc(), uuid, "");
         };
         let mut bits = || uuid::Uuid::new_v4().as_u64_pair().0;
         let zone = &layout.time_zone;
-        let prefix = layout.prefix.evaluate(at, zone, self.error_type, values, &mut || random_string(&mut bits));
-        let extension = match (&layout.file_extension, self.error_type) {
+        let prefix = layout.prefix.evaluate(at, zone, error_type, values, &mut || random_string(&mut bits));
+        let extension = match (&layout.file_extension, error_type) {
             (_, Some(_)) => "",
             (Some(extension), None) => extension,
             (None, None) => Codec::new(self.format.compression).extension(),

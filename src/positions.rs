@@ -81,11 +81,12 @@ impl RecordSet {
 
     /// What any of `sets` holds.
     pub fn union(sets: &[&Self]) -> Self {
-        let mut ranges: Vec<_> = sets
-            .iter()
-            .flat_map(|set| set.iter())
-            .flat_map(|(id, ranges)| ranges.iter().map(move |r| (id, *r)))
-            .collect();
+        let ranges = sets.iter().flat_map(|set| set.iter());
+        Self::of_ranges(ranges.flat_map(|(id, ranges)| ranges.iter().map(move |r| (id, *r))).collect())
+    }
+
+    /// What lies in any of `ranges`, in whatever order they come.
+    pub fn of_ranges(mut ranges: Vec<(PartitionId, PositionRange)>) -> Self {
         ranges.sort_by_key(|(id, range)| (*id, range.start));
         let mut union = Self::default();
         ranges.into_iter().for_each(|(id, range)| union.add(id, range));

@@ -7,7 +7,9 @@ use clap::Args;
 
 use super::check_online::Online;
 use super::check_schemas::{Found, Schemas};
-use crate::config::model::{BackupMode, DestinationConfig, HttpEndpointConfig, SourceConfig};
+use crate::config::model::{
+    BackupMode, DestinationConfig, DocumentId, HttpEndpointConfig, OpenSearchConfig, SourceConfig,
+};
 use crate::pool::ComputePool;
 use crate::processing::{ProcessorConfig, Stage};
 
@@ -82,11 +84,14 @@ pub fn run(arguments: &Arguments) -> ExitCode {
                 };
                 println!("  buffered up to {size} MB or {:?}, {compression}", hints.interval);
             }
-            DestinationConfig::HttpEndpoint(_) => println!("  buffered up to {size} MB or {:?}", hints.interval),
+            DestinationConfig::HttpEndpoint(_) | DestinationConfig::OpenSearch(_) => {
+                println!("  buffered up to {size} MB or {:?}", hints.interval)
+            }
         }
         match &stream.destination {
             DestinationConfig::Objects(store) => println!("  prefix {}", store.layout().prefix.text()),
             DestinationConfig::HttpEndpoint(endpoint) => show_endpoint(endpoint),
+            DestinationConfig::OpenSearch(cluster) => show_cluster(cluster),
         }
         let errors = &stream.error_output.destination;
         println!("  failed records -> {} under {}", errors.place(), errors.layout().prefix.text());
@@ -119,5 +124,20 @@ fn show_endpoint(endpoint: &HttpEndpointConfig) {
     println!("  requests of up to {mb} MB and {records} records, {encoding}, tried again for {:?}", endpoint.retry);
     if !endpoint.url.is_encrypted() && !endpoint.url.is_loopback() {
         eprintln!("warning: {} is not encrypted: records and keys can be read on the way", endpoint.place());
+    }
+}
+
+fn show_cluster(cluster: &OpenSearchConfig) {
+    let encoding = if cluster.gzip_level.is_some() { "gzip" } else { "no content encoding" };
+    let ids = match &cluster.documents.id {
+        DocumentId::Derived => "derived from positions".to_owned(),
+        DocumentId::None => "made by the cluster".to_owned(),
+        DocumentId::FromField(field) => format!("from the field `{field}`"),
+    };
+    let mb = cluster.bulk_bytes_max as f64 / f64::from(1 << 20);
+    println!("  index {}, ids {ids}", cluster.index.template().text());
+    println!("  bulks of up to {mb} MB, {encoding}, tried for {:?}", cluster.retry);
+    for url in cluster.urls.iter().filter(|url| !url.is_encrypted() && !url.is_loopback()) {
+        eprintln!("warning: {} is not encrypted: records and keys can be read on the way", url.shown());
     }
 }

@@ -14,6 +14,7 @@ use crate::config::model::{
 };
 use crate::destination::directory;
 use crate::destination::http_endpoint::HttpEndpoint;
+use crate::destination::opensearch;
 use crate::destination::s3::S3Destination;
 use crate::source::file;
 
@@ -43,6 +44,10 @@ impl Online {
         match &stream.destination {
             DestinationConfig::Objects(store) => stores.push((store, size)),
             DestinationConfig::HttpEndpoint(endpoint) => self.endpoint(&stream.name, endpoint),
+            DestinationConfig::OpenSearch(cluster) => {
+                let found = self.runtime.block_on(opensearch::probe(cluster)).map(|line| vec![line]);
+                self.show(&stream.name, &stream.destination.place(), found);
+            }
         }
         let backup = stream.backup.as_ref().filter(|backup| backup.mode == BackupMode::All);
         stores.extend(backup.map(|backup| (&backup.destination, backup.buffering.size)));

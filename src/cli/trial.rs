@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::model::{Config, DeliveryStreamConfig, FileSourceConfig, SourceConfig};
+use crate::config::model::{Config, DeliveryStreamConfig, DestinationConfig, FileSourceConfig, SourceConfig};
 use crate::memory::{MemoryBudget, Permit, StreamBudget};
 use crate::partition::Partition;
 use crate::processing::{ConfigError, Down, Fate, Leaving, Processing};
@@ -113,11 +113,15 @@ impl<'a> Trial<'a> {
 
     /// Whether where something goes depends on its records.
     pub fn is_partitioned(&self) -> bool {
-        self.stream.destination.layout().is_some_and(|layout| layout.prefix.dynamic().len() > 0)
+        self.stream.destination.template().is_some_and(|(template, _)| template.dynamic().len() > 0)
     }
 
-    /// The prefix of the object in which something would be delivered that arrives at `at`. A random string is none yet.
+    /// The prefix of the object, or the index, in which something would be delivered that arrives at `at`. A random string is none
+    /// yet.
     pub fn prefix(&self, output: &Leaving, at: Timestamp) -> String {
+        if let DestinationConfig::OpenSearch(cluster) = &self.stream.destination {
+            return cluster.index.name(at, output.partition.as_ref().map(Partition::values).unwrap_or_default());
+        }
         let Some(layout) = self.stream.destination.layout() else { return String::new() };
         let values = output.partition.as_ref().map(Partition::values).unwrap_or_default();
         layout.prefix.evaluate(at, &layout.time_zone, None, values, &mut || String::from("!{firehose:random-string}"))

@@ -140,7 +140,7 @@ fn objects<'s, 'a>(stream: &'s StreamRead<'a>, config: &DeliveryStreamConfig) ->
     let all = config.backup.as_ref().filter(|backup| backup.mode == BackupMode::All);
     let own_objects = match &config.destination {
         DestinationConfig::Objects(store) => Some(store),
-        DestinationConfig::HttpEndpoint(_) => None,
+        DestinationConfig::HttpEndpoint(_) | DestinationConfig::OpenSearch(_) => None,
     };
     let objects = [
         (destination_path, own_objects.and_then(|store| object(config, store, config.compression, None))),

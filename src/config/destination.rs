@@ -9,13 +9,14 @@ use super::model::{
     AssumeRole, Compression, DestinationConfig, DirectoryConfig, HttpEndpointConfig, ObjectLayout, ObjectStoreConfig,
     S3Config, Secret, ServerSideEncryption,
 };
+use super::opensearch::{self, OpenSearch};
 use super::reader::Value;
 use super::text::Text;
 use crate::partition::{PrefixKind, PrefixTemplate, TimeZoneName, check_file_extension};
 
 pub(super) const OUTPUTS: &[&str] = &["s3", "directory"];
 /// What a delivery stream's `destination` may be.
-const DESTINATIONS: &[&str] = &["s3", "directory", "http_endpoint"];
+const DESTINATIONS: &[&str] = &["s3", "directory", "http_endpoint", "opensearch"];
 
 const REQUEST_TIMEOUT_SECONDS_DEFAULT: i64 = 60;
 
@@ -65,13 +66,14 @@ pub(super) struct Output<'a> {
 pub(super) enum Destination<'a> {
     Objects(Box<Output<'a>>),
     HttpEndpoint(Box<HttpEndpointConfig>, Value<'a>),
+    OpenSearch(Box<OpenSearch<'a>>),
 }
 
 impl<'a> Destination<'a> {
     pub fn objects(&self) -> Option<&Output<'a>> {
         match self {
             Self::Objects(output) => Some(output),
-            Self::HttpEndpoint(..) => None,
+            Self::HttpEndpoint(..) | Self::OpenSearch(_) => None,
         }
     }
 
@@ -79,6 +81,7 @@ impl<'a> Destination<'a> {
         match self {
             Self::Objects(output) => DestinationConfig::Objects(output.config.clone()),
             Self::HttpEndpoint(endpoint, _) => DestinationConfig::HttpEndpoint(HttpEndpointConfig::clone(endpoint)),
+            Self::OpenSearch(cluster) => DestinationConfig::OpenSearch(cluster.config.clone()),
         }
     }
 }
@@ -89,6 +92,9 @@ pub(super) fn destination<'a>(value: &Value<'a>, stream: Option<&str>, aws: &Con
     let output = match kind {
         "s3" => s3(&options, aws),
         "directory" => directory(&options),
+        "opensearch" => {
+            return Some(Destination::OpenSearch(Box::new(opensearch::opensearch(&options, aws)?)));
+        }
         _ => {
             let endpoint = http_endpoint::http_endpoint(&options, stream, aws)?;
             return Some(Destination::HttpEndpoint(Box::new(endpoint), options));

@@ -24,6 +24,7 @@ mod include;
 mod json;
 mod map;
 pub mod model;
+mod opensearch;
 mod parse;
 mod partitioning;
 mod pipeline_test;

@@ -8,6 +8,7 @@ mod columns;
 mod destination;
 mod file;
 mod http_endpoint;
+mod opensearch;
 mod schema;
 
 pub use columns::{FileColumns, PartitionColumns};
@@ -16,6 +17,7 @@ pub use destination::{
 };
 pub use file::{FileSourceConfig, InitialPosition, LinePattern, Multiline, MultilineRule, OnDelivered, OnOversize};
 pub use http_endpoint::{EndpointAuth, EndpointUrl, HttpEndpointConfig, Method, Protocol, ProxyConfig, RawFormat};
+pub use opensearch::{DocumentId, DocumentsConfig, OpenSearchConfig};
 pub use schema::{
     ClientCertificate, ConfluentConfig, ConfluentCredentials, Deserializer, Dictionary, DirectoryRegistryConfig,
     FormatConversionConfig, GlueConfig, InputConfig, NamedRegistry, OnUnknownField, ParquetCompression, ParquetConfig,
@@ -62,7 +64,7 @@ pub struct DeliveryStreamConfig {
     pub format_conversion: Option<FormatConversionConfig>,
     pub partitioning: Option<PartitioningConfig>,
     /// Put after each record that does not end with it already. Default "\n", "" is Firehose's plain concatenation; "" with
-    /// `http_endpoint`, where each record is told from the next.
+    /// `http_endpoint` and `opensearch`, where each record is told from the next.
     pub output_delimiter: Vec<u8>,
     pub destination: DestinationConfig,
     pub backup: Option<BackupConfig>,

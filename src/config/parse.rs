@@ -15,12 +15,15 @@ use super::http_endpoint;
 use super::include;
 use super::map::Map;
 use super::model::{Config, DeliveryStreamConfig, SourceConfig};
+use super::opensearch;
 use super::partitioning;
 use super::processing;
 use super::reader::{Reader, Value};
 use super::registries::{self, Registries};
 use super::scalar;
+use super::text::Text;
 use super::tree::Node;
+use crate::partition::PrefixTemplate;
 use crate::processing::ProcessorConfig;
 
 const STATE_DIR_DEFAULT: &str = "/var/lib/hydrant";
@@ -163,11 +166,14 @@ fn stream_config<'a>(
         Some(Destination::HttpEndpoint(_, value)) => {
             http_endpoint::check_neighbours(map, value, compression, buffering)
         }
+        Some(Destination::OpenSearch(cluster)) => {
+            opensearch::check_neighbours(map, &cluster.value, compression, buffering)
+        }
         Some(Destination::Objects(_)) | None => true,
     };
     let delimiter_default = match &destination {
         // Each record is told from the next there.
-        Some(Destination::HttpEndpoint(..)) => Vec::new(),
+        Some(Destination::HttpEndpoint(..) | Destination::OpenSearch(_)) => Vec::new(),
         Some(Destination::Objects(_)) | None => b"\n".to_vec(),
     };
     let output_delimiter = map.get_or("output_delimiter", delimiter_default, |value| {
@@ -183,10 +189,14 @@ fn stream_config<'a>(
     let (mut destination, backup) = (destination?, backup?);
     let (partitioning, processing) = (partitioning?, processing?);
     let has_transforms = processing.iter().any(|step| matches!(step.processor, ProcessorConfig::Wasm(_)));
-    let is_right = destination.objects().is_none_or(|output| {
-        let template = &output.config.layout().prefix;
-        partitioning::check_prefix(map, output.prefix.as_ref(), template, partitioning.as_ref(), has_transforms)
-    });
+    let check = |text: Option<&Text<'_>>, template: &PrefixTemplate| {
+        partitioning::check_prefix(map, text, template, partitioning.as_ref(), has_transforms)
+    };
+    let is_right = match &destination {
+        Destination::Objects(output) => check(output.prefix.as_ref(), &output.config.layout().prefix),
+        Destination::OpenSearch(cluster) => check(Some(&cluster.index), cluster.config.index.template()),
+        Destination::HttpEndpoint(..) => true,
+    };
     let of_backup = backup.as_ref().map(|backup| &backup.output);
     let is_right_in_backup = of_backup
         .is_none_or(|output| partitioning::refuse_in_backup(output.prefix.as_ref(), &output.config.layout().prefix));

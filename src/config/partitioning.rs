@@ -91,18 +91,19 @@ pub(super) fn check_prefix(
             is_right = false;
         }
     }
+    let named = prefix.map_or("prefix", |prefix| prefix.value.name());
     let (Some(config), Some(value)) = (config, stream.get("partitioning")) else { return is_right };
     let is_used = |wanted: &dyn Fn(&Dynamic) -> bool| template.dynamic().any(|(_, dynamic)| wanted(dynamic));
     for (name, _) in &config.keys {
         if !is_used(&|dynamic| matches!(dynamic, Dynamic::Query(used) if used == name)) {
             let help = format!("put `!{{partitionKeyFromQuery:{name}}}` into it, or take the key away");
-            value.problem(format!("the destination's prefix does not use the partition key `{name}`"), Some(help));
+            value.problem(format!("the destination's {named} does not use the partition key `{name}`"), Some(help));
             is_right = false;
         }
     }
     if config.record_time.is_some() && !is_used(&|dynamic| matches!(dynamic, Dynamic::RecordTime(_))) {
         let help = String::from("put `!{recordTime:yyyy/MM/dd/HH}` into it, or take `record_time` away");
-        value.problem(String::from("the destination's prefix does not use `record_time`"), Some(help));
+        value.problem(format!("the destination's {named} does not use `record_time`"), Some(help));
         is_right = false;
     }
     is_right

@@ -6,6 +6,7 @@ mod golden;
 mod http_endpoint;
 mod includes;
 mod limits;
+mod opensearch;
 mod secrets;
 mod values;
 
@@ -28,7 +29,7 @@ const HIDDEN: &str = "hunter2";
 fn objects(destination: &DestinationConfig) -> &ObjectStoreConfig {
     match destination {
         DestinationConfig::Objects(store) => store,
-        DestinationConfig::HttpEndpoint(_) => panic!("{destination:?}"),
+        DestinationConfig::HttpEndpoint(_) | DestinationConfig::OpenSearch(_) => panic!("{destination:?}"),
     }
 }
 

@@ -3,9 +3,10 @@
 //! Always true: its key is journalled before it is put, and which records it holds, with which reasons, follows from what is
 //! journalled of the failed requests: another life forms it of the same under the same key, and the first object stays.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::destination::Object;
 use crate::destination::receiver::Receiver;
@@ -16,19 +17,22 @@ use crate::journal::{Journal, JournalError};
 use crate::output::{Place, Target};
 use crate::pool::join;
 use crate::record::Content;
-use crate::requests::{Child, Reason, RequestState};
+use crate::requests::{Child, Reason};
 
-use super::parts::{self, Part};
+use super::judging::Rejected;
+use super::parts;
 use super::sending::Way;
 
 /// So much is formed at once: an endpoint's words stand in every line.
 const LINES_BYTES: usize = 256 << 10;
+/// And so many reasons, of up to some KB each, are held at a time.
+const REASONS_MAX: usize = 256;
 
 impl Way {
-    /// Puts what has failed of `parts` where failed records go, however long that takes. Its bytes; `None` when cancelled.
+    /// Puts what was rejected, in the order of its records, where failed records go, however long that takes. Its bytes; `None` when cancelled.
     pub(super) async fn put_child(
         &self,
-        parts: Vec<Part>,
+        rejected: Vec<Rejected>,
         before: Option<(Child, Place)>,
     ) -> Result<Option<u64>, JournalError> {
         let may_exist = before.is_some();
@@ -44,8 +48,9 @@ impl Way {
         };
         let output = &self.shipping.child;
         let mut lane = Lane::open(output.forming(&child.uuid, self.arrival), self.shipping.pool.clone());
-        for part in parts {
-            self.push_envelopes(part, &mut lane).await;
+        let mut rejected = VecDeque::from(rejected);
+        while !rejected.is_empty() {
+            self.push_envelopes(next_of(&mut rejected), &mut lane).await?;
         }
         let formed = lane.finish().await;
         let object = Object { key: child.key, payload: Arc::new(formed.payload), content_encoding: None };
@@ -62,7 +67,14 @@ impl Way {
         let output = &self.shipping.child;
         let uuid = uuid::Uuid::new_v4().to_string();
         let child = Child {
-            key: output.key(&self.shipping.stream_name, self.shipping.version, self.arrival, &uuid, &[]),
+            key: output.key_as(
+                Some(self.receiver.error_type()),
+                &self.shipping.stream_name,
+                self.shipping.version,
+                self.arrival,
+                &uuid,
+                &[],
+            ),
             uuid,
             destination: serde_json::to_string(&output.place.locator).unwrap_or_default(),
         };
@@ -71,36 +83,69 @@ impl Way {
         Ok((child, output.place.clone()))
     }
 
-    async fn push_envelopes(&self, part: Part, lane: &mut Lane) {
-        let RequestState::Failed(reason, _) = part.request.state else { return };
-        let frames = parts::frames_of(self, &part.cut).await;
-        let covered = self.shipping.budget.overdraw(frames.len() as u64);
-        let (frames, reason) = (Bytes::from(frames), Arc::new(reason));
-        let mut rest = frames;
+    async fn push_envelopes(&self, some: Vec<Rejected>, lane: &mut Lane) -> Result<(), JournalError> {
+        let reasons = self.reasons(&some).await?;
+        let ranges: Vec<_> = some.into_iter().map(|one| one.payload).collect();
+        let bytes = ranges.iter().map(|range| range.end - range.start).sum();
+        let covered = self.shipping.budget.overdraw(bytes);
+        let mut rest: VecDeque<_> = parts::frames_in(self, ranges).await.into_iter().zip(reasons).collect();
         while !rest.is_empty() {
-            let (some, reason, receiver) = (rest.clone(), reason.clone(), self.receiver.clone());
-            let envelopes = move || envelopes(&*receiver, &some, &reason);
-            let (lines, records, taken) = join(self.shipping.pool.spawn(envelopes)).await;
-            if taken == 0 {
-                return;
+            let (receiver, to) = (self.receiver.clone(), self.to.clone());
+            let envelopes = move || envelopes(&*receiver, &to, rest);
+            let (lines, records, behind) = join(self.shipping.pool.spawn(envelopes)).await;
+            rest = behind;
+            if records == 0 {
+                break;
             }
             let permit = Arc::new(self.shipping.budget.overdraw(lines.len() as u64));
             lane.push_ready(Content::Bytes(lines), records, &permit).await;
             lane.hand_over().await;
-            rest = rest.slice(taken..);
         }
         drop(covered);
+        Ok(())
+    }
+
+    /// Of each of some that follow each other, as the journal has them.
+    async fn reasons(&self, some: &[Rejected]) -> Result<Vec<Arc<Reason>>, JournalError> {
+        let firsts = some.first().map_or(0, |one| one.first)..=some.last().map_or(0, |one| one.first);
+        let row = self.row;
+        let call = move |journal: &Journal| journal.reasons(row, firsts.clone());
+        let mut known = self.shipping.journal("reasons", call).await?;
+        let unreadable = || JournalError::Content { what: format!("a reason of delivery {}", row.0) };
+        some.iter().map(|one| known.remove(&one.first).map(Arc::new).ok_or_else(unreadable)).collect()
     }
 }
 
-/// The lines of the first records, how many those are, and the length of their frames.
-fn envelopes(receiver: &dyn Receiver, frames: &[u8], reason: &Reason) -> (Bytes, u64, usize) {
-    let (mut rest, mut lines, mut records) = (frames, Vec::new(), 0);
+/// Frames of records that failed alike.
+type Failed = (Bytes, Arc<Reason>);
+
+/// The lines of the first records, how many those are, and the others.
+fn envelopes(receiver: &dyn Receiver, to: &str, mut rest: VecDeque<Failed>) -> (Bytes, u64, VecDeque<Failed>) {
+    let (mut lines, mut records) = (Vec::new(), 0);
     while lines.len() < LINES_BYTES
-        && let Some((frame, behind)) = frames::take(rest)
+        && let Some((frames, reason)) = rest.front_mut()
     {
-        lines.extend_from_slice(&receiver.envelope("", &frame, reason));
-        (rest, records) = (behind, records + 1);
+        let Some((frame, behind)) = frames::take(frames) else {
+            rest.pop_front();
+            continue;
+        };
+        lines.extend_from_slice(&receiver.envelope(to, &frame, reason));
+        let taken = frames.len() - behind.len();
+        frames.advance(taken);
+        records += 1;
     }
-    (Bytes::from(lines), records, frames.len() - rest.len())
+    (Bytes::from(lines), records, rest)
+}
+
+/// Some at the beginning that are formed together.
+fn next_of(rejected: &mut VecDeque<Rejected>) -> Vec<Rejected> {
+    let (mut some, mut bytes) = (Vec::new(), 0);
+    while bytes < LINES_BYTES as u64
+        && some.len() < REASONS_MAX
+        && let Some(one) = rejected.pop_front()
+    {
+        bytes += one.payload.end - one.payload.start;
+        some.push(one);
+    }
+    some
 }

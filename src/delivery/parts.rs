@@ -3,6 +3,7 @@
 //! Always true: the parts of a payload follow each other and hold every frame of it once.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::encode::payload::{Payload, PayloadWriter};
 use crate::envelope::{RECORD_MISFITS, RECORD_TOO_LARGE};
 use crate::pool::{ComputePool, join};
 use crate::positions::RecordSet;
-use crate::requests::{Cut, Cutter, Finder, Item, Limits, Reason, Request, RequestState};
+use crate::requests::{Cut, Cutter, Finder, Item, Limits, Reason, Request, RequestState, Whole};
 
 use super::sending::Way;
 
@@ -30,10 +31,6 @@ const BODIES_IN_SHARE: u64 = 4;
 pub(super) struct Part {
     pub(super) request: Request,
     pub(super) cut: Cut,
-    /// It was decided in an earlier life.
-    pub(super) is_of_before: bool,
-    /// Bytes of its body, once it was sent.
-    pub(super) sent_bytes: u64,
 }
 
 /// A payload without some of its records.
@@ -43,22 +40,26 @@ pub(super) struct Without {
 }
 
 impl Part {
-    fn of(request: Request, cut: Cut) -> Self {
-        let is_of_before = request.state != RequestState::Planned;
-        Self { request, cut, is_of_before, sent_bytes: 0 }
-    }
-
     pub(super) fn records(&self) -> u64 {
         self.request.end - self.request.first
+    }
+
+    /// Of its frames, which is a little more than that of its records.
+    pub(super) fn bytes(&self) -> u64 {
+        self.cut.payload.end - self.cut.payload.start
     }
 }
 
 /// The receiver's limits, and those of memory: a body is formed whole, from its frames, and compressed.
 fn limits(way: &Way) -> Limits {
     let limits = way.receiver.limits();
+    Limits { several_bytes_max: limits.several_bytes_max.min(body_bytes(way)), ..limits }
+}
+
+/// Bytes of a body that there is memory for.
+pub(super) fn body_bytes(way: &Way) -> u64 {
     let in_flight = way.receiver.patience().in_flight.max(1) as u64;
-    let several_bytes_max = way.shipping.budget.share() / BODIES_IN_SHARE / in_flight;
-    Limits { several_bytes_max, ..limits }
+    way.shipping.budget.share() / BODIES_IN_SHARE / in_flight
 }
 
 /// In which order the records of a payload are numbered.
@@ -83,14 +84,17 @@ pub(super) async fn cut(way: &Way) -> Vec<Part> {
         }
         Ok(cutter.finish())
     });
-    let mut parts = Vec::new();
+    let (mut parts, mut last) = (Vec::new(), None);
     for cut in cuts.await {
         let request = Request::planned(cut.first, cut.end);
-        let mut part = Part::of(request, cut);
+        let mut part = Part { request, cut };
         if part.cut.is_refused {
             let frames = frames_of(way, &part.cut).await;
             let reason = never_sent(&frames, misfits.as_ref(), &limits);
-            part.request.state = RequestState::Failed(reason, whole_in(&frames, &part.cut));
+            let is_known = |known: &Arc<Reason>| (&known.code, &known.message) == (&reason.code, &reason.message);
+            let reason = last.take().filter(is_known).unwrap_or_else(|| Arc::new(reason));
+            last = Some(reason.clone());
+            part.request.state = RequestState::Failed(Some(reason), whole_in(&frames, &part.cut));
         }
         parts.push(part);
     }
@@ -105,25 +109,33 @@ pub(super) async fn find(way: &Way, requests: Vec<Request>) -> Vec<Part> {
         scan(&layout, payload, |item| finder.push(item))?;
         Ok(finder.finish())
     });
-    requests.into_iter().zip(found.await).map(|(request, cut)| Part::of(request, cut)).collect()
+    requests.into_iter().zip(found.await).map(|(request, cut)| Part { request, cut }).collect()
 }
 
-/// The halves of a part.
-pub(super) async fn split(way: &Way, part: &Part, halves: &(Request, Request)) -> (Part, Part) {
-    let (first, second) = halves.clone();
-    let of_first = first.end - first.first;
-    let frames = frames_of(way, &part.cut).await;
-    let (mut rest, mut is_continued) = (&frames[..], false);
-    for _ in 0..of_first {
-        rest = frames::take(rest).map_or(&[][..], |(_, rest)| rest);
+/// A part cut into runs that end at these records, and what each of them holds whole.
+pub(super) async fn cut_at(way: &Way, part: &Part, ends: Vec<u64>) -> Vec<(Part, Whole)> {
+    let (frames, cut) = (frames_of(way, &part.cut).await, part.cut.clone());
+    let _covered = way.shipping.budget.overdraw(frames.len() as u64);
+    join(way.shipping.pool.spawn(move || runs(&frames, &cut, &ends))).await
+}
+
+fn runs(frames: &[u8], whole: &Cut, ends: &[u64]) -> Vec<(Part, Whole)> {
+    let (mut rest, mut first, mut at) = (frames, whole.first, whole.payload.start);
+    let mut runs = Vec::new();
+    for &end in ends {
+        let begin = rest;
+        for _ in first..end {
+            rest = frames::take(rest).map_or(&[][..], |(_, rest)| rest);
+        }
+        let held = &begin[..begin.len() - rest.len()];
+        let is_continued = frames::take(rest).map_or(whole.is_continued, |(frame, _)| frame.ordinal > 0);
+        let payload = at..at + held.len() as u64;
+        let cut = Cut { first, end, payload, is_refused: false, is_continued };
+        let records = whole_in(held, &cut);
+        (first, at) = (end, cut.payload.end);
+        runs.push((Part { request: Request::planned(cut.first, end), cut }, records));
     }
-    if let Some((frame, _)) = frames::take(rest) {
-        is_continued = frame.ordinal > 0;
-    }
-    let middle = part.cut.payload.end - rest.len() as u64;
-    let one = Cut { end: first.end, payload: part.cut.payload.start..middle, is_continued, ..part.cut.clone() };
-    let other = Cut { first: second.first, payload: middle..part.cut.payload.end, ..part.cut.clone() };
-    (Part::of(first, one), Part::of(second, other))
+    runs
 }
 
 /// The payload without the records of `done`.
@@ -154,8 +166,17 @@ pub(super) async fn frames_of(way: &Way, cut: &Cut) -> Vec<u8> {
     read(&way.shipping.pool, &way.payload, move |payload| layout.read(payload, range.clone())).await
 }
 
+/// The frames in each of several ranges.
+pub(super) async fn frames_in(way: &Way, ranges: Vec<Range<u64>>) -> Vec<Bytes> {
+    let layout = way.layout.clone();
+    let frames = read(&way.shipping.pool, &way.payload, move |payload| {
+        ranges.iter().map(|range| layout.read(payload, range.clone()).map(Bytes::from)).collect()
+    });
+    frames.await
+}
+
 /// The source records that a part holds whole, by its frames.
-pub(super) fn whole_in(frames: &[u8], cut: &Cut) -> RecordSet {
+pub(super) fn whole_in(frames: &[u8], cut: &Cut) -> Whole {
     let (mut rest, mut whole, mut last) = (frames, RecordSet::default(), None);
     while let Some((frame, behind)) = frames::take(rest) {
         if frame.ordinal == 0 {
@@ -169,7 +190,7 @@ pub(super) fn whole_in(frames: &[u8], cut: &Cut) -> RecordSet {
     if let Some((partition, range)) = last.filter(|_| !cut.is_continued) {
         whole.add(partition, range);
     }
-    whole
+    Whole::of(&whole)
 }
 
 /// Why a record is never sent.
@@ -215,6 +236,55 @@ pub(super) async fn read<T: Send + 'static>(
                 error!(%error, retry_in = ?RETRY, "a payload cannot be read; the delivery waits");
                 tokio::time::sleep(RETRY).await;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::positions::put_varint;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn runs_hold_whole_what_no_other_run_has_a_part_of(
+            made in prop::collection::vec(1u64..4, 1..20),
+            ends in prop::collection::btree_set(1u64..60, 0..12),
+            is_continued in any::<bool>(),
+        ) {
+            let (mut frames, mut sources) = (Vec::new(), Vec::new());
+            for (source, &made) in (0u64..).zip(&made) {
+                for ordinal in 0..made {
+                    for number in [1, 5, source * 10, 10, ordinal, 0] {
+                        put_varint(&mut frames, number);
+                    }
+                    frames.push(b'x');
+                    sources.push(source);
+                }
+            }
+            let all = sources.len() as u64;
+            let length = frames.len() as u64;
+            let whole = Cut { first: 7, end: 7 + all, payload: 100..100 + length, is_refused: false, is_continued };
+            let ends: Vec<u64> = ends.into_iter().filter(|&end| end < all).chain([all]).map(|end| end + 7).collect();
+            let runs = runs(&frames, &whole, &ends);
+            let (mut at, mut payload) = (7, 100);
+            for ((part, records), &end) in runs.iter().zip(&ends) {
+                prop_assert_eq!((part.request.first, part.request.end, part.cut.payload.start), (at, end, payload));
+                let held = &sources[at as usize - 7..end as usize - 7];
+                let elsewhere = |source: &u64| {
+                    let is_here = held.iter().filter(|held| *held == source).count();
+                    is_here < sources.iter().filter(|one| *one == source).count()
+                        || (is_continued && source == sources.last().unwrap())
+                };
+                let mut expected: Vec<u64> = held.iter().copied().filter(|source| !elsewhere(source)).collect();
+                expected.dedup();
+                let found: Vec<u64> = records.ranges().into_iter()
+                    .flat_map(|(_, range)| (range.start.0..range.end.0).step_by(10)).map(|at| at / 10).collect();
+                prop_assert_eq!(found, expected);
+                (at, payload) = (end, part.cut.payload.end);
+            }
+            prop_assert_eq!((at, payload), (whole.end, whole.payload.end));
         }
     }
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::destination::Existence;
-use crate::destination::outage::Outage;
+use crate::destination::outage::{Outage, Tries};
 use crate::destination::receiver::Receiver;
 use crate::destination::retry::exists_until_answered;
 use crate::encode::frames::Layout;
@@ -20,7 +21,9 @@ use crate::journal::{DeliveryRowId, Intent, Journal, JournalError};
 use crate::output::{Place, Target};
 use crate::requests::{self, Child, Request, RequestState};
 
+use super::judging::{Decided, Rejected};
 use super::parts::{self, Part};
+use super::waiting::{self, Queue, Waiting};
 use super::{Arrived, Before, Fates, Observer, Plan, Shipping};
 
 /// A delivery on its way to a receiver.
@@ -42,6 +45,8 @@ pub(super) struct Way {
     pub(super) row: DeliveryRowId,
     pub(super) uuid: String,
     pub(super) key: String,
+    /// Whom of the receiver it is addressed to.
+    pub(super) to: String,
     /// Of its oldest record.
     pub(super) arrival: Timestamp,
     pub(super) payload: Arc<Payload>,
@@ -115,20 +120,23 @@ impl Sending {
     /// Sends what is not decided and puts what has failed into the child. `None` when cancelled.
     pub(super) async fn run(self) -> Result<Option<Arrived>, JournalError> {
         let Self { way, parts, child, skipped } = self;
-        let Some(decided) = send_all(&way, parts).await? else { return Ok(None) };
-        let mut arrived =
-            Arrived { row: way.row, fates: Fates { skipped, ..Fates::default() }, objects: 0, object_bytes: 0 };
-        for part in &decided {
-            arrived.objects += u64::from(part.sent_bytes > 0);
-            arrived.object_bytes += part.sent_bytes;
-            match part.request.state {
-                RequestState::Acknowledged(_) if part.is_of_before => arrived.fates.skipped += part.records(),
-                RequestState::Acknowledged(_) => arrived.fates.delivered += part.records(),
-                RequestState::Failed(..) | RequestState::Planned => arrived.fates.failed += part.records(),
+        let mut fates = Fates { skipped, ..Fates::default() };
+        let (mut queue, mut decided) = (Queue::default(), Decided::default());
+        for part in parts {
+            match &part.request.state {
+                RequestState::Planned => queue.push(Waiting::new(part, way.tries())),
+                RequestState::Acknowledged(_) => fates.skipped += part.records(),
+                RequestState::Failed(..) => decided.rejected.push(Rejected::of(&part)),
             }
         }
-        if arrived.fates.failed > 0 {
-            let Some(bytes) = way.put_child(decided, child).await? else { return Ok(None) };
+        let Some(mut decided) = send_all(&way, queue, decided).await? else { return Ok(None) };
+        way.shipping.status.clear_problem(&way.key);
+        decided.rejected.sort_by_key(|rejected| rejected.first);
+        fates.delivered = decided.delivered;
+        fates.failed = decided.rejected.iter().map(|rejected| rejected.records).sum();
+        let mut arrived = Arrived { row: way.row, fates, objects: decided.attempts, object_bytes: decided.bytes };
+        if fates.failed > 0 {
+            let Some(bytes) = way.put_child(decided.rejected, child).await? else { return Ok(None) };
             arrived.objects += 1;
             arrived.object_bytes += bytes;
         }
@@ -136,34 +144,43 @@ impl Sending {
     }
 }
 
-/// Every part to its decision, as many at a time as may be under way; those of earlier lives are decided already. `None` when
-/// cancelled. In order.
-async fn send_all(way: &Arc<Way>, parts: Vec<Part>) -> Result<Option<Vec<Part>>, JournalError> {
+/// Every request to its decision, as many attempts at a time as may be under way. `None` when cancelled.
+async fn send_all(way: &Arc<Way>, mut queue: Queue, mut all: Decided) -> Result<Option<Decided>, JournalError> {
     let in_flight = way.receiver.patience().in_flight.max(1);
-    let (mut under_way, mut decided) = (JoinSet::new(), Vec::new());
-    let (planned, others): (Vec<_>, Vec<_>) =
-        parts.into_iter().partition(|part| part.request.state == RequestState::Planned);
-    decided.extend(others);
-    let mut planned = planned.into_iter();
+    let (mut under_way, budget) = (JoinSet::new(), &way.shipping.budget);
+    let covered = budget.overdraw(0);
     loop {
-        while under_way.len() < in_flight
-            && let Some(part) = planned.next()
-        {
-            under_way.spawn(way.clone().decide(part));
+        budget.cover(&covered, (queue.len() + all.rejected.len()) as u64 * waiting::BYTES);
+        let now = Instant::now();
+        while under_way.len() < in_flight {
+            let group = queue.take(now, way.batch_bytes());
+            if group.is_empty() {
+                break;
+            }
+            under_way.spawn(way.clone().decide(group));
         }
-        match under_way.join_next().await {
-            None => break,
-            Some(Ok(done)) => match done? {
-                Some(more) => decided.extend(more),
+        let due = queue.due_in(now).filter(|_| under_way.len() < in_flight);
+        if under_way.is_empty() && due.is_none() {
+            return Ok(Some(all));
+        }
+        let joined = tokio::select! {
+            joined = under_way.join_next(), if !under_way.is_empty() => joined,
+            () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => continue,
+            // What is under way hears of it, too.
+            () = way.shipping.cancel.cancelled(), if under_way.is_empty() => return Ok(None),
+        };
+        match joined {
+            None => {}
+            Some(Ok(decided)) => match decided? {
+                Some(decided) => all.add(decided),
                 None => return Ok(None),
             },
             Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // Only the end of the runtime cancels them.
             Some(Err(_)) => return Ok(None),
         }
+        all.back.drain(..).for_each(|waiting| queue.push(waiting));
     }
-    decided.sort_by_key(|part: &Part| part.request.first);
-    Ok(Some(decided))
 }
 
 impl Way {
@@ -182,11 +199,23 @@ impl Way {
             row: DeliveryRowId(0),
             uuid: intent.uuid.clone(),
             key: intent.key.clone(),
+            to: intent.addressee.clone(),
             arrival: Timestamp::from_millisecond(intent.arrival_ms).unwrap_or_default(),
             layout: parts::layout(&shipping.pool, &payload).await,
             payload,
             records: formed.records,
         }
+    }
+
+    /// Of a request that has not been tried.
+    pub(super) fn tries(&self) -> Tries {
+        Tries::new(self.receiver.patience().retry, self.shipping.limits)
+    }
+
+    /// Bytes that go into one attempt as things are; `None` where each request is one.
+    pub(super) fn batch_bytes(&self) -> Option<u64> {
+        let wanted = self.receiver.batch_bytes()?;
+        Some(self.outage.bytes(wanted.min(parts::body_bytes(self))))
     }
 }
 

@@ -4,7 +4,11 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+use libdeflater::{CompressionLvl, Compressor};
+use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Proxy, Response};
 
@@ -93,6 +97,37 @@ pub fn internal(message: String, codes: &Codes) -> AttemptError {
     AttemptError { class: ErrorClass::Denied, code: codes.internal.to_owned(), message, ambiguous: false }
 }
 
+/// As one gzip member.
+pub fn compress(body: &[u8], level: u8) -> Option<Bytes> {
+    let mut compressor = Compressor::new(CompressionLvl::new(i32::from(level)).ok()?);
+    let mut compressed = vec![0; compressor.gzip_compress_bound(body.len())];
+    let length = compressor.gzip_compress(body, &mut compressed).ok()?;
+    compressed.truncate(length);
+    Some(Bytes::from(compressed))
+}
+
+/// `Retry-After`: seconds, or a date. Clocks differ, so a date counts from the answer's own if it has one.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    retry_after_at(headers, crate::record::now())
+}
+
+fn retry_after_at(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = text(headers.get(RETRY_AFTER)?)?;
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let from = date(headers, DATE).unwrap_or(now);
+    Some(Duration::try_from(date(headers, RETRY_AFTER)?.duration_since(from)).unwrap_or_default())
+}
+
+fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(text(headers.get(name)?)?).ok()
+}
+
+fn text(value: &HeaderValue) -> Option<&str> {
+    Some(value.to_str().ok()?.trim())
+}
+
 /// Why there is no answer.
 pub fn failed(error: reqwest::Error, response_timeout: Duration, codes: &Codes) -> AttemptError {
     let (error, whom) = (error.without_url(), codes.whom);
@@ -106,14 +141,20 @@ pub fn failed(error: reqwest::Error, response_timeout: Duration, codes: &Codes) 
     } else {
         (codes.connection_reset, format!("the connection to {whom} broke: {}", chain(&error)))
     };
-    let class = if code == codes.tls_failure { ErrorClass::Denied } else { ErrorClass::Transient };
+    let class = match code {
+        code if code == codes.tls_failure => ErrorClass::Denied,
+        // Too much at a time is what takes long.
+        code if code == codes.request_timeout => ErrorClass::Throttled,
+        _ => ErrorClass::Transient,
+    };
     let ambiguous = code != codes.connection_failed && code != codes.tls_failure;
     AttemptError { class, code: code.to_owned(), message, ambiguous }
 }
 
 /// What has begun and not gone on: the request may have arrived.
 pub fn stalled(stalled: Stalled, codes: &Codes) -> AttemptError {
-    let (class, code, message) = (ErrorClass::Transient, codes.request_timeout.to_owned(), stalled.of(codes.whom));
+    // Too much at a time is what takes long.
+    let (class, code, message) = (ErrorClass::Throttled, codes.request_timeout.to_owned(), stalled.of(codes.whom));
     AttemptError { class, code, message, ambiguous: true }
 }
 
@@ -135,4 +176,28 @@ fn is_of_handshake(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>());
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
         || inner.is_some_and(is_of_handshake)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        const UNTIL: (HeaderName, &str) = (RETRY_AFTER, "Fri, 31 Dec 1999 23:59:59 GMT");
+        let now: Timestamp = "1999-12-31T23:59:00Z".parse().unwrap();
+        let after = |of: &[(HeaderName, &'static str)]| {
+            let headers = of.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
+            retry_after_at(&headers, now).map(|time| time.as_secs())
+        };
+        assert_eq!(after(&[(RETRY_AFTER, " 7 ")]), Some(7));
+        assert_eq!(after(&[UNTIL]), Some(59));
+        assert_eq!(after(&[UNTIL, (DATE, "Fri, 31 Dec 1999 23:59:49 GMT")]), Some(10));
+        assert_eq!(after(&[UNTIL, (DATE, "Sat, 01 Jan 2000 00:00:00 GMT")]), Some(0));
+        assert_eq!(after(&[UNTIL, (DATE, "today")]), Some(59));
+        for nonsense in ["", "soon", "-1", "1.5", "99999999999999999999"] {
+            assert_eq!(after(&[(RETRY_AFTER, nonsense)]), None, "{nonsense}");
+        }
+        assert_eq!(after(&[]), None);
+    }
 }

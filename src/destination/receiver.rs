@@ -54,7 +54,7 @@ pub enum Judgement {
 }
 
 /// Why a record was not taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Grounds {
     /// As it stands in the error output. `429` of what may be taken later asks for less at a time, too.
     pub code: String,

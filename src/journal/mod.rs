@@ -128,6 +128,8 @@ pub struct Intent {
     pub partition: Vec<String>,
     /// Where the object goes, as JSON: enough to ask for it after the configuration has changed.
     pub destination: String,
+    /// Whom it is addressed to there: the index. Empty where there is nobody.
+    pub addressee: String,
     /// How the payload is formed, as JSON: enough to form it again.
     pub format: String,
     pub key: String,
@@ -301,7 +303,8 @@ impl Journal {
             }
         }
         let mut statement = connection.prepare_cached(
-            "SELECT id, settled, uuid, kind, output, destination, format, key, version, arrival_ms, records, processing
+            "SELECT id, settled, uuid, kind, output, destination, format, key, version, arrival_ms, records, processing,
+                 addressee
              FROM delivery WHERE stream = ?1 ORDER BY id",
         )?;
         let rows = statement.query_map([stream], |row| {
@@ -323,6 +326,7 @@ impl Journal {
                     arrival_ms: row.get(9)?,
                     records: row.get(10)?,
                     processing: row.get(11)?,
+                    addressee: row.get(12)?,
                     set,
                     partial,
                     batches,
@@ -443,8 +447,8 @@ fn insert(transaction: &Transaction<'_>, stream: i64, intent: &Intent, requests:
         .prepare_cached(
             "INSERT INTO delivery
              (stream, uuid, kind, output, destination, format, key, version, arrival_ms, records, processing, ranges,
-              batches)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+              batches, addressee)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(params![
             stream,
@@ -459,7 +463,8 @@ fn insert(transaction: &Transaction<'_>, stream: i64, intent: &Intent, requests:
             intent.records,
             intent.processing,
             (intent.set.len() + intent.partial.len()) as u64,
-            intent.batches.len() as u64
+            intent.batches.len() as u64,
+            intent.addressee
         ])?;
     let id = transaction.last_insert_rowid();
     insert_records(transaction, id, &intent.set, &intent.partial, &intent.batches)?;

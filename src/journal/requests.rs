@@ -4,12 +4,12 @@
 //! is put. All of it goes with its delivery, and is deleted when that is settled.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use rusqlite::{Transaction, params};
 
-use crate::positions::{RecordSet, decode_ranges, encode_ranges, put_varint, take_varint};
-use crate::record::PartitionId;
-use crate::requests::{Child, Reason, Request, RequestState};
+use crate::positions::RecordSet;
+use crate::requests::{Child, Reason, Request, RequestState, Whole};
 
 use super::{DeliveryRowId, Intent, Journal, JournalError, Result};
 
@@ -27,21 +27,18 @@ impl Journal {
         let connection = self.connection();
         let mut sent = HashMap::<DeliveryRowId, Sent>::new();
         let mut statement = connection.prepare_cached(
-            "SELECT delivery, first_record, end_record, state, reason, records FROM delivery_request
+            "SELECT delivery, first_record, end_record, state, records FROM delivery_request
              WHERE delivery IN (SELECT id FROM delivery WHERE stream = ?1) ORDER BY delivery, first_record",
         )?;
         let mut rows = statement.query([stream])?;
         while let Some(row) = rows.next()? {
             let delivery: i64 = row.get(0)?;
             let unreadable = || JournalError::Content { what: format!("the requests of delivery {delivery}") };
-            let records = row.get::<_, Option<Vec<u8>>>(5)?.unwrap_or_default();
-            let records = decode(&records).ok_or_else(unreadable)?;
+            let records = row.get::<_, Option<Vec<u8>>>(4)?.unwrap_or_default();
+            let records = Whole::from_bytes(records).ok_or_else(unreadable)?;
             let state = match row.get::<_, String>(3)?.as_str() {
                 "acknowledged" => RequestState::Acknowledged(records),
-                "failed" => {
-                    let reason: Reason = serde_json::from_str(&row.get::<_, String>(4)?).map_err(|_| unreadable())?;
-                    RequestState::Failed(reason, records)
-                }
+                "failed" => RequestState::Failed(None, records),
                 _ => RequestState::Planned,
             };
             let request = Request { first: row.get(1)?, end: row.get(2)?, state };
@@ -59,17 +56,27 @@ impl Journal {
         Ok(sent)
     }
 
-    /// A request has been acknowledged, or has failed for good.
-    pub fn decide(&self, delivery: DeliveryRowId, request: &Request) -> Result<()> {
-        self.change(|transaction| put(transaction, delivery, request))
+    /// Why requests have failed whose first records are among these, by that record.
+    pub fn reasons(&self, delivery: DeliveryRowId, firsts: RangeInclusive<u64>) -> Result<HashMap<u64, Reason>> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
+            "SELECT first_record, reason FROM delivery_request
+             WHERE delivery = ?1 AND first_record BETWEEN ?2 AND ?3 AND state = 'failed'",
+        )?;
+        let mut rows = statement.query(params![delivery.0, firsts.start(), firsts.end()])?;
+        let mut reasons = HashMap::new();
+        while let Some(row) = rows.next()? {
+            let unreadable = |_| JournalError::Content { what: format!("a reason of delivery {}", delivery.0) };
+            let reason = serde_json::from_str(&row.get::<_, String>(1)?).map_err(unreadable)?;
+            reasons.insert(row.get(0)?, reason);
+        }
+        Ok(reasons)
     }
 
-    /// A request becomes two, before either of them is sent.
-    pub fn split(&self, delivery: DeliveryRowId, halves: &(Request, Request)) -> Result<()> {
-        self.change(|transaction| {
-            put(transaction, delivery, &halves.0)?;
-            put(transaction, delivery, &halves.1)
-        })
+    /// What has become of requests, in one transaction: these stand in the place of those that they were or were cut from, and
+    /// hold all records of them.
+    pub fn replace_requests(&self, delivery: DeliveryRowId, requests: &[Request]) -> Result<()> {
+        self.change(|transaction| insert_all(transaction, delivery, requests))
     }
 
     /// What has failed of a delivery leaves under this key.
@@ -117,10 +124,11 @@ pub(super) fn forget(transaction: &Transaction<'_>, delivery: DeliveryRowId) -> 
 fn put(transaction: &Transaction<'_>, delivery: DeliveryRowId, request: &Request) -> Result<()> {
     let (state, reason, records) = match &request.state {
         RequestState::Planned => ("planned", None, None),
-        RequestState::Acknowledged(records) => ("acknowledged", None, Some(encode(records))),
+        RequestState::Acknowledged(records) => ("acknowledged", None, Some(records.as_bytes())),
         // Texts and numbers always serialize.
         RequestState::Failed(reason, records) => {
-            ("failed", Some(serde_json::to_string(reason).unwrap_or_default()), Some(encode(records)))
+            let reason = reason.as_deref().map(|reason| serde_json::to_string(reason).unwrap_or_default());
+            ("failed", reason, Some(records.as_bytes()))
         }
     };
     transaction
@@ -146,34 +154,12 @@ fn keep_done(transaction: &Transaction<'_>, delivery: DeliveryRowId, done: &Reco
     forget(transaction, delivery)
 }
 
-/// For each partition its number, the length of its ranges' byte string, and that.
-fn encode(records: &RecordSet) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (partition, ranges) in records.iter() {
-        let ranges = encode_ranges(ranges);
-        put_varint(&mut bytes, partition.0.unsigned_abs());
-        put_varint(&mut bytes, ranges.len() as u64);
-        bytes.extend(ranges);
-    }
-    bytes
-}
-
-fn decode(mut bytes: &[u8]) -> Option<RecordSet> {
-    let mut records = RecordSet::default();
-    while !bytes.is_empty() {
-        let partition = PartitionId(i64::try_from(take_varint(&mut bytes)?).ok()?);
-        let length = usize::try_from(take_varint(&mut bytes)?).ok()?;
-        let (ranges, rest) = bytes.split_at_checked(length)?;
-        records.add_kept(partition, decode_ranges(ranges)?);
-        bytes = rest;
-    }
-    Some(records)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::{intent, new_file, open, set};
     use super::super::{Checkpoint, Opened};
+    use std::sync::Arc;
+
     use super::*;
     use crate::record::Position;
 
@@ -199,19 +185,23 @@ mod tests {
 
         let halves = plan[0].halves().unwrap();
         let acknowledged = Request {
-            state: RequestState::Acknowledged(set(&[(files[0], 0, 10), (files[1], 5, 9)])),
+            state: RequestState::Acknowledged(Whole::of(&set(&[(files[0], 0, 10), (files[1], 5, 9)]))),
             ..halves.1.clone()
         };
-        let failed = Request { state: RequestState::Failed(reason(), set(&[(files[1], 9, 20)])), ..plan[2].clone() };
+        let of_failed = Whole::of(&set(&[(files[1], 9, 20)]));
+        let with_reason = RequestState::Failed(Some(Arc::new(reason())), of_failed.clone());
+        let failed = Request { state: with_reason, ..plan[2].clone() };
         let child = Child { uuid: "c".to_owned(), key: "errors/c".to_owned(), destination: "{}".to_owned() };
         for _ in 0..2 {
             // A repetition changes nothing.
-            journal.split(delivery, &halves).unwrap();
-            journal.decide(delivery, &acknowledged).unwrap();
-            journal.decide(delivery, &failed).unwrap();
+            journal.replace_requests(delivery, &[halves.0.clone(), halves.1.clone()]).unwrap();
+            journal.replace_requests(delivery, &[acknowledged.clone(), failed.clone()]).unwrap();
             journal.intend_child(delivery, &child).unwrap();
         }
-        let expected = vec![halves.0, acknowledged, plan[1].clone(), failed];
+        let without_reason = Request { state: RequestState::Failed(None, of_failed), ..failed };
+        let expected = vec![halves.0, acknowledged, plan[1].clone(), without_reason];
+        assert_eq!(journal.reasons(delivery, 3..=7).unwrap(), HashMap::from([(7, reason())]));
+        assert!(journal.reasons(delivery, 0..=6).unwrap().is_empty());
         assert_eq!(journal.requests(stream).unwrap()[&delivery], Sent { requests: expected, child: Some(child) });
         journal.settle(stream, &[delivery], &[]).unwrap();
         assert!(journal.requests(stream).unwrap().is_empty());

@@ -5,7 +5,7 @@
 use rusqlite::Connection;
 
 /// The version that this program writes.
-pub const VERSION: i64 = 5;
+pub const VERSION: i64 = 6;
 
 const TABLES: &str = "
 CREATE TABLE meta (
@@ -55,7 +55,8 @@ CREATE TABLE delivery (
     settled      INTEGER NOT NULL DEFAULT 0,
     processing   TEXT NOT NULL DEFAULT '',
     ranges       INTEGER NOT NULL DEFAULT 0,
-    batches      INTEGER NOT NULL DEFAULT 0
+    batches      INTEGER NOT NULL DEFAULT 0,
+    addressee    TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX delivery_of_stream ON delivery (stream, settled);
 
@@ -141,8 +142,11 @@ CREATE TABLE delivery_child (
 ) STRICT;
 ";
 
+/// From version 5: whom a delivery is addressed to at its destination. There was nobody.
+const FROM_5: &str = "ALTER TABLE delivery ADD COLUMN addressee TEXT NOT NULL DEFAULT '';";
+
 /// What leads from one version to the next, from version 1 on.
-const STEPS: [&str; VERSION as usize - 1] = [FROM_1, FROM_2, FROM_3, FROM_4];
+const STEPS: [&str; VERSION as usize - 1] = [FROM_1, FROM_2, FROM_3, FROM_4, FROM_5];
 
 /// 0 for a database in which there is nothing yet.
 pub fn version(connection: &Connection) -> rusqlite::Result<i64> {

@@ -34,6 +34,7 @@ pub(super) fn intent(uuid: &str, set: RecordSet) -> Intent {
         kind: Kind::Fate,
         output: String::from("destination"),
         destination: String::from("{}"),
+        addressee: String::new(),
         format: String::from("{}"),
         key: format!("k/{uuid}"),
         version: 1,
@@ -391,6 +392,11 @@ fn a_partition_goes_on_in_its_copy() {
 /// Takes out of the database what that version did not have.
 fn make_old(folder: &Path, version: i64) {
     let connection = Connection::open(folder.join("hydrant.db")).unwrap();
+    connection.execute("ALTER TABLE delivery DROP COLUMN addressee", []).unwrap();
+    if version == 5 {
+        connection.pragma_update(None, "user_version", version).unwrap();
+        return;
+    }
     for table in ["delivery_request", "delivery_child"] {
         connection.execute(&format!("DROP TABLE {table}"), []).unwrap();
     }
@@ -498,6 +504,30 @@ fn the_deliveries_of_a_database_of_version_4_have_no_requests_and_new_ones_do() 
     let delivery = journal.intend_requests(stream, &held, &[], &plan).unwrap();
     assert_eq!(journal.requests(stream).unwrap()[&delivery].requests, plan);
     assert_eq!(journal.deliveries(stream).unwrap().len(), 2);
+}
+
+#[test]
+fn the_deliveries_of_a_database_of_version_5_are_addressed_to_nobody_and_new_ones_to_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let addressed = |uuid: &str, file, end: u64| Intent {
+        addressee: String::from("web-2026-11-21"),
+        ..intent(uuid, set(&[(file, end - 3, end)]))
+    };
+    let plan = [crate::requests::Request::planned(0, 3)];
+    let (file, old) = {
+        let journal = open(folder.path()).journal;
+        let stream = journal.stream("s", "one").unwrap().id;
+        let file = journal.register(stream, &[new_file("/a", 10)]).unwrap()[0];
+        (file, journal.intend_requests(stream, &addressed("u1", file, 9), &[], &plan).unwrap())
+    };
+    make_old(folder.path(), 5);
+    let journal = open(folder.path()).journal;
+    let stream = journal.stream("s", "one").unwrap().id;
+    let new = journal.intend_requests(stream, &addressed("u2", file, 12), &[], &plan).unwrap();
+    let found: Vec<_> =
+        journal.deliveries(stream).unwrap().into_iter().map(|row| (row.id, row.intent.addressee)).collect();
+    assert_eq!(found, [(old, String::new()), (new, String::from("web-2026-11-21"))]);
+    assert_eq!(journal.requests(stream).unwrap()[&old].requests, plan, "and they keep their requests");
 }
 
 #[test]

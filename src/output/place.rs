@@ -6,21 +6,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
 use crate::config::model::{
-    AssumeRole, DestinationConfig, DirectoryConfig, EndpointAuth, EndpointUrl, HttpEndpointConfig, ObjectStoreConfig,
-    Protocol, S3Config, TlsConfig,
+    AssumeRole, DestinationConfig, DirectoryConfig, DocumentsConfig, EndpointAuth, EndpointUrl, HttpEndpointConfig,
+    ObjectStoreConfig, OpenSearchConfig, Protocol, S3Config, TlsConfig,
 };
 use crate::destination::directory::DirectoryDestination;
 use crate::destination::http_endpoint::HttpEndpoint;
+use crate::destination::opensearch::OpenSearch;
 use crate::destination::outage::Outage;
 use crate::destination::receiver::Receiver;
 use crate::destination::s3::S3Destination;
 use crate::destination::{AttemptError, Destination};
 use crate::journal::Journal;
 use crate::log_limit::LogLimit;
+use crate::partition::IndexTemplate;
 
 /// A payload stays in memory up to so many bytes when it is to be uploaded, and when it becomes a file anyway.
 const MEMORY_UPLOAD: u64 = 4 << 20;
@@ -41,6 +44,14 @@ impl Target {
         match self {
             Self::Objects(destination) => destination.name(),
             Self::Requests(receiver, _) => receiver.name(),
+        }
+    }
+
+    /// Whom of it a delivery is addressed to; nobody in most places.
+    pub fn addressee(&self, at: Timestamp, values: &[String]) -> String {
+        match self {
+            Self::Objects(_) => String::new(),
+            Self::Requests(receiver, _) => receiver.addressee(at, values),
         }
     }
 
@@ -93,6 +104,11 @@ pub enum Locator {
         /// Without its query, which may hold a key.
         url: String,
     },
+    OpenSearch {
+        urls: Vec<String>,
+        /// What documents are decides under which ids they are sent again.
+        documents: DocumentsConfig,
+    },
 }
 
 /// Where a stream may form its payloads.
@@ -112,6 +128,7 @@ enum Connection {
     S3(S3Config),
     Directory(DirectoryConfig),
     HttpEndpoint(Box<HttpEndpointConfig>),
+    OpenSearch(Box<OpenSearchConfig>),
 }
 
 impl Connection {
@@ -119,6 +136,7 @@ impl Connection {
         match config {
             DestinationConfig::Objects(store) => Self::of(store),
             DestinationConfig::HttpEndpoint(endpoint) => Self::HttpEndpoint(Box::new(endpoint.clone())),
+            DestinationConfig::OpenSearch(cluster) => Self::OpenSearch(Box::new(cluster.clone())),
         }
     }
 
@@ -161,6 +179,13 @@ impl Place {
                 let outage = Arc::new(Outage::new(endpoint.in_flight));
                 let target = Target::Requests(Arc::new(HttpEndpoint::new(endpoint)), outage);
                 (target, own_staging(), memory_max(MEMORY_UPLOAD))
+            }
+            Connection::OpenSearch(cluster) => {
+                let outage = Arc::new(Outage::new(cluster.in_flight));
+                let receiver = Arc::new(OpenSearch::new(cluster, room.journal.instance(), room.stream));
+                let greeted = receiver.clone();
+                room.tasks.spawn(async move { greeted.greet().await });
+                (Target::Requests(receiver, outage), own_staging(), memory_max(MEMORY_UPLOAD))
             }
         };
         let (log, connection) = (Arc::default(), Arc::new(connection));
@@ -227,17 +252,22 @@ impl Locator {
             },
             Connection::Directory(directory) => Self::Directory { path: directory.path.clone() },
             Connection::HttpEndpoint(endpoint) => Self::HttpEndpoint { url: endpoint.url.shown().to_owned() },
+            Connection::OpenSearch(cluster) => Self::OpenSearch {
+                urls: cluster.urls.iter().map(|url| url.shown().to_owned()).collect(),
+                documents: cluster.documents.clone(),
+            },
         }
     }
 
     /// The way to the place. What the journal does not know, secrets among it, is that of one of the `present` outputs: how
     /// to assume the role of one with the same role, how to write of one with the same bucket.
     fn connection(&self, present: &[&Connection]) -> Connection {
-        let (mut buckets, mut endpoints) = (Vec::new(), Vec::new());
+        let (mut buckets, mut endpoints, mut clusters) = (Vec::new(), Vec::new(), Vec::new());
         for connection in present {
             match connection {
                 Connection::S3(s3) => buckets.push(s3),
                 Connection::HttpEndpoint(endpoint) => endpoints.push(endpoint),
+                Connection::OpenSearch(cluster) => clusters.push(cluster),
                 Connection::Directory(_) => {}
             }
         }
@@ -272,6 +302,23 @@ impl Locator {
                 };
                 Connection::HttpEndpoint(Box::new(retired))
             }
+            Self::OpenSearch { urls, documents } => {
+                let is_same = |cluster: &OpenSearchConfig| {
+                    cluster.urls.iter().any(|url| urls.iter().any(|known| known == url.shown()))
+                };
+                let same = clusters.iter().find(|cluster| is_same(cluster));
+                let known = || urls.iter().cloned().map(EndpointUrl::new).collect();
+                let documents = documents.clone();
+                let retired = match (same, clusters.first()) {
+                    // Nodes have come and gone.
+                    (Some(present), _) => OpenSearchConfig { documents, ..OpenSearchConfig::clone(present) },
+                    (None, Some(present)) => {
+                        OpenSearchConfig { urls: known(), documents, ..OpenSearchConfig::clone(present) }
+                    }
+                    (None, None) => bare_cluster(known(), documents),
+                };
+                Connection::OpenSearch(Box::new(retired))
+            }
         }
     }
 }
@@ -299,10 +346,31 @@ fn bare_endpoint(url: EndpointUrl) -> HttpEndpointConfig {
     }
 }
 
+/// A cluster of which nothing but its nodes is known any more. Which index a delivery goes to is journalled with it.
+fn bare_cluster(urls: Vec<EndpointUrl>, documents: DocumentsConfig) -> OpenSearchConfig {
+    OpenSearchConfig {
+        urls,
+        index: IndexTemplate::default(),
+        documents,
+        routing: None,
+        pipeline: None,
+        gzip_level: None,
+        retry: Duration::ZERO,
+        in_flight: 1,
+        bulk_bytes_max: 5 << 20,
+        connect_timeout: Duration::from_secs(10),
+        response_timeout: REQUEST_TIMEOUT,
+        tls: TlsConfig::default(),
+        proxy: None,
+        auth: EndpointAuth::None,
+        headers: Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::{Secret, ServerSideEncryption};
+    use crate::config::model::{DocumentId, Secret, ServerSideEncryption};
 
     fn s3() -> S3Config {
         S3Config {
@@ -326,7 +394,7 @@ mod tests {
         let present: Vec<_> = present.iter().map(|&s3| Connection::S3(s3.clone())).collect();
         match locator.connection(&present.iter().collect::<Vec<_>>()) {
             Connection::S3(s3) => s3,
-            Connection::Directory(_) | Connection::HttpEndpoint(_) => panic!("no bucket"),
+            Connection::Directory(_) | Connection::HttpEndpoint(_) | Connection::OpenSearch(_) => panic!("no bucket"),
         }
     }
 
@@ -348,11 +416,37 @@ mod tests {
         assert_eq!(*retired, HttpEndpointConfig { url: EndpointUrl::new("https://old.example/in".to_owned()), ..now });
     }
 
+    fn cluster(url: &str, id: DocumentId) -> OpenSearchConfig {
+        let documents = DocumentsConfig { id, data_stream: false, type_name: None };
+        let auth = EndpointAuth::Bearer(Secret("hush".to_owned()));
+        OpenSearchConfig { auth, in_flight: 3, ..bare_cluster(vec![EndpointUrl::new(url.to_owned())], documents) }
+    }
+
+    #[test]
+    fn a_retired_cluster_is_reached_as_the_present_one_is_with_documents_as_they_were() {
+        let connection = |config: &OpenSearchConfig| Connection::OpenSearch(Box::new(config.clone()));
+        let before = cluster("https://a.example", DocumentId::Derived);
+        let locator = Locator::of(&connection(&before));
+        let retired = |present: &[&Connection]| match locator.connection(present) {
+            Connection::OpenSearch(retired) => *retired,
+            _ => panic!("no cluster"),
+        };
+        let elsewhere = cluster("https://b.example", DocumentId::None);
+        assert_eq!(retired(&[&connection(&elsewhere)]), before, "another cluster");
+        let mut grown = cluster("https://b.example", DocumentId::None);
+        grown.urls.push(EndpointUrl::new("https://a.example".to_owned()));
+        let expected = OpenSearchConfig { documents: before.documents.clone(), ..grown.clone() };
+        assert_eq!(retired(&[&connection(&grown)]), expected, "the same cluster with one node more");
+        assert_eq!(retired(&[]).urls, before.urls);
+    }
+
     #[test]
     fn a_locator_comes_back_from_its_json_which_holds_no_secret() {
         let directory = Connection::Directory(DirectoryConfig { path: PathBuf::from("/out") });
         let http = Connection::HttpEndpoint(Box::new(endpoint("https://logs.example/in?key=hush")));
-        for connection in [Connection::S3(s3()), directory, http] {
+        let cluster = cluster("https://a.example", DocumentId::FromField("id".to_owned()));
+        let cluster = Connection::OpenSearch(Box::new(cluster));
+        for connection in [Connection::S3(s3()), directory, http, cluster] {
             let locator = Locator::of(&connection);
             let json = serde_json::to_string(&locator).unwrap();
             assert_eq!(serde_json::from_str::<Locator>(&json).unwrap(), locator);

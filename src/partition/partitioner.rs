@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::escape::escape;
-use super::prefix::{Dynamic, PrefixTemplate, RecordTimePattern};
+use super::prefix::{Dynamic, INDEX_BYTES_MAX, IndexTemplate, PrefixTemplate, RecordTimePattern, index_part};
 use super::query::{Query, ValueError};
 use super::{RecordTime, TimeZoneName};
 
@@ -31,6 +31,15 @@ pub struct Partitioner {
     components: Vec<(usize, Vec<usize>)>,
     component_bytes_max: usize,
     zone: TimeZoneName,
+    place: PlaceOf,
+}
+
+/// Where values stand.
+#[derive(Debug, Clone, Copy)]
+enum PlaceOf {
+    Key,
+    /// With the number of the value that the name begins with.
+    Index(Option<usize>),
 }
 
 #[derive(Debug)]
@@ -53,6 +62,10 @@ pub enum PartitionError {
     KeyTooLong,
     #[error("the values make the name of a folder or of the object longer than {0} bytes")]
     NameTooLong(usize),
+    #[error("the values make the name of the index longer than {INDEX_BYTES_MAX} bytes")]
+    IndexTooLong,
+    #[error("{reason} (the value of `{key}`)")]
+    NotInIndex { key: String, reason: String },
     #[error("{0}")]
     Time(String),
 }
@@ -99,23 +112,35 @@ impl Partitioner {
         if let Some((bytes, _)) = components.last_mut() {
             *bytes += suffix_bytes;
         }
-        (!values.is_empty()).then(|| Self { values, components, component_bytes_max, zone: zone.clone() })
+        let place = PlaceOf::Key;
+        (!values.is_empty()).then(|| Self { values, components, component_bytes_max, zone: zone.clone(), place })
+    }
+
+    /// The same for the name of an index.
+    pub fn of_index(
+        index: &IndexTemplate,
+        queries: Vec<(String, Query)>,
+        record_time: Option<&RecordTime>,
+    ) -> Option<Self> {
+        let template = index.template();
+        let found = Self::new(template, queries, record_time, &TimeZoneName::utc(), 0, INDEX_BYTES_MAX)?;
+        Some(Self { place: PlaceOf::Index(index.leading_value()), ..found })
     }
 
     /// The partition of one record. `set` are the keys that transforms have set for it.
     pub fn partition(&self, record: &[u8], set: &[(String, String)]) -> Result<Partition, PartitionError> {
         let mut values = Vec::with_capacity(self.values.len());
-        for value_of in &self.values {
+        for (number, value_of) in self.values.iter().enumerate() {
             let value = match value_of {
-                ValueOf::Query(key, query) => escaped(key, &query_value(key, query, record)?)?,
+                ValueOf::Query(key, query) => self.placed(number, key, &query_value(key, query, record)?)?,
                 ValueOf::Lambda(key) => {
                     let value = set.iter().find(|(name, value)| name == key && !value.is_empty());
                     let (_, value) = value.ok_or_else(|| PartitionError::NotSet { key: key.clone() })?;
-                    escaped(key, value)?
+                    self.placed(number, key, value)?
                 }
                 ValueOf::Time(time, pattern) => {
                     let printed = time.print(record, pattern, &self.zone);
-                    printed.map_err(|error| PartitionError::Time(error.to_string()))?
+                    self.placed_time(number, printed.map_err(|error| PartitionError::Time(error.to_string()))?)?
                 }
             };
             values.push(value);
@@ -139,13 +164,35 @@ impl Partitioner {
             ValueOf::Time(_, pattern) => Some(pattern.print(now, &self.zone)),
             ValueOf::Query(..) | ValueOf::Lambda(_) => None,
         };
-        self.values.iter().map(time).collect()
+        let times = self.values.iter().map(time);
+        times.enumerate().map(|(number, time)| self.placed_time(number, time?).ok()).collect()
+    }
+
+    fn placed(&self, number: usize, key: &str, value: &str) -> Result<String, PartitionError> {
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(PartitionError::TooLong { key: key.to_owned(), bytes: value.len() });
+        }
+        match self.place {
+            PlaceOf::Key => Ok(escape(value)),
+            PlaceOf::Index(first) => index_part(value, first == Some(number))
+                .map_err(|reason| PartitionError::NotInIndex { key: key.to_owned(), reason }),
+        }
+    }
+
+    fn placed_time(&self, number: usize, time: String) -> Result<String, PartitionError> {
+        match self.place {
+            PlaceOf::Key => Ok(time),
+            PlaceOf::Index(_) => self.placed(number, "recordTime", &time),
+        }
     }
 
     fn check_length(&self, values: &[String]) -> Result<(), PartitionError> {
         let mut key_bytes = self.components.len() - 1;
         for (bytes, of) in &self.components {
             let bytes = bytes + of.iter().map(|&index| values[index].len()).sum::<usize>();
+            if bytes > self.component_bytes_max && matches!(self.place, PlaceOf::Index(_)) {
+                return Err(PartitionError::IndexTooLong);
+            }
             if bytes > self.component_bytes_max {
                 return Err(PartitionError::NameTooLong(self.component_bytes_max));
             }
@@ -160,15 +207,9 @@ fn query_value(key: &str, query: &Query, record: &[u8]) -> Result<String, Partit
     query.value(record).map_err(failed)
 }
 
-fn escaped(key: &str, value: &str) -> Result<String, PartitionError> {
-    match value.len() {
-        0..=VALUE_BYTES_MAX => Ok(escape(value)),
-        bytes => Err(PartitionError::TooLong { key: key.to_owned(), bytes }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Rotation;
     use super::super::prefix::PrefixKind;
     use super::*;
 
@@ -221,5 +262,36 @@ mod tests {
         let name = partitioner("day/!{partitionKeyFromQuery:a}-", 60, 255);
         assert!(of(&name, &"x".repeat(194), "").is_ok());
         assert_eq!(of(&name, &"x".repeat(195), ""), Err(PartitionError::NameTooLong(255)));
+    }
+
+    fn of_index(index: &str, rotation: Rotation) -> Partitioner {
+        let queries = vec![("k".to_owned(), Query::compile(".k").unwrap())];
+        Partitioner::of_index(&IndexTemplate::parse(index, rotation).unwrap(), queries, None).unwrap()
+    }
+
+    #[test]
+    fn a_value_that_cannot_stand_in_the_name_of_an_index_fails_its_record_alone() {
+        let behind = of_index("logs-!{partitionKeyFromQuery:k}", Rotation::Day);
+        let first = of_index("!{partitionKeyFromQuery:k}-logs", Rotation::None);
+        for (value, expected) in [("acme", "acme"), ("ACME-1", "acme-1"), ("é.É", "é.é")] {
+            let record = format!(r#"{{"k":"{value}"}}"#);
+            for place in [&behind, &first] {
+                assert_eq!(place.partition(record.as_bytes(), &[]).unwrap().values(), [expected]);
+            }
+        }
+        let failure = |place: &Partitioner, value: &str| {
+            let record = serde_json::json!({ "k": value }).to_string();
+            place.partition(record.as_bytes(), &[]).expect_err(value).to_string()
+        };
+        for value in ["a/b", "a b", "a,b", "a\"b", "a:b", "a#", "*"] {
+            assert!(failure(&behind, value).contains("cannot stand in the name of an index"), "{value}");
+        }
+        assert!(behind.partition(br#"{"k":"_a"}"#, &[]).is_ok(), "not at the beginning");
+        for value in ["_a", "-a", "+a", ".a", ".."] {
+            assert!(failure(&first, value).contains("cannot begin with"), "{value}");
+        }
+        // `logs-` and `-yyyy-MM-dd` take 16 bytes.
+        assert!(behind.partition(format!(r#"{{"k":"{}"}}"#, "x".repeat(239)).as_bytes(), &[]).is_ok());
+        assert!(failure(&behind, &"x".repeat(240)).contains("longer than 255"));
     }
 }

@@ -4,6 +4,11 @@
 //! without failing, to at most 512 bytes, with neither a `..` component nor a leading `/`. Expressions end at their first `}`,
 //! even in quotes. An empty prefix counts as none.
 
+mod index;
+
+pub(super) use index::{INDEX_BYTES_MAX, index_part};
+pub use index::{IndexTemplate, Rotation};
+
 use serde::{Serialize, Serializer};
 
 use super::java_time::{Moment, TimePattern};
@@ -36,6 +41,8 @@ pub enum PrefixKind {
     Prefix,
     /// Of failed records' objects.
     ErrorOutput,
+    /// The name of an index.
+    Index,
 }
 
 /// A prefix, ready to be evaluated.
@@ -386,6 +393,10 @@ fn expression(body: &str, offset: usize, kind: PrefixKind) -> Result<Expression,
 
 fn firehose(value: &str, offset: usize, kind: PrefixKind) -> Result<Piece, PrefixError> {
     match (value, kind) {
+        (_, PrefixKind::Index) => {
+            let message = "`firehose` is not allowed in the name of an index";
+            Err(PrefixError::new(offset - "firehose:".len(), message, "times and partition keys are"))
+        }
         (RANDOM_STRING, _) => Ok(Piece::RandomString),
         (ERROR_OUTPUT_TYPE, PrefixKind::ErrorOutput) => Ok(Piece::ErrorOutputType),
         (ERROR_OUTPUT_TYPE, PrefixKind::Prefix) => {

@@ -5,10 +5,12 @@
 //! one under a key stays. Volatile: read positions, open buffers, uploads. A life may end between any two steps, the answer of
 //! a put may be lost, and the next life may process the same records otherwise: it makes the same number of parts of each, and
 //! other ones of them fail. Whether an object exists can be asked or it cannot. The destination may be a receiver instead, which takes
-//! requests, each once by its id, finds some too large, and does not take others: see [`receiver`].
+//! requests, each once by its id, finds some too large, and does not take others: see [`receiver`]. Or it judges each record of
+//! several requests at a time: see [`index`].
 //!
 //! The bytes of a part follow from its batch: whoever forms a delivery again with the same processing forms the same bytes.
 
+mod index;
 mod receiver;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +51,14 @@ struct Rules {
     waits_for_children: bool,
     /// What was acknowledged stays settled, however records are processed now.
     keeps_done: bool,
+    /// What is said of a record counts for that record alone.
+    judges_each: bool,
+    /// The runs that an answer cuts requests into are journalled in one transaction.
+    journals_runs_together: bool,
+    /// A document's id follows from its record.
+    derives_ids: bool,
+    /// The index of a delivery is journalled with it.
+    journals_addressees: bool,
 }
 
 const ALL_RULES: Rules = Rules {
@@ -65,6 +75,10 @@ const ALL_RULES: Rules = Rules {
     intends_children: true,
     waits_for_children: true,
     keeps_done: true,
+    judges_each: true,
+    journals_runs_together: true,
+    derives_ids: true,
+    journals_addressees: true,
 };
 
 /// An output: a partition of the destination, or one of the error outputs.
@@ -143,7 +157,7 @@ impl World {
             destinations: 1 + rng.below(3),
             errors: 1 + rng.below(2),
             may_ask: rng.below(2) == 0,
-            receiver: (rng.below(2) == 0).then(Received::default),
+            receiver: (rng.below(2) == 0).then(|| Received::new(rng.below(2) == 0)),
             objects: BTreeMap::new(),
             formed: BTreeMap::new(),
             unequal: None,
@@ -189,7 +203,8 @@ impl World {
         }
         let mut found = BTreeMap::<Content, u32>::new();
         let taken = self.receiver.iter().flat_map(|receiver| receiver.taken.values());
-        for &(content, _) in self.objects.values().chain(taken).flatten() {
+        let documents = self.receiver.iter().flat_map(Received::documents);
+        for &(content, _) in self.objects.values().chain(taken).flatten().chain(documents) {
             *found.entry(content).or_default() += 1;
         }
         let has_parts = self.files.iter().flatten().any(|&parts| parts > 1);
@@ -460,6 +475,7 @@ impl<'w> Process<'w> {
             output: name(to).split(' ').next().unwrap_or_default().to_owned(),
             partition: if let To::Destination(number @ 1..) = to { vec![number.to_string()] } else { Vec::new() },
             destination: String::new(),
+            addressee: self.world.configuration.to_string(),
             format: String::new(),
             key: key.clone(),
             version: self.world.version,
@@ -578,6 +594,10 @@ fn without_any_of_its_rules_the_protocol_fails() {
         ("intends_children", Rules { intends_children: false, ..ALL_RULES }),
         ("waits_for_children", Rules { waits_for_children: false, ..ALL_RULES }),
         ("keeps_done", Rules { keeps_done: false, ..ALL_RULES }),
+        ("judges_each", Rules { judges_each: false, ..ALL_RULES }),
+        ("journals_runs_together", Rules { journals_runs_together: false, ..ALL_RULES }),
+        ("derives_ids", Rules { derives_ids: false, ..ALL_RULES }),
+        ("journals_addressees", Rules { journals_addressees: false, ..ALL_RULES }),
     ];
     for (rule, rules) in without {
         assert!((0..3_000).any(|seed| counterexample(seed, rules).is_some()), "nothing fails without {rule}");

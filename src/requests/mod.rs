@@ -11,9 +11,16 @@
 //!      │ └──retry duration over, one record too large──▶ failed ──child journalled, put──▶ ┘
 //!      └──too large──▶ two planned halves
 //! ```
+//!
+//! Where each record is judged on its own, an attempt carries several planned requests, and what is said of their records cuts them
+//! into runs that go these ways: all of one answer is journalled in one transaction.
 
 mod cut;
+mod judged;
 mod plan;
+mod whole;
 
 pub use cut::{Cut, Cutter, Finder, Item, Limits};
+pub use judged::{Piece, Said, pieces};
 pub use plan::{Child, Reason, Request, RequestState, done_of, id, is_plan_of};
+pub use whole::Whole;

@@ -3,10 +3,14 @@
 //! Pure. A request's id follows from the delivery's uuid and the numbers of its records: whoever sends it again, in whatever
 //! life, sends the same id.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::positions::RecordSet;
+
+use super::Whole;
 
 /// One request, by the numbers of its records in the delivery.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,9 +24,10 @@ pub struct Request {
 pub enum RequestState {
     Planned,
     /// With the source records that it holds whole.
-    Acknowledged(RecordSet),
-    /// Will not be sent any more: its records belong into the child.
-    Failed(Reason, RecordSet),
+    Acknowledged(Whole),
+    /// Will not be sent any more: its records belong into the child. The reason is here until it is journalled: there may be as many
+    /// of them as records.
+    Failed(Option<Arc<Reason>>, Whole),
 }
 
 /// Why the records of a request go to the error output, as each of their envelopes says it.
@@ -82,12 +87,12 @@ pub fn done_of(requests: &[Request], is_child_there: bool) -> RecordSet {
     let mut done = Vec::new();
     for request in requests {
         match &request.state {
-            RequestState::Acknowledged(records) => done.push(records),
-            RequestState::Failed(_, records) if is_child_there => done.push(records),
+            RequestState::Acknowledged(records) => done.extend(records.ranges()),
+            RequestState::Failed(_, records) if is_child_there => done.extend(records.ranges()),
             RequestState::Failed(..) | RequestState::Planned => {}
         }
     }
-    RecordSet::union(&done)
+    RecordSet::of_ranges(done)
 }
 
 #[cfg(test)]
@@ -130,10 +135,11 @@ mod tests {
             set.add(PartitionId(1), PositionRange::new(start, end));
             set
         };
-        let reason = Reason { code: String::new(), message: String::new(), attempts: 1, ended_ms: 0 };
+        let reason = Arc::new(Reason { code: String::new(), message: String::new(), attempts: 1, ended_ms: 0 });
+        let whole = |start, end| Whole::of(&set(start, end));
         let requests = [
-            Request { state: RequestState::Failed(reason, set(20, 30)), ..Request::planned(2, 3) },
-            Request { state: RequestState::Acknowledged(set(0, 10)), ..Request::planned(0, 1) },
+            Request { state: RequestState::Failed(Some(reason), whole(20, 30)), ..Request::planned(2, 3) },
+            Request { state: RequestState::Acknowledged(whole(0, 10)), ..Request::planned(0, 1) },
             Request::planned(1, 2),
         ];
         assert_eq!(done_of(&requests, false), set(0, 10));

@@ -41,14 +41,13 @@ pub fn of_processing(config: &DeliveryStreamConfig, schema: Option<&Schema>) -> 
     let SourceConfig::File(file) = &config.source;
     // Whatever else comes into the source's configuration counts, until somebody knows that it need not.
     let source = SourceConfig::File(FileSourceConfig { paths: Vec::new(), exclude: Vec::new(), ..file.clone() });
-    let layout = config.destination.layout();
-    let is_partitioned = layout.is_some_and(|layout| layout.prefix.dynamic().len() > 0);
-    let layout = layout.filter(|_| config.format_conversion.is_some() || is_partitioned);
-    let more = layout.map(|layout| More {
+    let template = config.destination.template();
+    let template = template.filter(|(prefix, _)| config.format_conversion.is_some() || prefix.dynamic().len() > 0);
+    let more = template.as_ref().map(|(prefix, time_zone)| More {
         conversion: config.format_conversion.as_ref().map(|config| (config, schema.map(Schema::fingerprint))),
         partitioning: config.partitioning.as_ref(),
-        prefix: layout.prefix.text(),
-        time_zone: &layout.time_zone,
+        prefix: prefix.text(),
+        time_zone,
     });
     let has_more = more.is_some();
     let program = env!("CARGO_PKG_VERSION");
@@ -80,6 +79,22 @@ delivery_streams:
         assert!(YAML.contains(change.0));
         std::fs::write(&path, YAML.replace(change.0, change.1)).unwrap();
         config::load(&path).unwrap_or_else(|errors| panic!("{errors}")).delivery_streams.remove(0)
+    }
+
+    #[test]
+    fn an_index_that_depends_on_records_decides_over_them() {
+        const CLUSTER: &str = "destination: { opensearch: { urls: 'http://x', index: web } }
+    backup: { directory: { path: /failed } }";
+        const DYNAMIC: &str =
+            "destination: { opensearch: { urls: 'http://x', index: 'web-!{partitionKeyFromQuery:k}' } }
+    partitioning: { keys: { k: .k } }
+    backup: { directory: { path: /failed } }";
+        const OBJECTS: &str = "destination: { directory: { path: /out, prefix: p/ } }";
+        let of = |destination: &str| of_processing(&stream((OBJECTS, destination)), None);
+        assert_eq!(of(CLUSTER), of(&CLUSTER.replace("index: web", "index: logs")));
+        assert_eq!(of(CLUSTER), of_processing(&stream(("", "")), None));
+        assert_ne!(of(CLUSTER), of(DYNAMIC));
+        assert_ne!(of(DYNAMIC), of(&DYNAMIC.replace("web-", "logs-")));
     }
 
     #[test]

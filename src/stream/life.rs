@@ -215,11 +215,6 @@ fn follow(mut watch: Watch, config: DeliveryStreamConfig, life: &Life) -> Arc<At
 
 /// What tells the partition of a record; `None` where the prefix asks nothing of them.
 fn partitioner(config: &DeliveryStreamConfig) -> Result<Option<Partitioner>, StreamError> {
-    let store = match &config.destination {
-        DestinationConfig::Objects(store) => store,
-        DestinationConfig::HttpEndpoint(_) => return Ok(None),
-    };
-    let layout = store.layout();
     let (mut queries, mut record_time) = (Vec::new(), None);
     if let Some(partitioning) = &config.partitioning {
         for (name, program) in &partitioning.keys {
@@ -229,6 +224,14 @@ fn partitioner(config: &DeliveryStreamConfig) -> Result<Option<Partitioner>, Str
             record_time = Some(RecordTime::new(&time.field, record_time_formats(&time.formats)?)?);
         }
     }
+    let store = match &config.destination {
+        DestinationConfig::Objects(store) => store,
+        DestinationConfig::OpenSearch(cluster) => {
+            return Ok(Partitioner::of_index(&cluster.index, queries, record_time.as_ref()));
+        }
+        DestinationConfig::HttpEndpoint(_) => return Ok(None),
+    };
+    let layout = store.layout();
     let component_bytes_max = match store {
         ObjectStoreConfig::Directory(..) => COMPONENT_BYTES_MAX,
         ObjectStoreConfig::S3(..) => usize::MAX,

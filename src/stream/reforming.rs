@@ -77,7 +77,8 @@ impl Stream {
         let settled = self.settled.iter().map(|(_, set)| set.len());
         let pending = self.reforming.values().map(|again| {
             let intent = &again.pending.row.intent;
-            intent.set.len() + again.left_out.len() + intent.batches.len() / BATCHES_IN_RANGE
+            let requests = again.pending.sent.requests.len();
+            intent.set.len() + again.left_out.len() + intent.batches.len() / BATCHES_IN_RANGE + requests
         });
         let in_sets: usize = settled.chain(pending).sum();
         // A range's bytes are those in a set and among the owners together: most ranges are in both.

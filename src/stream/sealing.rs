@@ -132,6 +132,7 @@ impl Stream {
             output: output.name.to_owned(),
             partition: values.to_vec(),
             destination: serde_json::to_string(&output.place.locator).unwrap_or_default(),
+            addressee: output.place.target.addressee(open.arrival, values),
             format: serde_json::to_string(output.format()).unwrap_or_default(),
             version: self.row.version,
             processing: self.processing.clone(),

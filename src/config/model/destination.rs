@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{HttpEndpointConfig, Secret};
+use super::{HttpEndpointConfig, OpenSearchConfig, Secret};
 use crate::partition::{PrefixTemplate, TimeZoneName};
 
 /// Where a delivery stream's records go.
@@ -14,6 +14,7 @@ use crate::partition::{PrefixTemplate, TimeZoneName};
 pub enum DestinationConfig {
     Objects(ObjectStoreConfig),
     HttpEndpoint(HttpEndpointConfig),
+    OpenSearch(OpenSearchConfig),
 }
 
 /// Where objects go: a destination's, a backup's, an error output's.
@@ -79,6 +80,7 @@ impl DestinationConfig {
         match self {
             Self::Objects(store) => store.place(),
             Self::HttpEndpoint(endpoint) => endpoint.place().to_owned(),
+            Self::OpenSearch(cluster) => cluster.place(),
         }
     }
 
@@ -91,6 +93,15 @@ impl DestinationConfig {
     pub fn layout(&self) -> Option<&ObjectLayout> {
         match self {
             Self::Objects(store) => Some(store.layout()),
+            Self::HttpEndpoint(_) | Self::OpenSearch(_) => None,
+        }
+    }
+
+    /// What decides over the partitions of its records: the prefix of objects, or the name of the index, and the zone of its times.
+    pub fn template(&self) -> Option<(&PrefixTemplate, TimeZoneName)> {
+        match self {
+            Self::Objects(store) => Some((&store.layout().prefix, store.layout().time_zone.clone())),
+            Self::OpenSearch(cluster) => Some((cluster.index.template(), TimeZoneName::utc())),
             Self::HttpEndpoint(_) => None,
         }
     }

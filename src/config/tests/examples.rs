@@ -37,6 +37,7 @@ fn every_example_loads() {
         "kinesis-agent.yaml",
         "multiline-java.yaml",
         "new-relic.yaml",
+        "opensearch.yaml",
         "s3-compatible.yaml",
         "s3.yaml",
         "schemas.yaml",

@@ -25,7 +25,7 @@ fn endpoint(keys: &str) -> HttpEndpointConfig {
     let config = config(&stream(keys, BACKUP));
     match &config.delivery_streams[0].destination {
         DestinationConfig::HttpEndpoint(endpoint) => endpoint.clone(),
-        other @ DestinationConfig::Objects(_) => panic!("{other:?}"),
+        other @ (DestinationConfig::Objects(_) | DestinationConfig::OpenSearch(_)) => panic!("{other:?}"),
     }
 }
 
@@ -97,7 +97,7 @@ fn signatures_take_region_and_role_from_aws_where_they_have_none() {
         );
         match &config(&text).delivery_streams[0].destination {
             DestinationConfig::HttpEndpoint(endpoint) => endpoint.auth.clone(),
-            other @ DestinationConfig::Objects(_) => panic!("{other:?}"),
+            other @ (DestinationConfig::Objects(_) | DestinationConfig::OpenSearch(_)) => panic!("{other:?}"),
         }
     };
     let expected = |region: Option<&str>| EndpointAuth::SigV4 {

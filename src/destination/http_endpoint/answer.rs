@@ -3,13 +3,7 @@
 //! Always true: only what the protocol calls a success is one. Whatever else comes is a failure that is tried again, so a receiver
 //! that answers wrongly gets the records twice rather than not at all.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimeParser;
-use reqwest::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
-};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use reqwest::{StatusCode, Version};
 use serde::Deserialize;
 use serde_json::Number;
@@ -114,24 +108,6 @@ pub fn too_large() -> Refusal {
     Refusal { code: RESPONSE_TOO_LARGE, class: ErrorClass::Transient, message }
 }
 
-/// `Retry-After`: seconds, or a date. Clocks differ, so a date counts from the answer's own if it has one.
-pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let value = text(headers.get(RETRY_AFTER)?)?;
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let from = date(headers, DATE).unwrap_or(now);
-    Some(Duration::try_from(date(headers, RETRY_AFTER)?.duration_since(from)).unwrap_or_default())
-}
-
-fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
-    DateTimeParser::new().parse_timestamp(text(headers.get(name)?)?).ok()
-}
-
-fn text(value: &HeaderValue) -> Option<&str> {
-    Some(value.to_str().ok()?.trim())
-}
-
 fn invalid(reason: &str) -> Refusal {
     let message = format!("The response received from the endpoint is invalid: {}", shortened(reason));
     Refusal { code: INVALID_RESPONSE, class: ErrorClass::Transient, message }
@@ -153,6 +129,7 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use reqwest::header::HeaderValue;
 
     const ID: &str = "ed4acda5-034f-9f42-bba1-f29aea6d7d8f";
 
@@ -242,21 +219,5 @@ mod tests {
             assert!(refusal.message.contains(&format!("{status}: {{\"requestId\"")), "{}", refusal.message);
         }
         assert_eq!(judge(StatusCode::PAYLOAD_TOO_LARGE, b"", ID), Ok(Verdict::TooLarge));
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        const UNTIL: (&str, &str) = ("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT");
-        let now: Timestamp = "1999-12-31T23:59:00Z".parse().unwrap();
-        let after = |of: &[(&'static str, &'static str)]| retry_after(&headers(of), now).map(|time| time.as_secs());
-        assert_eq!(after(&[("retry-after", " 7 ")]), Some(7));
-        assert_eq!(after(&[UNTIL]), Some(59));
-        assert_eq!(after(&[UNTIL, ("date", "Fri, 31 Dec 1999 23:59:49 GMT")]), Some(10));
-        assert_eq!(after(&[UNTIL, ("date", "Sat, 01 Jan 2000 00:00:00 GMT")]), Some(0));
-        assert_eq!(after(&[UNTIL, ("date", "today")]), Some(59));
-        for nonsense in ["", "soon", "-1", "1.5", "99999999999999999999"] {
-            assert_eq!(after(&[("retry-after", nonsense)]), None, "{nonsense}");
-        }
-        assert_eq!(after(&[]), None);
     }
 }

@@ -2,9 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use jiff::Timestamp;
-use libdeflater::{CompressionLvl, Compressor};
 
 use crate::encode::frames;
 
@@ -48,18 +46,10 @@ fn encode(data: &[u8], out: &mut Vec<u8>) {
     out.truncate(start + written);
 }
 
-/// As one gzip member.
-pub fn compress(body: &[u8], level: u8) -> Option<Bytes> {
-    let mut compressor = Compressor::new(CompressionLvl::new(i32::from(level)).ok()?);
-    let mut compressed = vec![0; compressor.gzip_compress_bound(body.len())];
-    let length = compressor.gzip_compress(body, &mut compressed).ok()?;
-    compressed.truncate(length);
-    Some(Bytes::from(compressed))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destination::http_client::compress;
     use crate::positions::put_varint;
     use proptest::prelude::*;
     use std::io::Read;

@@ -102,7 +102,7 @@ impl HttpEndpoint {
         let sending = request.body(Body::wrap(attempt.body(body))).send();
         let response = attempt.send(sending).await.map_err(|cut| own(self.no_answer(cut)))?;
         let status = response.status();
-        let retry_after = answer::retry_after(response.headers(), crate::record::now());
+        let retry_after = http_client::retry_after(response.headers());
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             self.signer.forget().await;
         }
@@ -195,7 +195,7 @@ impl Receiver for HttpEndpoint {
             Protocol::Firehose { .. } => body::form(id, frames, now),
             Protocol::Raw { format, .. } => raw::form(*format, frames),
         };
-        match self.config.gzip_level.and_then(|level| body::compress(&body, level)) {
+        match self.config.gzip_level.and_then(|level| http_client::compress(&body, level)) {
             Some(compressed) => compressed,
             None => Bytes::from(body),
         }

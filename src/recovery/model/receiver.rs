@@ -5,15 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::index::Index;
 use super::*;
-use crate::requests::{Cutter, Item, Limits, Reason, RequestState, done_of, is_plan_of};
+use crate::requests::{Cutter, Item, Limits, RequestState, Whole, done_of, is_plan_of};
 
 /// The receiver, and what the journal has of requests.
 #[derive(Default)]
 pub(super) struct Received {
     /// By request id.
     pub(super) taken: BTreeMap<String, Vec<Formed>>,
-    journal: BTreeMap<i64, Sent>,
+    /// Of one that judges each record, what it has.
+    pub(super) index: Option<Index>,
+    pub(super) journal: BTreeMap<i64, Sent>,
     /// Requests of which some life has journalled that they are acknowledged.
     answered: BTreeSet<String>,
     /// Records that were in those with all that was made of them.
@@ -22,17 +25,27 @@ pub(super) struct Received {
 }
 
 #[derive(Default, Clone)]
-struct Sent {
-    requests: Vec<Request>,
+pub(super) struct Sent {
+    pub(super) requests: Vec<Request>,
     /// The key of what has failed.
     child: Option<String>,
+}
+
+impl Received {
+    pub(super) fn new(judges_each: bool) -> Self {
+        Self { index: judges_each.then(Index::default), ..Self::default() }
+    }
+
+    pub(super) fn documents(&self) -> impl Iterator<Item = &Formed> {
+        self.index.iter().flat_map(Index::documents)
+    }
 }
 
 fn id_of(key: &str, request: &Request) -> String {
     format!("{key}: {}-{}", request.first, request.end)
 }
 
-fn of(payload: &[Formed], request: &Request) -> Vec<Formed> {
+pub(super) fn of(payload: &[Formed], request: &Request) -> Vec<Formed> {
     payload[request.first as usize..request.end as usize].to_vec()
 }
 
@@ -43,7 +56,7 @@ fn begins(payload: &[Formed], index: usize) -> bool {
 }
 
 /// The records that a request holds whole.
-fn whole(payload: &[Formed], request: &Request) -> RecordSet {
+pub(super) fn whole(payload: &[Formed], request: &Request) -> RecordSet {
     let (first, end) = (request.first as usize, request.end as usize);
     let mut set = RecordSet::default();
     for index in (first..end).filter(|&index| begins(payload, index)) {
@@ -61,7 +74,7 @@ impl Process<'_> {
         self.world.receiver.is_some() && row.intent.output == DESTINATION
     }
 
-    fn received(&mut self) -> &mut Received {
+    pub(super) fn received(&mut self) -> &mut Received {
         self.world.receiver.as_mut().expect("there is a receiver")
     }
 
@@ -125,37 +138,36 @@ impl Process<'_> {
 
     /// One attempt for the first request that is not decided; after the last the child, and the settlement.
     pub(super) fn send(&mut self, index: usize) -> Result<(), Crash> {
+        let is_judged_each = self.received().index.is_some();
         let requests = self.uploads[index].requests.as_ref().expect("it goes to the receiver");
         let Some(number) = requests.iter().position(|request| request.state == RequestState::Planned) else {
             return self.finish(index);
         };
+        if is_judged_each {
+            return self.bulk(index);
+        }
         let Upload { row, key, payload, .. } = &self.uploads[index];
         let (row, request, id) = (*row, requests[number].clone(), id_of(key, &requests[number]));
         let (contents, whole) = (of(payload, &request), whole(payload, &request));
         let is_taken = self.received().taken.contains_key(&id);
         let decided = match self.world.rng.below(8) {
             0 if request.end - request.first > 1 && !is_taken => return self.split(index, number),
-            1 if !is_taken => RequestState::Failed(reason(), whole),
+            1 if !is_taken => RequestState::Failed(None, Whole::of(&whole)),
             2 | 3 => {
                 self.take(&id, contents);
                 return Ok(()); // The answer is lost.
             }
             _ => {
                 self.take(&id, contents);
-                RequestState::Acknowledged(whole)
+                RequestState::Acknowledged(Whole::of(&whole))
             }
         };
         self.world.maybe_crash()?;
         let rules = self.world.rules;
         let is_journalled = match &decided {
-            RequestState::Acknowledged(whole) => {
-                let whole_fates = whole.split(&self.world.journal[&row].intent.partial).0;
-                let received = self.received();
-                received.answered.insert(id);
-                for (file, ranges) in whole_fates.iter() {
-                    let records = ranges.iter().flat_map(|range| range.start.0..range.end.0);
-                    received.done.extend(records.map(|record| (file.0 as usize, record)));
-                }
+            RequestState::Acknowledged(_) => {
+                self.received().answered.insert(id);
+                self.note_done(row, &whole);
                 rules.journals_answers
             }
             _ => rules.journals_failures,
@@ -169,6 +181,20 @@ impl Process<'_> {
         }
         self.uploads[index].requests.as_mut().expect("it has requests")[number] = decided;
         self.world.maybe_crash()
+    }
+
+    /// Records of which nothing may be sent any more, whatever becomes of the delivery.
+    pub(super) fn note_done(&mut self, row: i64, whole: &RecordSet) {
+        let whole_fates = whole.split(&self.world.journal[&row].intent.partial).0;
+        let received = self.received();
+        for (file, ranges) in whole_fates.iter() {
+            let records = ranges.iter().flat_map(|range| range.start.0..range.end.0);
+            received.done.extend(records.map(|record| (file.0 as usize, record)));
+        }
+    }
+
+    pub(super) fn is_done(&mut self, (file, record, _): Content) -> bool {
+        self.received().done.contains(&(file, record))
     }
 
     fn take(&mut self, id: &str, contents: Vec<Formed>) {
@@ -187,7 +213,7 @@ impl Process<'_> {
         self.world.unequal = self.world.unequal.take().or(wrong);
     }
 
-    fn split(&mut self, index: usize, number: usize) -> Result<(), Crash> {
+    pub(super) fn split(&mut self, index: usize, number: usize) -> Result<(), Crash> {
         let Upload { row, requests, .. } = &mut self.uploads[index];
         let (row, requests) = (*row, requests.as_mut().expect("it has requests"));
         let (first, second) = requests[number].halves().expect("it has two records");
@@ -230,8 +256,4 @@ impl Process<'_> {
         self.received().journal.remove(&row);
         self.settle(holder, row)
     }
-}
-
-fn reason() -> Reason {
-    Reason { code: String::new(), message: String::new(), attempts: 1, ended_ms: 0 }
 }
