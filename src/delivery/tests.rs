@@ -281,7 +281,7 @@ impl World {
             stream,
             stream_name: "web".into(),
             journal,
-            limits: RetryLimits { delay_max: Some(Duration::from_millis(1)) },
+            limits: RetryLimits { delay_max: Some(Duration::from_millis(1)), speed: None },
             cancel: CancellationToken::new(),
             tasks,
             status: StreamStatus::new("web"),
