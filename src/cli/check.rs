@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::check_online::Online;
 use super::check_schemas::{Found, Schemas};
 use crate::config::model::{BackupMode, DestinationConfig, DocumentId, HttpEndpointConfig, OpenSearchConfig};
 use crate::pool::ComputePool;
@@ -14,15 +15,19 @@ use crate::processing::{ProcessorConfig, Stage};
 ///
 /// Schemas in the configuration or in a directory are read. Those of other registries are shown as the daemon has last seen
 /// them, and asked for with --online.
+///
+/// With --online sources, destinations and backups are tried, too, by this user and on this machine. Nothing is sent or left
+/// behind: files are opened and their folders watched; in a folder a file is written, renamed and removed; in a bucket an upload
+/// in parts is begun and given up; to an HTTP endpoint a connection is made.
 #[derive(Args)]
 #[command(after_help = "Examples:
   hydrant check --config /etc/hydrant/hydrant.yaml && systemctl reload hydrant
-  hydrant check --online          are the schemas there, and do they fit the configuration?")]
+  hydrant check --online          are files, schemas, destinations and backups there, and may they be used?")]
 pub struct Arguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "/etc/hydrant/hydrant.yaml")]
     config: PathBuf,
-    /// Ask registries that are elsewhere.
+    /// Ask registries that are elsewhere, and try sources, destinations and backups.
     #[arg(long)]
     online: bool,
 }
@@ -35,6 +40,13 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     // Warnings about cached schemas are part of what is found.
     super::log_to_stderr("error");
     let mut schemas = Schemas::new(&config.state_dir, arguments.online);
+    let mut online = match arguments.online.then(Online::new).transpose() {
+        Ok(online) => online,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(super::FAILED);
+        }
+    };
     let calls = Stage::chunks_at_a_time(&ComputePool::new()) as u64;
     let mut components = 0;
     for stream in &config.delivery_streams {
@@ -84,12 +96,16 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             let prefix = backup.destination.layout().prefix.text();
             println!("  all source records -> {} under {prefix}", backup.destination.place());
         }
+        if let Some(online) = &mut online {
+            online.look(stream);
+        }
     }
     if components > 0 {
         let limit = config.memory_limit >> 20;
         println!("components may take up to {} MB beside the {limit} MB of memory_limit_mb", components >> 20);
     }
-    match schemas.found() {
+    let found = online.map_or(Found::Good, |online| online.found());
+    match schemas.found().max(found) {
         Found::Mistakes => ExitCode::from(super::WRONG),
         Found::Unknown => ExitCode::from(super::FAILED),
         Found::Good => {

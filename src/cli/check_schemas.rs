@@ -18,7 +18,7 @@ pub(super) struct Schemas {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Found {
     Good,
-    /// A registry could not be asked.
+    /// A registry could not be asked, or something else is not there.
     Unknown,
     Mistakes,
 }

@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod check_online;
 mod check_schemas;
 mod delivered;
 mod new_transform;

@@ -1,6 +1,8 @@
 //! `http_endpoint`: where records are sent in Firehose's HTTP endpoint delivery protocol or plainly, and what does not go together with
 //! it.
 
+use std::time::Duration;
+
 use super::destination::Connection;
 use super::http_client::{self, content_encoding, is_header_value, seconds, web_url};
 use super::map::Map;
@@ -25,6 +27,9 @@ const KEYS: &[&str] = &[
     "max_request_mb",
     "max_records",
     "connect_timeout_seconds",
+    "write_timeout_seconds",
+    "first_byte_timeout_seconds",
+    "read_timeout_seconds",
     "response_timeout_seconds",
     "tls",
     "proxy",
@@ -64,6 +69,9 @@ pub(super) fn http_endpoint(value: &Value<'_>, stream: Option<&str>, aws: &Conne
     let records_max = map.get_or("max_records", RECORDS_MAX, |value| value.whole(1..=RECORDS_MAX, ""));
     let connect_timeout = seconds(&map, "connect_timeout_seconds", 1..=300, CONNECT_SECONDS_DEFAULT);
     let response_timeout = seconds(&map, "response_timeout_seconds", 1..=900, RESPONSE_SECONDS_DEFAULT);
+    let phase = |key| phase(&map, key, response_timeout?);
+    let (write, first_byte, read) =
+        (phase("write_timeout_seconds"), phase("first_byte_timeout_seconds"), phase("read_timeout_seconds"));
     let proxy = map.optional("proxy", http_client::proxy);
     let auth = map.get_or("auth", EndpointAuth::None, |value| http_client::auth(value, KINDS_OF_AUTH, aws));
     let protocol = protocol?;
@@ -81,12 +89,21 @@ pub(super) fn http_endpoint(value: &Value<'_>, stream: Option<&str>, aws: &Conne
         request_bytes_max: (request_mb? * MB).round() as u64,
         request_records_max: records_max?.unsigned_abs(),
         connect_timeout: connect_timeout?,
+        write_timeout: write?,
+        first_byte_timeout: first_byte?,
+        read_timeout: read?,
         response_timeout: response_timeout?,
         tls: tls?,
         proxy: proxy?,
         auth: auth?,
         headers: headers?,
     })
+}
+
+/// A phase of an attempt, all of which together have `whole`.
+fn phase(map: &Map<'_>, key: &'static str, whole: Duration) -> Option<Duration> {
+    let longest = i64::try_from(whole.as_secs()).ok()?;
+    seconds(map, key, 1..=longest, longest)
 }
 
 /// Which keys belong to one protocol alone.

@@ -295,7 +295,7 @@ impl World {
             stream_name: "web".into(),
             object_name: "web".into(),
             journal,
-            limits: RetryLimits { delay_max: Some(Duration::from_millis(1)) },
+            limits: RetryLimits { delay_max: Some(Duration::from_millis(1)), speed: None },
             cancel: CancellationToken::new(),
             tasks,
             status: StreamStatus::new("web"),

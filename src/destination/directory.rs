@@ -8,6 +8,7 @@
 //! name is a rename, and hidden from readers that skip folders with a dot.
 
 mod files;
+mod probe;
 
 use std::collections::HashSet;
 use std::fs;
@@ -23,6 +24,8 @@ use crate::rename::{Renamed, rename_without_replace};
 
 use super::{AttemptError, BoxFuture, Destination, ErrorClass, Existence, Object, Put};
 use files::{OpenFolder, StagedFile, failed};
+
+pub use probe::probe;
 
 /// Holds the staging folders of all instances that write to a folder.
 pub const STAGING_FOLDER: &str = ".hydrant";

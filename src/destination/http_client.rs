@@ -5,11 +5,14 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use libdeflater::{CompressionLvl, Compressor};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Proxy, Response};
+use reqwest::{Client, ClientBuilder, Proxy, Response};
 
+use super::phases::Stalled;
 use super::{AttemptError, ErrorClass};
 use crate::config::model::{EndpointAuth, ProxyConfig, TlsConfig};
 use crate::http::{self, chain};
@@ -35,6 +38,15 @@ pub fn connect(
     connect_timeout: Duration,
     url: &str,
 ) -> Result<Client, String> {
+    builder(tls, proxy, connect_timeout, url)?.build().map_err(|error| chain(&error))
+}
+
+pub fn builder(
+    tls: &TlsConfig,
+    proxy: Option<&ProxyConfig>,
+    connect_timeout: Duration,
+    url: &str,
+) -> Result<ClientBuilder, String> {
     let mut builder = Client::builder()
         .connect_timeout(connect_timeout)
         .redirect(Policy::none())
@@ -47,7 +59,7 @@ pub fn connect(
         }
         builder = builder.proxy(all);
     }
-    builder.build().map_err(|error| chain(&error))
+    Ok(builder)
 }
 
 /// The body; `None` of one that is larger.
@@ -94,10 +106,26 @@ pub fn compress(body: &[u8], level: u8) -> Option<Bytes> {
     Some(Bytes::from(compressed))
 }
 
-/// `Retry-After` in seconds. Dates are not taken: clocks differ.
+/// `Retry-After`: seconds, or a date. Clocks differ, so a date counts from the answer's own if it has one.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    retry_after_at(headers, crate::record::now())
+}
+
+fn retry_after_at(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = text(headers.get(RETRY_AFTER)?)?;
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let from = date(headers, DATE).unwrap_or(now);
+    Some(Duration::try_from(date(headers, RETRY_AFTER)?.duration_since(from)).unwrap_or_default())
+}
+
+fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(text(headers.get(name)?)?).ok()
+}
+
+fn text(value: &HeaderValue) -> Option<&str> {
+    Some(value.to_str().ok()?.trim())
 }
 
 /// Why there is no answer.
@@ -121,6 +149,13 @@ pub fn failed(error: reqwest::Error, response_timeout: Duration, codes: &Codes) 
     };
     let ambiguous = code != codes.connection_failed && code != codes.tls_failure;
     AttemptError { class, code: code.to_owned(), message, ambiguous }
+}
+
+/// What has begun and not gone on: the request may have arrived.
+pub fn stalled(stalled: Stalled, codes: &Codes) -> AttemptError {
+    // Too much at a time is what takes long.
+    let (class, code, message) = (ErrorClass::Throttled, codes.request_timeout.to_owned(), stalled.of(codes.whom));
+    AttemptError { class, code, message, ambiguous: true }
 }
 
 /// Whether it was the handshake: what it refuses is invalid data to the library that makes it, and a connection that is made has an
@@ -148,9 +183,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_is_seconds() {
-        let headers = |value| HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
-        assert_eq!(retry_after(&headers(" 7 ")), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after(&headers("Fri, 31 Dec 1999 23:59:59 GMT")), None);
+    fn retry_after_is_seconds_or_a_date() {
+        const UNTIL: (HeaderName, &str) = (RETRY_AFTER, "Fri, 31 Dec 1999 23:59:59 GMT");
+        let now: Timestamp = "1999-12-31T23:59:00Z".parse().unwrap();
+        let after = |of: &[(HeaderName, &'static str)]| {
+            let headers = of.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
+            retry_after_at(&headers, now).map(|time| time.as_secs())
+        };
+        assert_eq!(after(&[(RETRY_AFTER, " 7 ")]), Some(7));
+        assert_eq!(after(&[UNTIL]), Some(59));
+        assert_eq!(after(&[UNTIL, (DATE, "Fri, 31 Dec 1999 23:59:49 GMT")]), Some(10));
+        assert_eq!(after(&[UNTIL, (DATE, "Sat, 01 Jan 2000 00:00:00 GMT")]), Some(0));
+        assert_eq!(after(&[UNTIL, (DATE, "today")]), Some(59));
+        for nonsense in ["", "soon", "-1", "1.5", "99999999999999999999"] {
+            assert_eq!(after(&[(RETRY_AFTER, nonsense)]), None, "{nonsense}");
+        }
+        assert_eq!(after(&[]), None);
     }
 }

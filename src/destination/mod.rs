@@ -12,6 +12,8 @@ pub mod http_endpoint;
 pub mod opensearch;
 pub mod outage;
 mod pace;
+mod phases;
+mod reach;
 pub mod receiver;
 pub mod retry;
 pub mod s3;

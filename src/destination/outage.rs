@@ -52,7 +52,7 @@ impl Tries {
         let asked = retry_after.unwrap_or_default().min(self.retry.max(DELAY_MAX));
         let delay = self.limits.delay_max.map_or(delay.max(asked), |max| delay.max(asked).min(max));
         self.waited += delay;
-        Some(delay)
+        Some(self.limits.sped_up(delay))
     }
 }
 
@@ -119,7 +119,7 @@ impl Outage {
         // The one before may have found that it is over.
         let pause =
             if self.is_open() { limits.delay_max.map_or(DELAY_MIN, |max| max.min(DELAY_MIN)) } else { Duration::ZERO };
-        Some((probe, pause))
+        Some((probe, limits.sped_up(pause)))
     }
 
     pub fn succeeded(&self) {

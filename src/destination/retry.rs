@@ -4,6 +4,7 @@
 //! only says how soon the next attempt comes. Once one attempt's outcome is not known, every later attempt is told so.
 
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -14,22 +15,35 @@ use super::{AttemptError, BoxFuture, Destination, ErrorClass, Existence, Object,
 /// destination that is away is asked again and again.
 pub const RETRY_MAX_VARIABLE: &str = "HYDRANT_RETRY_MAX_MS";
 
+/// Environment variable by which the waits before attempts for requests pass so many times faster than they count. For tests only:
+/// hours of an outage take seconds.
+pub const RETRY_SPEED_VARIABLE: &str = "HYDRANT_RETRY_SPEED";
+
 /// What bounds the delays beyond what the classes of errors say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RetryLimits {
     /// No delay is longer. `None` leaves it to the class of the error.
     pub delay_max: Option<Duration>,
+    /// How many times faster than they count waits for receivers pass.
+    pub speed: Option<NonZeroU32>,
 }
 
 impl RetryLimits {
-    /// From [`RETRY_MAX_VARIABLE`]; read once, at the start of the process. What is not a number is as if absent.
+    /// From [`RETRY_MAX_VARIABLE`] and [`RETRY_SPEED_VARIABLE`]; read once, at the start of the process. What is not a number is as
+    /// if absent.
     pub fn from_env() -> Self {
-        Self::from_value(std::env::var(RETRY_MAX_VARIABLE).ok().as_deref())
+        let value = |name| std::env::var(name).ok();
+        Self::from_values(value(RETRY_MAX_VARIABLE).as_deref(), value(RETRY_SPEED_VARIABLE).as_deref())
     }
 
-    fn from_value(value: Option<&str>) -> Self {
-        let millis = value.and_then(|text| text.trim().parse().ok());
-        Self { delay_max: millis.map(Duration::from_millis) }
+    fn from_values(millis: Option<&str>, speed: Option<&str>) -> Self {
+        let millis = millis.and_then(|text| text.trim().parse().ok());
+        Self { delay_max: millis.map(Duration::from_millis), speed: speed.and_then(|text| text.trim().parse().ok()) }
+    }
+
+    /// How long a wait takes that counts for so long.
+    pub fn sped_up(self, time: Duration) -> Duration {
+        self.speed.map_or(time, |speed| time / speed.get())
     }
 }
 
@@ -181,7 +195,7 @@ mod tests {
             millis in 0_u64..10_000,
         ) {
             let delay_max = Duration::from_millis(millis);
-            let mut backoff = Backoff::new(RetryLimits { delay_max: Some(delay_max) });
+            let mut backoff = Backoff::new(RetryLimits { delay_max: Some(delay_max), speed: None });
             for (class, random) in steps {
                 prop_assert!(backoff.delay(class, random) <= delay_max);
             }
@@ -213,10 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_holds_milliseconds() {
-        assert_eq!(RetryLimits::from_value(Some(" 20 ")).delay_max, Some(Duration::from_millis(20)));
-        assert_eq!(RetryLimits::from_value(Some("soon")), RetryLimits::default());
-        assert_eq!(RetryLimits::from_value(None), RetryLimits::default());
+    fn the_variables_hold_milliseconds_and_a_factor() {
+        let limits = RetryLimits::from_values(Some(" 20 "), Some("1000"));
+        assert_eq!((limits.delay_max, limits.speed), (Some(Duration::from_millis(20)), NonZeroU32::new(1000)));
+        assert_eq!(RetryLimits::from_values(Some("soon"), Some("0")), RetryLimits::default());
+        assert_eq!(RetryLimits::from_values(None, None), RetryLimits::default());
     }
 
     #[test]
@@ -290,7 +305,7 @@ mod tests {
         Object { key: "k".to_owned(), payload: Arc::new(Payload::from_bytes("x")), content_encoding: None }
     }
 
-    const AT_ONCE: RetryLimits = RetryLimits { delay_max: Some(Duration::from_millis(1)) };
+    const AT_ONCE: RetryLimits = RetryLimits { delay_max: Some(Duration::from_millis(1)), speed: None };
 
     #[tokio::test]
     async fn errors_of_every_class_are_tried_again_and_doubt_once_raised_stays() {

@@ -6,6 +6,7 @@
 
 mod body;
 mod classify;
+mod probe;
 mod read;
 
 pub use read::{Content, Listed};

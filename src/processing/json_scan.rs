@@ -36,6 +36,11 @@ impl<'a> Scanner<'a> {
         Failure::new(format!("the record is not a JSON object: expected {expected} at line {line}, column {column}"))
     }
 
+    /// How many bytes have been taken.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
     /// Whether there has been white space between the parts.
     pub fn has_space(&self) -> bool {
         self.has_space
@@ -115,13 +120,18 @@ impl<'a> Scanner<'a> {
     }
 
     fn array(&mut self) -> Scan<()> {
+        self.elements(|scanner| scanner.value().map(drop))
+    }
+
+    /// Takes an array; `element` takes each of its values.
+    pub fn elements(&mut self, mut element: impl FnMut(&mut Self) -> Scan<()>) -> Scan<()> {
         self.expect(b'[', "`[`")?;
         self.nested(|scanner| {
             if scanner.eat(b']') {
                 return Ok(());
             }
             loop {
-                scanner.value()?;
+                element(scanner)?;
                 if scanner.eat(b']') {
                     return Ok(());
                 }

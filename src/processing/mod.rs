@@ -169,4 +169,19 @@ pub trait Processor: Send + Sync {
     /// Appends what becomes of `record` (its bytes without delimiter) to `out`: one record, several, or none (dropped).
     /// After an error the pipeline takes back what was appended, so that nothing of it is left in `out`.
     fn process(&self, record: &[u8], origin: &Origin<'_>, out: &mut Records) -> Result<(), Failure>;
+
+    /// The same, of a processor that makes several records of one, any of which may fail alone: such a part is given to `refuse`.
+    fn process_parts(
+        &self,
+        record: &[u8],
+        origin: &Origin<'_>,
+        out: &mut Records,
+        refuse: &mut Refuse<'_>,
+    ) -> Result<(), Failure> {
+        let _ = refuse;
+        self.process(record, origin, out)
+    }
 }
+
+/// Takes a part of a record that has failed, and appends to the output what goes on of it all the same.
+pub type Refuse<'r> = dyn FnMut(&[u8], Failure, &mut Records) -> Result<(), Failure> + 'r;

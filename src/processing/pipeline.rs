@@ -93,18 +93,38 @@ impl Step {
     ) {
         let bytes_before = out.bytes();
         for record in records {
-            let start = out.mark();
-            if let Err(failure) = self.run(record, origin, bytes_before, out) {
+            let (start, failed_before) = (out.mark(), failed.len());
+            if let Err(failure) = self.run(record, origin, bytes_before, out, failed) {
                 out.truncate(start);
-                failed.push((record.to_vec(), Failure::new(format!("`{}`: {}", self.name, failure.message))));
+                failed.truncate(failed_before);
+                failed.push((record.to_vec(), self.named(failure)));
             }
         }
     }
 
-    fn run(&self, record: &[u8], origin: &Origin<'_>, bytes_before: usize, out: &mut Records) -> Result<(), Failure> {
-        let start = out.mark();
-        if let Err(failure) = self.processor.process(record, origin, out) {
+    fn named(&self, failure: Failure) -> Failure {
+        Failure::new(format!("`{}`: {}", self.name, failure.message))
+    }
+
+    fn run(
+        &self,
+        record: &[u8],
+        origin: &Origin<'_>,
+        bytes_before: usize,
+        out: &mut Records,
+        failed: &mut Vec<(Vec<u8>, Failure)>,
+    ) -> Result<(), Failure> {
+        let (start, failed_before) = (out.mark(), failed.len());
+        let mut refuse = |part: &[u8], failure: Failure, out: &mut Records| match self.on_error {
+            OnError::ErrorOutput => {
+                failed.push((part.to_vec(), self.named(failure)));
+                Ok(())
+            }
+            OnError::Pass => out.push(part),
+        };
+        if let Err(failure) = self.processor.process_parts(record, origin, out, &mut refuse) {
             out.truncate(start);
+            failed.truncate(failed_before);
             match self.on_error {
                 OnError::ErrorOutput => return Err(failure),
                 OnError::Pass => out.push(record)?,
@@ -122,6 +142,7 @@ impl Step {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Refuse;
     use super::super::testing::origin;
     use super::*;
 
@@ -141,9 +162,9 @@ mod tests {
         }
     }
 
-    struct Refuse(u8);
+    struct Refuser(u8);
 
-    impl Processor for Refuse {
+    impl Processor for Refuser {
         fn process(&self, record: &[u8], _: &Origin<'_>, out: &mut Records) -> Result<(), Failure> {
             if record.contains(&self.0) { Err(Failure::new("refused")) } else { out.push(&[record, b"."].concat()) }
         }
@@ -173,8 +194,8 @@ mod tests {
         let [split, first, second] = on_error;
         Pipeline::of(vec![
             ("split", Box::new(Split), split),
-            ("no_a", Box::new(Refuse(b'a')), first),
-            ("no_b", Box::new(Refuse(b'b')), second),
+            ("no_a", Box::new(Refuser(b'a')), first),
+            ("no_b", Box::new(Refuser(b'b')), second),
         ])
     }
 
@@ -206,6 +227,50 @@ mod tests {
         let (out, failed) = run(&steps([OnError::ErrorOutput, OnError::Pass, OnError::ErrorOutput]), b"x,a,b");
         assert_eq!(out, ["x..", "a."]);
         assert_eq!(failed, [("b.".into(), "`no_b`: refused".into())]);
+    }
+
+    /// Refuses each part with an exclamation mark, and the whole where there is a question mark.
+    struct SplitInParts;
+
+    impl Processor for SplitInParts {
+        fn process(&self, record: &[u8], origin: &Origin<'_>, out: &mut Records) -> Result<(), Failure> {
+            self.process_parts(record, origin, out, &mut |_, failure, _| Err(failure))
+        }
+
+        fn process_parts(
+            &self,
+            record: &[u8],
+            _: &Origin<'_>,
+            out: &mut Records,
+            refuse: &mut Refuse<'_>,
+        ) -> Result<(), Failure> {
+            for part in record.split(|&byte| byte == b',') {
+                match part {
+                    [b'?', ..] => return Err(Failure::new("a question mark")),
+                    [b'!', ..] => refuse(part, Failure::new("an exclamation mark"), out)?,
+                    _ => out.push(part)?,
+                }
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_part_fails_alone_or_goes_on_in_its_place() {
+        let pipeline = |on_error| {
+            Pipeline::of(vec![
+                ("parts", Box::new(SplitInParts) as _, on_error),
+                ("no_a", Box::new(Refuser(b'a')), on_error),
+            ])
+        };
+        let failed = |part: &str, reason: &str| (part.to_owned(), reason.to_owned());
+        let (to_error_output, pass) = (pipeline(OnError::ErrorOutput), pipeline(OnError::Pass));
+        let expected = (vec!["x.".into(), "y.".into()], vec![failed("!", "`parts`: an exclamation mark")]);
+        assert_eq!(run(&to_error_output, b"x,!,y"), expected);
+        let whole = vec![failed("x,!,?", "`parts`: a question mark")];
+        assert_eq!(run(&to_error_output, b"x,!,?"), (vec![], whole));
+        assert_eq!(run(&pass, b"x,!,y"), (vec!["x.".into(), "!.".into(), "y.".into()], vec![]));
+        assert_eq!(run(&pass, b"x,!,?"), (vec!["x,!,?.".into()], vec![]));
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! The HTTP endpoint: what is sent, which answers count, and where goes what is not taken.
 
+mod answers;
+mod child;
 mod crash;
+mod http2;
+mod outage;
+mod reload;
 mod signature;
 
 use std::path::Path;

@@ -8,6 +8,7 @@ mod backlog;
 mod backup;
 mod byte_order;
 mod ceph;
+mod check_online;
 mod commands;
 mod conversion;
 mod copies;

@@ -227,12 +227,13 @@ fn text_in_another_encoding_arrives_as_utf_8_and_empty_lines_can_be_left_out() {
     assert!(finished.stderr.contains("3 read + 0 created = 2 delivered + 1 dropped"), "{finished}");
 }
 
-/// A subscription's batch of three messages, the second of which is no JSON.
+/// A subscription's batch of three messages, the second of which is no JSON, and an event without a message.
 #[cfg(debug_assertions)]
 fn batch(n: u32) -> String {
     let event = |id: u32, message: &str| json!({ "id": id.to_string(), "timestamp": 1, "message": message });
     let messages = [format!("{{\"n\":{n},\"k\":0}}"), format!("bad {n}"), format!("{{\"n\":{n},\"k\":2}}")];
-    let events: Vec<Value> = messages.iter().enumerate().map(|(k, text)| event(k as u32, text)).collect();
+    let mut events: Vec<Value> = messages.iter().enumerate().map(|(k, text)| event(k as u32, text)).collect();
+    events.insert(1, json!({ "no message": n }));
     json!({ "messageType": "DATA_MESSAGE", "owner": "1", "logGroup": "g", "logStream": "s",
             "subscriptionFilters": ["f"], "logEvents": events })
     .to_string()
@@ -267,7 +268,8 @@ fn a_record_that_became_several_is_delivered_once_in_each_output_whenever_the_pr
         let expected = (0..BATCHES).flat_map(|n| [0, 2].map(|k| (format!("{{\"n\":{n},\"k\":{k}}}"), 1))).collect();
         assert_eq!(ok, expected, "killed at {failpoint}");
         let failed: Vec<String> = failures(&scratch).into_iter().map(|(raw, _)| raw).collect();
-        let mut expected: Vec<String> = (0..BATCHES).map(|n| format!("bad {n}")).collect();
+        let of_batch = |n| [format!("bad {n}"), format!("{{\"no message\":{n}}}")];
+        let mut expected: Vec<String> = (0..BATCHES).flat_map(of_batch).collect();
         expected.sort();
         assert_eq!(failed, expected, "killed at {failpoint}");
     }

@@ -26,6 +26,13 @@ pub struct HttpEndpointConfig {
     pub request_records_max: u64,
     /// For the connection with its TLS handshake. Default 10 seconds, 1 to 300.
     pub connect_timeout: Duration,
+    /// How long nothing more of a request may be taken while it is sent. 1 to 900 seconds; by default and at most as long as
+    /// `response_timeout`.
+    pub write_timeout: Duration,
+    /// From the end of a request to the beginning of its answer; the same.
+    pub first_byte_timeout: Duration,
+    /// How long nothing more of an answer may come; the same.
+    pub read_timeout: Duration,
     /// From the beginning of an attempt to the end of its answer. Default 180 seconds, 1 to 900.
     pub response_timeout: Duration,
     pub tls: TlsConfig,

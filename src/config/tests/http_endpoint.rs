@@ -39,6 +39,8 @@ fn the_least_has_the_protocols_limits_and_firehoses_way_of_trying_again() {
         (endpoint.connect_timeout, endpoint.response_timeout),
         (Duration::from_secs(10), Duration::from_secs(180))
     );
+    let phases = [endpoint.write_timeout, endpoint.first_byte_timeout, endpoint.read_timeout];
+    assert_eq!(phases, [endpoint.response_timeout; 3]);
     let source_arn = "arn:aws:firehose:local:000000000000:deliverystream/web".to_owned();
     let least = Protocol::Firehose { access_key: None, common_attributes: Vec::new(), source_arn };
     assert_eq!(endpoint.protocol, least);
@@ -54,7 +56,8 @@ fn every_key_is_read_and_no_secret_is_shown() {
     let endpoint = endpoint(
         "url: 'https://logs.example/in?key=hunter2', name: logs, access_key: hunter2, common_attributes: { team: web, b: '' },
         content_encoding: { gzip: { level: 6 } }, source_arn: 'arn:x', retry_seconds: 0, in_flight: 4, max_request_mb: 1,
-        max_records: 500, connect_timeout_seconds: 3, response_timeout_seconds: 20, tls: { ca_file: /ca.pem },
+        max_records: 500, connect_timeout_seconds: 3, response_timeout_seconds: 20,
+        write_timeout_seconds: 4, first_byte_timeout_seconds: 20, read_timeout_seconds: 5, tls: { ca_file: /ca.pem },
         proxy: { url: 'http://proxy:3128', username: u, password: hunter2 }, auth: { bearer_token: hunter2 },
         headers: { X-Api-Key: hunter2 }",
     );
@@ -67,6 +70,9 @@ fn every_key_is_read_and_no_secret_is_shown() {
     assert_eq!(endpoint.protocol, protocol);
     assert_eq!((endpoint.retry, endpoint.in_flight, endpoint.gzip_level), (Duration::ZERO, 4, Some(6)));
     assert_eq!((endpoint.request_bytes_max, endpoint.request_records_max), (1 << 20, 500));
+    let phases =
+        [endpoint.write_timeout, endpoint.first_byte_timeout, endpoint.read_timeout].map(|time| time.as_secs());
+    assert_eq!(phases, [4, 20, 5]);
     assert_eq!(endpoint.auth, EndpointAuth::Bearer(Secret(HIDDEN.to_owned())));
     assert_eq!(endpoint.headers, [("X-Api-Key".to_owned(), Secret(HIDDEN.to_owned()))]);
     assert!(!format!("{endpoint:?}").contains(HIDDEN), "{endpoint:?}");
@@ -114,6 +120,7 @@ fn mistakes_are_named_with_what_would_do() {
         (stream("url: 'http://x', tls: { ca_file: /ca.pem }", BACKUP), "`tls` does nothing"),
         (stream(&format!("{URL}, retry_seconds: 7201"), BACKUP), "from 0 to 7200"),
         (stream(&format!("{URL}, max_records: 10001"), BACKUP), "from 1 to 10000"),
+        (stream(&format!("{URL}, response_timeout_seconds: 20, read_timeout_seconds: 21"), BACKUP), "from 1 to 20"),
         (stream(&format!("{URL}, protocol: raw"), BACKUP), "needs `format`"),
         (stream(&format!("{URL}, protocol: raw, format: csv"), BACKUP), "one of `ndjson`"),
         (

@@ -3,8 +3,8 @@
 //! Always true: only what the protocol calls a success is one. Whatever else comes is a failure that is tried again, so a receiver
 //! that answers wrongly gets the records twice rather than not at all.
 
-use reqwest::StatusCode;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use reqwest::{StatusCode, Version};
 use serde::Deserialize;
 use serde_json::Number;
 
@@ -40,7 +40,9 @@ struct Body {
 }
 
 /// What may be said of an answer before its body is read; an error ends it.
-pub fn judge_head(status: StatusCode, headers: &HeaderMap) -> Result<(), Refusal> {
+///
+/// HTTP/2 says where an answer ends, so that it may have no `Content-Length`: proxies that speak it leave that out.
+pub fn judge_head(status: StatusCode, version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
     let names = headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum::<u64>();
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if names.saturating_add(length.unwrap_or(0)) > ANSWER_BYTES_MAX {
@@ -60,8 +62,8 @@ pub fn judge_head(status: StatusCode, headers: &HeaderMap) -> Result<(), Refusal
         return Err(invalid("it has a Content-Encoding"));
     }
     match length {
-        Some(_) => Ok(()),
-        None => Err(invalid("it has no Content-Length")),
+        None if version < Version::HTTP_2 => Err(invalid("it has no Content-Length")),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -138,9 +140,11 @@ mod tests {
     #[test]
     fn a_well_formed_answer_is_a_success() {
         let head = headers(&[("content-type", "application/json"), ("content-length", "80")]);
-        assert_eq!(judge_head(StatusCode::OK, &head), Ok(()));
+        assert_eq!(judge_head(StatusCode::OK, Version::HTTP_11, &head), Ok(()));
         let with_charset = headers(&[("content-type", "Application/JSON; charset=utf-8"), ("content-length", "80")]);
-        assert_eq!(judge_head(StatusCode::OK, &with_charset), Ok(()));
+        assert_eq!(judge_head(StatusCode::OK, Version::HTTP_11, &with_charset), Ok(()));
+        let without_length = headers(&[("content-type", "application/json")]);
+        assert_eq!(judge_head(StatusCode::OK, Version::HTTP_2, &without_length), Ok(()));
         for body in [
             r#"{"requestId": "ID", "timestamp": 1578090903599}"#,
             r#"{"timestamp": 1578090903599.5, "requestId": "ID", "errorMessage": null}"#,
@@ -190,7 +194,8 @@ mod tests {
             ),
             (headers(&[("content-type", "application/json"), ("content-length", "1048560")]), RESPONSE_TOO_LARGE),
         ] {
-            assert_eq!(judge_head(StatusCode::OK, &head).expect_err("a refusal").code, code, "{head:?}");
+            let refusal = judge_head(StatusCode::OK, Version::HTTP_11, &head).expect_err("a refusal");
+            assert_eq!(refusal.code, code, "{head:?}");
         }
     }
 

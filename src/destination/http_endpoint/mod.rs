@@ -5,12 +5,13 @@
 
 mod answer;
 mod body;
+mod probe;
 mod raw;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::HeaderMap;
-use reqwest::{Client, StatusCode};
+use reqwest::{Body, Client, StatusCode};
 use tokio::sync::Mutex;
 
 use crate::config::model::{HttpEndpointConfig, Method, Protocol};
@@ -20,6 +21,7 @@ use crate::output::HTTP_ENDPOINT_FAILED;
 use crate::requests::{Limits, Reason};
 
 use super::http_client::{self, Codes, put};
+use super::phases::{self, Attempt, Cut};
 use super::receiver::{Grounds, Misfit, Patience, Receiver, RequestError, Verdict};
 use super::sigv4::Signer;
 use super::{AttemptError, BoxFuture};
@@ -65,8 +67,16 @@ impl HttpEndpoint {
         Ok(client.insert(made).clone())
     }
 
-    fn no_answer(&self, error: reqwest::Error) -> AttemptError {
-        http_client::failed(error, self.config.response_timeout, &CODES)
+    fn no_answer(&self, cut: Cut) -> AttemptError {
+        match cut {
+            Cut::Broken(error) => http_client::failed(error, self.config.response_timeout, &CODES),
+            Cut::Stalled(stalled) => http_client::stalled(stalled, &CODES),
+        }
+    }
+
+    fn phase_limits(&self) -> phases::Limits {
+        let config = &self.config;
+        phases::Limits { write: config.write_timeout, first_byte: config.first_byte_timeout, read: config.read_timeout }
     }
 
     async fn attempt(&self, id: &str, body: Bytes) -> Result<Verdict, RequestError> {
@@ -86,9 +96,12 @@ impl HttpEndpoint {
         let signature = self.signer.sign(method.as_str(), url, &headers, &body).await;
         let signature = signature.map_err(|reason| own(internal(format!("the request cannot be signed: {reason}"))))?;
         signature.iter().for_each(|(name, value)| http_client::put(&mut headers, name, value, true));
-        let request = client.request(method, url).headers(headers).timeout(self.config.response_timeout).body(body);
-        let response = request.send().await.map_err(|error| own(self.no_answer(error)))?;
-        let (status, retry_after) = (response.status(), http_client::retry_after(response.headers()));
+        let attempt = Attempt::new(self.phase_limits());
+        let request = client.request(method, url).headers(headers).timeout(self.config.response_timeout);
+        let sending = request.body(Body::wrap(attempt.body(body))).send();
+        let response = attempt.send(sending).await.map_err(|cut| own(self.no_answer(cut)))?;
+        let status = response.status();
+        let retry_after = http_client::retry_after(response.headers());
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             self.signer.forget().await;
         }
@@ -108,18 +121,20 @@ impl HttpEndpoint {
                 codes => codes.contains(&status.as_u16()),
             };
             // Read all the same, so that the connection can be used again.
-            let text = http_client::read(response, answer::ANSWER_BYTES_MAX).await.ok().flatten().unwrap_or_default();
+            let reading = http_client::read(response, answer::ANSWER_BYTES_MAX);
+            let read = tokio::time::timeout(self.config.read_timeout, reading).await;
+            let text = read.ok().and_then(Result::ok).flatten().unwrap_or_default();
             return match is_taken {
                 true => Ok(Verdict::Accepted),
                 false => answer::judge_refusal(status, &text).map_err(refused),
             };
         }
-        answer::judge_head(status, response.headers()).map_err(refused)?;
-        let answer = match http_client::read(response, answer::ANSWER_BYTES_MAX).await {
+        answer::judge_head(status, response.version(), response.headers()).map_err(refused)?;
+        let answer = match attempt.read(response, answer::ANSWER_BYTES_MAX).await {
             Ok(Some(answer)) => answer,
             Ok(None) => return Err(refused(answer::too_large())),
             // What is cut short of an answer that is no success tells nothing more.
-            Err(error) if status.is_success() => return Err(own(self.no_answer(error))),
+            Err(cut) if status.is_success() => return Err(own(self.no_answer(cut))),
             Err(_) => Vec::new(),
         };
         answer::judge(status, &answer, id).map_err(refused)
@@ -288,6 +303,9 @@ mod tests {
             request_bytes_max: 1 << 20,
             request_records_max: 10,
             connect_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(5),
+            first_byte_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(5),
             tls: TlsConfig::default(),
             proxy: None,

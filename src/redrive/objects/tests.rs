@@ -14,7 +14,7 @@ use super::*;
 use crate::destination::contract::s3_server::S3Server;
 use crate::destination::s3::tests as s3_tests;
 
-const LIMITS: RetryLimits = RetryLimits { delay_max: Some(Duration::from_millis(1)) };
+const LIMITS: RetryLimits = RetryLimits { delay_max: Some(Duration::from_millis(1)), speed: None };
 
 /// A place, and the folder in which its objects lie as files.
 struct Fixture {

@@ -3,16 +3,19 @@
 //! It complains of every request that is not as the specification says, takes records once for each request id, and answers as its
 //! rule tells it.
 
-use std::collections::BTreeMap;
-use std::io::Read;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+mod http1;
+mod http2;
+mod take;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use super::s3::runtime;
@@ -40,6 +43,12 @@ pub enum Reaction {
     AcceptPlainly,
     /// Takes them and breaks the connection.
     AcceptSilently,
+    /// Takes them and answers these very bytes.
+    AcceptAs(Vec<u8>),
+    /// Takes them, says so, and closes the connection without having announced it.
+    AcceptAndClose,
+    /// Takes them and answers in pieces, with this time before each of them.
+    AcceptSlowly(Duration),
     /// Answers this status with a proper body, and takes nothing.
     Refuse(u16, &'static [(&'static str, &'static str)]),
     /// These very bytes, then the end of the connection; takes nothing.
@@ -50,9 +59,21 @@ pub enum Reaction {
     Reset,
 }
 
+/// What it does with a request of which it has read the headers only.
+pub enum Interruption {
+    /// Answers this and sends nothing more, but goes on reading what it does not want, as good servers do.
+    Answer(Vec<u8>),
+    /// Answers this and closes the connection on the unread body.
+    AnswerAndClose(Vec<u8>),
+    /// Reads nothing more.
+    StopReading,
+}
+
 type Rule = Box<dyn Fn(&Received, usize) -> Reaction + Send>;
+type Interrupt = Box<dyn Fn(usize) -> Option<Interruption> + Send>;
 
 pub struct Endpoint {
+    scheme: &'static str,
     address: SocketAddr,
     state: Arc<Mutex<State>>,
     runtime: Option<Runtime>,
@@ -60,6 +81,11 @@ pub struct Endpoint {
 
 struct State {
     rule: Rule,
+    interrupt: Interrupt,
+    connections: usize,
+    under_way: usize,
+    /// How many were under way whenever the headers of one had come.
+    begun: Vec<usize>,
     received: Vec<Received>,
     /// What was taken, by request id in the order of coming.
     taken: Vec<(String, Vec<Vec<u8>>)>,
@@ -69,22 +95,54 @@ struct State {
 impl Endpoint {
     /// Accepts everything until it is told otherwise.
     pub fn start() -> Self {
+        Self::start_with("http", |listener, state| Box::pin(http1::serve(listener, state)))
+    }
+
+    /// The same over TLS and HTTP/2 alone, with `server.pem` and `server.key` of this folder.
+    pub fn start_http2(folder: &Path) -> Self {
+        let acceptor = http2::acceptor(folder);
+        Self::start_with("https", |listener, state| Box::pin(http2::serve(listener, acceptor, state)))
+    }
+
+    fn start_with(
+        scheme: &'static str,
+        serve: impl FnOnce(TcpListener, Arc<Mutex<State>>) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+    ) -> Self {
         let runtime = runtime();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port on loopback");
         let address = listener.local_addr().expect("its address");
         let state = State {
             rule: Box::new(|_, _| Reaction::Accept),
+            interrupt: Box::new(|_| None),
+            connections: 0,
+            under_way: 0,
+            begun: Vec::new(),
             received: Vec::new(),
             taken: Vec::new(),
             complaints: Vec::new(),
         };
         let state = Arc::new(Mutex::new(state));
         runtime.spawn(serve(listener, state.clone()));
-        Self { address, state, runtime: Some(runtime) }
+        Self { scheme, address, state, runtime: Some(runtime) }
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}/in?source=hydrant", self.address)
+        format!("{}://{}/in?source=hydrant", self.scheme, self.address)
+    }
+
+    /// From now on `rule` is asked with how many came before as soon as a request's headers are there.
+    pub fn interrupt(&self, rule: impl Fn(usize) -> Option<Interruption> + Send + 'static) {
+        self.state().interrupt = Box::new(rule);
+    }
+
+    /// How many connections have come.
+    pub fn connections(&self) -> usize {
+        self.state().connections
+    }
+
+    /// How many requests were under way when each one came, itself included.
+    pub fn under_way(&self) -> Vec<usize> {
+        self.state().begun.clone()
     }
 
     /// From now on it does as `rule` says, which is asked with the request and how many came before.
@@ -147,148 +205,23 @@ pub fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status} Answer\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
-async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
-    loop {
-        let (socket, _) = listener.accept().await.expect("a listener on loopback accepts");
-        tokio::spawn(converse(socket, state.clone()));
+/// Counts a request from its headers to the end of its answer.
+struct UnderWay(Arc<Mutex<State>>);
+
+impl UnderWay {
+    fn begin(state: &Arc<Mutex<State>>) -> (Self, Option<Interruption>) {
+        let mut counts = state.lock().expect("no holder panics");
+        let interruption = (counts.interrupt)(counts.begun.len());
+        counts.under_way += 1;
+        let under_way = counts.under_way;
+        counts.begun.push(under_way);
+        drop(counts);
+        (Self(state.clone()), interruption)
     }
 }
 
-async fn converse(mut socket: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
-    let mut bytes = Vec::new();
-    loop {
-        let head_end = loop {
-            if let Some(at) = memchr::memmem::find(&bytes, b"\r\n\r\n") {
-                break at + 4;
-            }
-            more(&mut socket, &mut bytes).await?;
-        };
-        let head = String::from_utf8(bytes[..head_end].to_vec()).ok()?;
-        let length: usize = header(&head, "content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
-        while bytes.len() < head_end + length {
-            more(&mut socket, &mut bytes).await?;
-        }
-        let body = bytes[head_end..head_end + length].to_vec();
-        bytes.drain(..head_end + length);
-        match take(&head, body, &state) {
-            Ok(answer) => socket.write_all(&answer).await.ok()?,
-            Err(reaction) => return stop(socket, reaction).await,
-        }
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.lock().expect("no holder panics").under_way -= 1;
     }
-}
-
-/// What a reaction other than an answer does to the connection.
-async fn stop(mut socket: TcpStream, reaction: Reaction) -> Option<()> {
-    match reaction {
-        Reaction::Raw(bytes) => {
-            socket.write_all(&bytes).await.ok()?;
-            socket.shutdown().await.ok()
-        }
-        Reaction::Stall(bytes) => {
-            socket.write_all(&bytes).await.ok()?;
-            // Until the client gives up.
-            let _ = socket.read(&mut [0; 1]).await;
-            None
-        }
-        Reaction::Accept
-        | Reaction::AcceptPlainly
-        | Reaction::AcceptSilently
-        | Reaction::Refuse(..)
-        | Reaction::Reset => socket.set_zero_linger().ok(),
-    }
-}
-
-async fn more(socket: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<()> {
-    let count = socket.read_buf(bytes).await.ok()?;
-    (count > 0).then_some(())
-}
-
-fn header(head: &str, name: &str) -> Option<String> {
-    let value = |line: &str| {
-        let (found, value) = line.split_once(':')?;
-        found.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-    };
-    head.lines().find_map(value)
-}
-
-/// The answer, or what ends the connection.
-fn take(head: &str, body: Vec<u8>, state: &Arc<Mutex<State>>) -> Result<Vec<u8>, Reaction> {
-    let mut state = state.lock().expect("no holder panics");
-    let received = match parse(head, body) {
-        Ok(received) => received,
-        Err(complaint) => {
-            state.complaints.push(complaint);
-            return Ok(answer(400, &[], ""));
-        }
-    };
-    let before = state.received.len();
-    let reaction = (state.rule)(&received, before);
-    state.received.push(received.clone());
-    let id = received.id.clone();
-    if matches!(reaction, Reaction::Accept | Reaction::AcceptPlainly | Reaction::AcceptSilently) {
-        match state.taken.iter().find(|(known, _)| *known == id) {
-            Some((_, records)) if *records != received.records => {
-                state.complaints.push(format!("{id} came again with other records"));
-            }
-            Some(_) => {}
-            None => state.taken.push((id.clone(), received.records)),
-        }
-    }
-    match reaction {
-        Reaction::Accept => Ok(proper(200, &id, &[])),
-        Reaction::AcceptPlainly => Ok(answer(201, &[], "thanks")),
-        Reaction::Refuse(status, headers) => Ok(proper(status, &id, headers)),
-        other => Err(other),
-    }
-}
-
-fn parse(head: &str, body: Vec<u8>) -> Result<Received, String> {
-    let mut lines = head.lines();
-    let line = lines.next().unwrap_or_default().to_owned();
-    let headers: BTreeMap<String, String> = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
-    let needed = |name: &str| headers.get(name).cloned().ok_or_else(|| format!("there is no {name}"));
-    if let Some(id) = headers.get("idempotency-key").cloned() {
-        // A plain request: its body is what it is.
-        let records = vec![body.clone()];
-        return Ok(Received { line, headers, id, body, json: Value::Null, records });
-    }
-    if !line.starts_with("POST ") {
-        return Err(format!("not a POST: {line}"));
-    }
-    if needed("x-amz-firehose-protocol-version")? != "1.0" || needed("content-type")? != "application/json" {
-        return Err(format!("wrong headers: {headers:?}"));
-    }
-    needed("content-length")?;
-    let id = needed("x-amz-firehose-request-id")?;
-    let plain = match headers.get("content-encoding").map(String::as_str) {
-        None => body.clone(),
-        Some("gzip") => {
-            let mut plain = Vec::new();
-            let mut decoder = flate2::read::GzDecoder::new(body.as_slice());
-            decoder.read_to_end(&mut plain).map_err(|error| format!("not gzip: {error}"))?;
-            plain
-        }
-        Some(other) => return Err(format!("Content-Encoding {other}")),
-    };
-    if plain.len() > 64 << 20 {
-        return Err(format!("a body of {} bytes", plain.len()));
-    }
-    let json: Value = serde_json::from_slice(&plain).map_err(|error| format!("not JSON: {error}"))?;
-    let fields: Vec<&str> = json.as_object().ok_or("no object")?.keys().map(String::as_str).collect();
-    if fields.iter().any(|field| !["requestId", "timestamp", "records"].contains(field)) {
-        return Err(format!("fields {fields:?}"));
-    }
-    if json["requestId"] != id.as_str() || !json["timestamp"].is_u64() {
-        return Err(format!("requestId {} and timestamp {}", json["requestId"], json["timestamp"]));
-    }
-    let records = json["records"].as_array().filter(|records| (1..=10_000).contains(&records.len()));
-    let record = |record: &Value| {
-        let data = record["data"].as_str().filter(|data| data.len() <= 1_365_336).ok_or("no data")?;
-        STANDARD.decode(data).map_err(|error| format!("not base64: {error}"))
-    };
-    let records = records.ok_or("no records")?.iter().map(record).collect::<Result<_, String>>()?;
-    Ok(Received { line, headers, id, body, json, records })
 }

@@ -23,7 +23,7 @@ pub mod wire;
 
 pub use bulk::BulkReceiver;
 pub use config::{blockable_directory as blockable, config, directory, fast_buffering, s3_destination, stream};
-pub use endpoint::{Endpoint, Reaction};
+pub use endpoint::{Endpoint, Interruption, Reaction};
 pub use hydrant::{Finished, Hydrant, write_config};
 pub use lines::{Ledger, Log};
 pub use objects::{Objects, delivered_lines};
