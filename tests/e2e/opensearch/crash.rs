@@ -36,12 +36,12 @@ fn hash(text: &str) -> u64 {
 
 /// Some requests are lost on the way there, some on the way back, some are too large.
 fn rule(bulk: &Bulk, before: usize) -> Reaction {
-    match before % 7 {
+    match before % 12 {
         1 => Reaction::Lose,
-        2 if bulk.items.len() > 3 => Reaction::Refuse(413, &[]),
-        3 => Reaction::Refuse(503, &[]),
-        4 => Reaction::Cut(300),
-        5 => Reaction::Refuse(429, &[]),
+        3 if bulk.items.len() > 100 => Reaction::Refuse(413, &[]),
+        5 => Reaction::Refuse(503, &[]),
+        7 => Reaction::Cut(300),
+        9 => Reaction::Refuse(429, &[]),
         _ => Reaction::Judge,
     }
 }
@@ -62,7 +62,8 @@ fn kills_lose_and_double_no_document() {
     let (scratch, receiver) = (Scratch::new(), BulkReceiver::start());
     receiver.behave(rule);
     receiver.judge(judge);
-    let written = run(&scratch, &receiver.urls(), seed, kills(60), json!({}));
+    let written =
+        run(&scratch, &receiver.urls(), seed, kills(60), json!({}), || receiver.behave(|_, _| Reaction::Judge));
     assert_fates(&scratch, &receiver, written);
 }
 
@@ -72,7 +73,8 @@ fn kills_lose_and_double_no_document_with_several_requests_under_way() {
     let (scratch, receiver) = (Scratch::new(), BulkReceiver::with_nodes(2));
     receiver.behave(rule);
     receiver.judge(judge);
-    let written = run(&scratch, &receiver.urls(), seed, kills(40), json!({ "in_flight": 4, "bulk_mb": 1 }));
+    let keys = json!({ "in_flight": 4, "bulk_mb": 1 });
+    let written = run(&scratch, &receiver.urls(), seed, kills(40), keys, || receiver.behave(|_, _| Reaction::Judge));
     assert_fates(&scratch, &receiver, written);
 }
 
@@ -82,7 +84,7 @@ fn kills_lose_and_double_no_document_with_several_requests_under_way() {
 fn kills_lose_and_double_no_document_that_is_given_up() {
     let seed = seed("crash before a cluster, given up");
     let (scratch, receiver) = (Scratch::new(), BulkReceiver::start());
-    receiver.behave(|bulk, before| match before % 3 == 2 && bulk.items.len() > 3 {
+    receiver.behave(|bulk, before| match before % 3 == 2 && bulk.items.len() > 100 {
         true => Reaction::Refuse(413, &[]),
         false => Reaction::Judge,
     });
@@ -91,8 +93,7 @@ fn kills_lose_and_double_no_document_that_is_given_up() {
         1 | 2 => Judgement::Refuse(429, "rejected_execution_exception"),
         _ => Judgement::Take,
     });
-    let keys = json!({ "retry_seconds": 0 });
-    let written = run(&scratch, &receiver.urls(), seed, kills(40), keys);
+    let written = run(&scratch, &receiver.urls(), seed, kills(40), json!({ "retry_seconds": 0 }), || ());
     assert_fates(&scratch, &receiver, written);
 }
 
@@ -104,14 +105,14 @@ fn kills_lose_and_double_no_document_of_a_real_server() {
     let mapping = json!({ "mappings": { "properties": { "digit": { "type": "long" } } } });
     server.ask("PUT", &format!("/{index}"), Some(&mapping));
     let keys = json!({ "index": index });
-    let written = run(&scratch, &[server.url()], seed, kills(50), keys);
+    let written = run(&scratch, &[server.url()], seed, kills(50), keys, || ());
     let documents = server.documents(&index);
     let taken = documents.iter().map(|found| found.source["line"].as_str().expect("a text").to_owned());
     assert_each_once(taken.collect(), failed_lines(&scratch), written);
 }
 
-/// Kills it again and again while lines are written, drains, and says how many were written.
-fn run(scratch: &Scratch, urls: &[String], seed: u64, kills: u64, mut keys: Value) -> u64 {
+/// Kills it again and again while lines are written, lets `heal` mend the cluster, drains, and says how many were written.
+fn run(scratch: &Scratch, urls: &[String], seed: u64, kills: u64, mut keys: Value, heal: impl FnOnce()) -> u64 {
     let mut rng = Rng::new(seed);
     if rng.one_in(2) {
         keys["content_encoding"] = "gzip".into();
@@ -140,6 +141,7 @@ fn run(scratch: &Scratch, urls: &[String], seed: u64, kills: u64, mut keys: Valu
         assert!(finished.killed(), "kill {n}, failpoint {failpoint:?}: {finished}");
     }
     println!("{kills} kills, of them {by_failpoint} at failpoints");
+    heal();
     Hydrant::drain(scratch, &config);
     logs.iter().map(|log| log.next).sum()
 }
