@@ -274,7 +274,7 @@ mod tests {
             let (mut frames, mut sources) = (Vec::new(), Vec::new());
             for (source, &made) in (0u64..).zip(&made) {
                 for ordinal in 0..made {
-                    for number in [1, 5, source * 10, 10, ordinal, 0] {
+                    for number in [1, 5, source * 10, 10, ordinal, 0, 0] {
                         put_varint(&mut frames, number);
                     }
                     frames.push(b'x');
