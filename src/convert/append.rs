@@ -28,7 +28,7 @@ impl Columns {
 }
 
 impl Column {
-    fn append(&mut self, other: &Self, range: Range<usize>) {
+    pub(super) fn append(&mut self, other: &Self, range: Range<usize>) {
         let length = self.len();
         self.validity.append(length, &other.validity, range.clone());
         match (&mut self.values, &other.values) {

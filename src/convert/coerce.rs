@@ -8,10 +8,12 @@
 //! object too (OpenX); an array's elements behind a struct's last field are dropped (OpenX); binary is read from base64
 //! (Hive).
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::schema::{Field, Type};
+use crate::schema::Type;
 
 use super::column::{Column, Values};
 use super::error::Misfit;
@@ -19,7 +21,9 @@ use super::json::Value;
 use super::json_text;
 use super::number::{self, Excess, Number, NumberError};
 use super::options::Deserializer;
+use super::room::Room;
 use super::rules::{Rules, Unknown};
+use super::target::{Fields, Parts, Target};
 use super::time_text;
 
 mod mismatch;
@@ -30,17 +34,25 @@ use mismatch::{Reason, mismatch, not_an_object, number_reason, shown};
 /// The fields without a column that were met, with their paths; of equal paths the last counts.
 pub(super) type UnknownFields<'v> = Vec<(String, &'v Value<'v>)>;
 
+/// Of an object.
+type Members<'v> = [(Cow<'v, str>, Value<'v>)];
+
 pub(super) struct Coercion<'r, 'v> {
     pub(super) rules: &'r Rules,
     pub(super) unknown: UnknownFields<'v>,
+    pub(super) room: Room,
 }
 
-impl<'v> Coercion<'_, 'v> {
+impl<'r, 'v> Coercion<'r, 'v> {
+    pub(super) fn new(rules: &'r Rules, room: Room) -> Self {
+        Self { rules, unknown: Vec::new(), room }
+    }
+
     /// Appends `value`. After an error the column holds a part of it, which whoever calls takes back.
     pub(super) fn push(
         &mut self,
         column: &mut Column,
-        data_type: &Type,
+        target: &Target,
         value: &'v Value<'v>,
         path: &Path<'_>,
     ) -> Result<(), Misfit> {
@@ -48,13 +60,14 @@ impl<'v> Coercion<'_, 'v> {
             column.push_null();
             return Ok(());
         }
-        match data_type {
-            Type::Array(item) => self.array(column, item, value, path),
-            Type::Map(key, item) => self.map(column, data_type, (key, item), value, path),
-            Type::Struct(fields) => self.structure(column, data_type, fields, value, path),
-            primitive => {
-                let pushed = self.primitive(column, primitive, value);
-                pushed.map_err(|reason| mismatch(path, primitive, value, reason))
+        let data_type = &target.data_type;
+        match &target.parts {
+            Parts::Item(item) => self.array(column, (data_type, item), value, path),
+            Parts::Entry(entry) => self.map(column, data_type, entry, value, path),
+            Parts::Fields(fields) => self.structure(column, data_type, fields, value, path),
+            Parts::None => {
+                let pushed = self.primitive(column, data_type, value);
+                pushed.map_err(|reason| mismatch(path, data_type, value, reason))
             }
         }
     }
@@ -165,15 +178,19 @@ impl<'v> Coercion<'_, 'v> {
         Ok(())
     }
 
-    fn array(&mut self, column: &mut Column, item: &Type, value: &'v Value<'v>, path: &Path<'_>) -> Result<(), Misfit> {
+    fn array(
+        &mut self,
+        column: &mut Column,
+        (data_type, item): (&Type, &Target),
+        value: &'v Value<'v>,
+        path: &Path<'_>,
+    ) -> Result<(), Misfit> {
         let values = match value {
             Value::Array(values) => values.as_slice(),
             value if self.is_lenient() => std::slice::from_ref(value),
-            value => {
-                let data_type = Type::Array(Box::new(item.clone()));
-                return Err(mismatch(path, &data_type, value, "Start of Array expected".into()));
-            }
+            value => return Err(mismatch(path, data_type, value, "Start of Array expected".into())),
         };
+        self.room.take(values.len(), item.bytes)?;
         if let Values::List(offsets, items) = &mut column.values {
             for (index, value) in values.iter().enumerate() {
                 self.push(items, item, value, &path.index(index))?;
@@ -188,7 +205,7 @@ impl<'v> Coercion<'_, 'v> {
         &mut self,
         column: &mut Column,
         data_type: &Type,
-        (key_type, item): (&Type, &Type),
+        (key, item): &(Target, Target),
         value: &'v Value<'v>,
         path: &Path<'_>,
     ) -> Result<(), Misfit> {
@@ -196,13 +213,16 @@ impl<'v> Coercion<'_, 'v> {
             let reason = if self.is_lenient() { "an object is expected" } else { "Start of Object expected" };
             return Err(mismatch(path, data_type, value, reason.into()));
         };
+        self.room.take(members.len(), key.bytes + item.bytes)?;
         if let Values::Map(offsets, entries) = &mut column.values {
             let (keys, items) = entries.as_mut();
-            for (key, value) in json_text::last_of_each(members, self.rules.lowers_keys()) {
-                let path = path.name(&key);
-                self.map_key(keys, key_type, &key)
-                    .map_err(|reason| mismatch(&path, key_type, &Value::String(key.as_ref().into()), reason))?;
-                self.push(items, item, value, &path)?;
+            let values = if key.is_text() {
+                self.text_keys(keys, key, members, path)?
+            } else {
+                self.other_keys(keys, key, members, path)?
+            };
+            for (name, value) in values {
+                self.push(items, item, value, &path.name(&name))?;
             }
             offsets.close(keys.len());
             column.validity.push_valid(column.len() - 1);
@@ -210,9 +230,45 @@ impl<'v> Coercion<'_, 'v> {
         Ok(())
     }
 
+    /// Appends the keys of a map, each once, and returns what they stand for.
+    fn text_keys(
+        &self,
+        keys: &mut Column,
+        key: &Target,
+        members: &'v Members<'v>,
+        path: &Path<'_>,
+    ) -> Result<Vec<(Cow<'v, str>, &'v Value<'v>)>, Misfit> {
+        let members = json_text::last_of_each(members, self.rules.lowers_keys());
+        for (name, _) in &members {
+            self.map_key(keys, key, name, path)?;
+        }
+        Ok(members)
+    }
+
+    /// The same for keys that are read from text: what counts is whether they are equal then.
+    fn other_keys(
+        &self,
+        keys: &mut Column,
+        key: &Target,
+        members: &'v Members<'v>,
+        path: &Path<'_>,
+    ) -> Result<Vec<(Cow<'v, str>, &'v Value<'v>)>, Misfit> {
+        let mut read = Column::new(&key.data_type);
+        for (name, _) in members {
+            self.map_key(&mut read, key, name, path)?;
+        }
+        let members = members.iter().enumerate().map(|(index, member)| (read.bits(index), (index, member)));
+        let last = json_text::last_of(members.collect::<Vec<_>>().into_iter());
+        let member = |(_, (index, (name, value))): (_, (usize, &'v (Cow<'v, str>, Value<'v>)))| {
+            keys.append(&read, index..index + 1);
+            (Cow::Borrowed(name.as_ref()), value)
+        };
+        Ok(last.into_iter().map(member).collect())
+    }
+
     /// In JSON every key is text, so that numbers and booleans are read from it whatever the deserializer.
-    fn map_key(&self, column: &mut Column, data_type: &Type, key: &str) -> Result<(), Reason> {
-        let value = match data_type {
+    fn map_key(&self, column: &mut Column, target: &Target, key: &str, path: &Path<'_>) -> Result<(), Misfit> {
+        let value = match target.data_type {
             Type::Boolean if key.eq_ignore_ascii_case("true") => Value::Bool(true),
             Type::Boolean if key.eq_ignore_ascii_case("false") => Value::Bool(false),
             Type::TinyInt
@@ -224,26 +280,25 @@ impl<'v> Coercion<'_, 'v> {
             | Type::Decimal { .. } => Value::Number(key),
             _ => Value::String(key.into()),
         };
-        self.primitive(column, data_type, &value)
+        let pushed = self.primitive(column, &target.data_type, &value);
+        pushed.map_err(|reason| mismatch(&path.name(key), &target.data_type, &Value::String(key.into()), reason))
     }
 
     fn structure(
         &mut self,
         column: &mut Column,
         data_type: &Type,
-        fields: &[Field],
+        fields: &Fields,
         value: &'v Value<'v>,
         path: &Path<'_>,
     ) -> Result<(), Misfit> {
-        let mut values: Vec<Option<&'v Value<'v>>> = vec![None; fields.len()];
+        let mut values: Vec<Option<&'v Value<'v>>> = vec![None; fields.targets.len()];
         match value {
             Value::Object(members) => {
-                let names: Vec<_> = fields.iter().map(|field| self.rules.key(&field.name)).collect();
                 for (key, value) in members {
-                    let name = self.rules.key(key);
-                    match names.iter().position(|known| *known == name) {
+                    match fields.position(&self.rules.key(key)) {
                         Some(index) => values[index] = Some(value),
-                        None => self.unknown_field(&path.name(key), value),
+                        None => self.unknown_field(&path.name(key), value)?,
                     }
                 }
             }
@@ -256,9 +311,9 @@ impl<'v> Coercion<'_, 'v> {
             value => return Err(mismatch(path, data_type, value, "Start of Object expected".into())),
         }
         if let Values::Struct(len, columns) = &mut column.values {
-            for ((field, column), value) in fields.iter().zip(columns).zip(values) {
+            for (((name, target), column), value) in fields.targets.iter().zip(columns).zip(values) {
                 match value {
-                    Some(value) => self.push(column, &field.data_type, value, &path.name(&field.name))?,
+                    Some(value) => self.push(column, target, value, &path.name(name))?,
                     None => column.push_null(),
                 }
             }
@@ -268,13 +323,19 @@ impl<'v> Coercion<'_, 'v> {
         Ok(())
     }
 
-    pub(super) fn unknown_field(&mut self, path: &Path<'_>, value: &'v Value<'v>) {
+    pub(super) fn unknown_field(&mut self, path: &Path<'_>, value: &'v Value<'v>) -> Result<(), Misfit> {
         match self.rules.unknown {
             Unknown::Ignore => {}
             // One is enough to fail for.
             Unknown::Fail if !self.unknown.is_empty() => {}
-            Unknown::Fail | Unknown::Rescue(_) => self.unknown.push((path.to_string(), value)),
+            Unknown::Fail | Unknown::Rescue(_) => {
+                let path = path.to_string();
+                // A long key may be part of very many paths.
+                self.room.take(1, path.len())?;
+                self.unknown.push((path, value));
+            }
         }
+        Ok(())
     }
 }
 

@@ -4,6 +4,9 @@
 
 use crate::schema::{self, Type};
 
+/// Columns of more than so many bytes leave no room behind: the next ones are hardly as large, and who keeps it does not count it.
+const ROOM_MAX: usize = 6 << 20;
+
 /// Rows, column by column. Made by [`super::Decoder::columns`], filled by [`super::Decoder::decode`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Columns {
@@ -74,6 +77,11 @@ impl Columns {
         self.columns.iter().map(Column::memory).sum()
     }
 
+    /// Of that, what the rows take that there are.
+    pub fn filled(&self) -> usize {
+        self.columns.iter().map(Column::filled).sum()
+    }
+
     /// Takes back all rows after the first `rows`.
     pub fn truncate(&mut self, rows: usize) {
         if rows == 0 {
@@ -97,9 +105,11 @@ impl Columns {
         first
     }
 
-    /// Empty columns of the same types, with room for as much as these hold.
+    /// Empty columns of the same types, with room for as much as these hold; without, if that is very much.
     pub fn emptied(&self) -> Self {
-        Self { columns: self.columns.iter().map(Column::emptied).collect(), rows: 0, input_bytes: 0 }
+        let has_room = self.filled() <= ROOM_MAX;
+        let columns = self.columns.iter().map(|column| column.emptied(has_room)).collect();
+        Self { columns, rows: 0, input_bytes: 0 }
     }
 }
 
@@ -179,6 +189,20 @@ impl Column {
         }
     }
 
+    /// A value that has a size of its own, so that equal values have equal bits: all not-numbers are one, both zeros are.
+    pub(super) fn bits(&self, index: usize) -> i128 {
+        let float = |value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 };
+        match &self.values {
+            Values::Boolean(values) => values[index].into(),
+            Values::Int(values) => values[index].into(),
+            Values::Long(values) => values[index].into(),
+            Values::Float(values) => float(values[index].into()).to_bits().into(),
+            Values::Double(values) => float(values[index]).to_bits().into(),
+            Values::Decimal(values) => values[index],
+            Values::Text(_) | Values::List(..) | Values::Map(..) | Values::Struct(..) => index as i128,
+        }
+    }
+
     fn memory(&self) -> usize {
         let values = match &self.values {
             Values::Boolean(values) => values.capacity(),
@@ -192,28 +216,49 @@ impl Column {
             Values::Map(offsets, entries) => offsets.memory() + entries.0.memory() + entries.1.memory(),
             Values::Struct(_, fields) => fields.iter().map(Self::memory).sum(),
         };
-        values + self.validity.bits.capacity()
+        values + self.validity.bits.capacity() + size_of::<Self>()
     }
 
-    /// An empty column of the same type, with room for as much as this one holds.
-    fn emptied(&self) -> Self {
+    /// Of that, what the values take that there are.
+    fn filled(&self) -> usize {
         let values = match &self.values {
-            Values::Boolean(values) => Values::Boolean(Vec::with_capacity(values.len())),
-            Values::Int(values) => Values::Int(Vec::with_capacity(values.len())),
-            Values::Long(values) => Values::Long(Vec::with_capacity(values.len())),
-            Values::Float(values) => Values::Float(Vec::with_capacity(values.len())),
-            Values::Double(values) => Values::Double(Vec::with_capacity(values.len())),
-            Values::Decimal(values) => Values::Decimal(Vec::with_capacity(values.len())),
+            Values::Boolean(values) => values.len(),
+            Values::Int(values) => values.len() * size_of::<i32>(),
+            Values::Long(values) => values.len() * size_of::<i64>(),
+            Values::Float(values) => values.len() * size_of::<f32>(),
+            Values::Double(values) => values.len() * size_of::<f64>(),
+            Values::Decimal(values) => values.len() * size_of::<i128>(),
+            Values::Text(text) => text.offsets.len() * size_of::<i32>() + text.bytes.len(),
+            Values::List(offsets, items) => offsets.len() * size_of::<i32>() + items.filled(),
+            Values::Map(offsets, entries) => offsets.len() * size_of::<i32>() + entries.0.filled() + entries.1.filled(),
+            Values::Struct(_, fields) => fields.iter().map(Self::filled).sum(),
+        };
+        values + self.validity.bits.len()
+    }
+
+    /// An empty column of the same type, with room for as much as this one holds or without.
+    fn emptied(&self, has_room: bool) -> Self {
+        let room = |length: usize| if has_room { length } else { 0 };
+        let values = match &self.values {
+            Values::Boolean(values) => Values::Boolean(Vec::with_capacity(room(values.len()))),
+            Values::Int(values) => Values::Int(Vec::with_capacity(room(values.len()))),
+            Values::Long(values) => Values::Long(Vec::with_capacity(room(values.len()))),
+            Values::Float(values) => Values::Float(Vec::with_capacity(room(values.len()))),
+            Values::Double(values) => Values::Double(Vec::with_capacity(room(values.len()))),
+            Values::Decimal(values) => Values::Decimal(Vec::with_capacity(room(values.len()))),
             Values::Text(text) => Values::Text(Text {
-                offsets: text.offsets.emptied(),
+                offsets: text.offsets.emptied(has_room),
                 // Strings are copied in blocks that reach past their ends.
-                bytes: Vec::with_capacity(text.bytes.len() + text.bytes.len() / 16),
+                bytes: Vec::with_capacity(room(text.bytes.len() + text.bytes.len() / 16)),
             }),
-            Values::List(offsets, items) => Values::List(offsets.emptied(), Box::new(items.emptied())),
-            Values::Map(offsets, entries) => {
-                Values::Map(offsets.emptied(), Box::new((entries.0.emptied(), entries.1.emptied())))
+            Values::List(offsets, items) => Values::List(offsets.emptied(has_room), Box::new(items.emptied(has_room))),
+            Values::Map(offsets, entries) => Values::Map(
+                offsets.emptied(has_room),
+                Box::new((entries.0.emptied(has_room), entries.1.emptied(has_room))),
+            ),
+            Values::Struct(_, fields) => {
+                Values::Struct(0, fields.iter().map(|field| field.emptied(has_room)).collect())
             }
-            Values::Struct(_, fields) => Values::Struct(0, fields.iter().map(Self::emptied).collect()),
         };
         Self { validity: Validity::default(), values }
     }
@@ -246,8 +291,8 @@ impl Offsets {
         self.last()
     }
 
-    fn emptied(&self) -> Self {
-        let mut offsets = Vec::with_capacity(self.0.len());
+    fn emptied(&self, has_room: bool) -> Self {
+        let mut offsets = Vec::with_capacity(if has_room { self.0.len() } else { 1 });
         offsets.push(0);
         Self(offsets)
     }

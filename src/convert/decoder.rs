@@ -14,12 +14,18 @@ use super::fast::{self, Speculation};
 use super::json::{JsonError, Parser, Value};
 use super::json_text;
 use super::options::InputOptions;
+use super::room::Room;
 use super::rules::{Rules, Unknown};
+
+/// A record of which more objects than that have failed fails from there on as a whole: what is said of a failure is longer than
+/// the object may be.
+const FAILURES_MAX: usize = 1_000;
 
 /// Bytes of JSON that one set of columns takes: with it no offset is anywhere near `i32::MAX`.
 pub(super) const INPUT_MAX: usize = 512 << 20;
 
 const EMPTY: &str = "The record was empty or contained only whitespace.";
+const TOO_MANY: &str = "More than 1,000 objects of the record failed, so that the rest of it does as a whole.";
 const PRIMITIVE: &str = "The input JSON contained a primitive at the top level.";
 
 /// Reads records by one schema. It learns from each record how the next is likely to look, so that one decoder for each source
@@ -44,6 +50,16 @@ impl Decoder {
         Ok(Self { speculation: Some(Speculation::new(&rules)), rules: Arc::new(rules) })
     }
 
+    /// What the rows of one record of so many bytes may take.
+    pub fn room(&self, json_bytes: usize) -> Room {
+        Room::new(json_bytes, self.rules.row_bytes)
+    }
+
+    /// Bytes that each row takes in the columns, whatever is in it.
+    pub fn row_bytes(&self) -> usize {
+        self.rules.row_bytes
+    }
+
     /// Empty columns for this schema. Any number of them may be filled by turns.
     pub fn columns(&self) -> Columns {
         Columns::new(&self.rules.columns)
@@ -65,6 +81,23 @@ impl Decoder {
         columns: &mut Columns,
         failures: &mut Vec<Failure>,
     ) -> Result<usize, Full> {
+        let length = record.len();
+        self.decode_within(data, record, columns, failures, &mut self.room(length))
+    }
+
+    /// The same for a record, or a part of one, that may take so much memory: an object for which there is no room fails.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`], and nothing has been read.
+    pub fn decode_within(
+        &mut self,
+        data: &[u8],
+        record: Range<usize>,
+        columns: &mut Columns,
+        failures: &mut Vec<Failure>,
+        room: &mut Room,
+    ) -> Result<usize, Full> {
         let end = record.end.min(data.len());
         let length = end.saturating_sub(record.start);
         if columns.input_bytes + length > INPUT_MAX {
@@ -78,13 +111,16 @@ impl Decoder {
         let (rows, failed) = (columns.rows, failures.len());
         let mut at = fast::skip_blanks(data, record.start, end);
         while at < end {
-            let fast = self.speculation.as_mut();
-            let after = match fast.and_then(|fast| fast.object(&self.rules, data, at, end, columns)) {
+            if failures.len() - failed >= FAILURES_MAX {
+                failures.push(Failure::shape(TOO_MANY, at..end));
+                break;
+            }
+            let after = match self.read_quickly(data, at, end, columns, room) {
                 Some(after) => {
                     columns.rows += 1;
                     after
                 }
-                None => self.read_slowly(&data[..end], at, columns, failures),
+                None => self.read_slowly(&data[..end], at, columns, failures, room),
             };
             at = fast::skip_blanks(data, after, end);
         }
@@ -101,15 +137,41 @@ impl Decoder {
         self
     }
 
+    /// One object as it is expected; returns where it ends.
+    #[inline]
+    fn read_quickly(
+        &mut self,
+        data: &[u8],
+        start: usize,
+        end: usize,
+        columns: &mut Columns,
+        room: &mut Room,
+    ) -> Option<usize> {
+        let fast = self.speculation.as_mut()?;
+        fast.room = *room;
+        fast.room.take(1, self.rules.row_bytes).ok()?;
+        let after = fast.object(&self.rules, data, start, end, columns)?;
+        *room = fast.room;
+        Some(after)
+    }
+
     /// One object by the full rules, from `start` on; returns where it ends.
     #[cold]
-    fn read_slowly(&self, data: &[u8], start: usize, columns: &mut Columns, failures: &mut Vec<Failure>) -> usize {
+    fn read_slowly(
+        &self,
+        data: &[u8],
+        start: usize,
+        columns: &mut Columns,
+        failures: &mut Vec<Failure>,
+        room: &mut Room,
+    ) -> usize {
         columns.cut();
         let mut parser = Parser::new(data, start);
         let failure = match parser.value(0) {
             Ok(Value::Object(members)) => {
-                match self.row(&members, columns) {
-                    Ok(()) => columns.rows += 1,
+                let mut left = *room;
+                match self.row(&members, columns, &mut left) {
+                    Ok(()) => (columns.rows, *room) = (columns.rows + 1, left),
                     Err(misfit) => {
                         columns.cut();
                         failures.push(Failure::misfit(misfit, start..parser.at));
@@ -133,27 +195,31 @@ impl Decoder {
         &self,
         members: &'v [(std::borrow::Cow<'v, str>, Value<'v>)],
         columns: &mut Columns,
+        room: &mut Room,
     ) -> Result<(), Misfit> {
+        let mut coercion = Coercion::new(&self.rules, *room);
+        coercion.room.take(1, self.rules.row_bytes)?;
         let mut values: Vec<Option<&Value<'_>>> = vec![None; self.rules.columns.len()];
-        let mut coercion = Coercion { rules: &self.rules, unknown: Vec::new() };
         for (key, value) in members {
             match self.rules.column(key) {
                 Some(index) => values[index] = Some(value),
                 None if self.rules.is_left_out(key) => {}
-                None => coercion.unknown_field(&Path::column(key), value),
+                None => coercion.unknown_field(&Path::column(key), value)?,
             }
         }
-        for ((known, column), value) in self.rules.columns.iter().zip(&mut columns.columns).zip(values) {
+        let known = self.rules.columns.iter().zip(&self.rules.targets);
+        for (((known, target), column), value) in known.zip(&mut columns.columns).zip(values) {
             let path = Path::column(&known.name);
             match value {
                 None | Some(Value::Null) if known.is_required => {
                     let (column, data_type) = (known.name.clone(), known.data_type.to_string());
                     return Err(Misfit::Missing { column, data_type });
                 }
-                Some(value) => coercion.push(column, &known.data_type, value, &path)?,
+                Some(value) => coercion.push(column, target, value, &path)?,
                 None => column.push_null(),
             }
         }
+        *room = coercion.room;
         match (self.rules.unknown, coercion.unknown.first()) {
             (Unknown::Ignore, _) | (_, None) => Ok(()),
             (Unknown::Fail, Some((path, value))) => Err(Misfit::Unknown { path: path.clone(), kind: value.kind() }),

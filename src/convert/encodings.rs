@@ -26,6 +26,9 @@ const SAMPLE: usize = 4096;
 const TRIAL: usize = 1024;
 /// Fewer values say nothing.
 const SAMPLE_MIN: usize = 64;
+/// Leaves of a schema in which those that cannot be judged have no dictionary: the library takes 70 KB for one before there is a
+/// value, which is much for thousands of columns that are mostly null.
+const WIDE: usize = 256;
 /// What compression must reach to be kept.
 const RATIO_MIN: f64 = 1.2;
 
@@ -55,11 +58,13 @@ impl Encodings {
     ///
     /// The library's, for columns of another schema.
     pub fn choose(schema: &FileSchema, columns: &Columns, options: &ParquetOptions) -> Result<Self, WriteError> {
-        let undecided = LeafEncoding { kind: Kind::Default, is_compressed: true };
+        let is_wide = options.dictionary == Dictionary::Auto && schema.leaves.len() > WIDE;
+        let undecided = LeafEncoding { kind: if is_wide { Kind::Plain } else { Kind::Default }, is_compressed: true };
         let mut encodings = vec![undecided; schema.leaves.len()];
         if options.dictionary == Dictionary::Auto && !columns.is_empty() {
             for (encoding, leaf) in encodings.iter_mut().zip(&schema.leaves) {
-                encoding.kind = find(columns, leaf).map_or(Kind::Default, |column| kind(column, schema.is_int96(leaf)));
+                let judged = find(columns, leaf).map(|column| kind(column, schema.is_int96(leaf)));
+                encoding.kind = judged.filter(|&kind| kind != Kind::Default).unwrap_or(encoding.kind);
             }
             if matches!(options.compression, Compression::Snappy | Compression::Lz4) {
                 let tried = Self(encodings.as_slice().into());

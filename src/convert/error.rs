@@ -47,6 +47,8 @@ pub enum Misfit {
     Unknown { path: String, kind: &'static str },
     /// A record's unknown fields do not fit the column that takes them.
     UnknownTooLong { column: String },
+    /// With it the rows of its record would take more memory than those of one record may.
+    TooLarge { max_mb: usize },
 }
 
 impl std::fmt::Display for Misfit {
@@ -58,6 +60,10 @@ impl std::fmt::Display for Misfit {
             Self::Missing { column, data_type } => write!(f, "Column `{column}` of type {data_type} must have a value"),
             Self::Unknown { path, .. } => write!(f, "No column takes the field `{path}`"),
             Self::UnknownTooLong { .. } => f.write_str("The unknown fields are too long"),
+            Self::TooLarge { max_mb } => write!(
+                f,
+                "The rows of the record take more than {max_mb} MB of memory, in which a null takes as much as a value"
+            ),
         }
     }
 }
@@ -70,6 +76,7 @@ impl Misfit {
             Self::Missing { .. } => "no value",
             Self::Unknown { .. } => "unknown",
             Self::UnknownTooLong { .. } => "unknown and too long",
+            Self::TooLarge { .. } => "too much memory",
         }
     }
 }

@@ -8,10 +8,13 @@
 //! It may look past the object's end, at bytes of the records behind it, so that no scan needs a special case for the last
 //! bytes; an object that would not end where it has to is no object.
 
+use std::ops::Range;
+
 use super::coerce::{Coercion, Path};
 use super::column::{Column, Columns, Values};
 use super::json::{Parser, Value};
 use super::keys::{self, Keys, Read, START};
+use super::room::Room;
 use super::rules::{LEFT_OUT, Rules, Unknown};
 use super::timestamp::Epoch;
 use crate::schema::Type;
@@ -30,6 +33,8 @@ pub(super) struct Speculation {
     minute: Minute,
     /// Strings of fields that no column takes are checked here.
     scratch: Vec<u8>,
+    /// What the object may take, and then what is left of it.
+    pub(super) room: Room,
 }
 
 /// How a column's values are usually written.
@@ -81,6 +86,7 @@ impl Speculation {
             kinds: rules.columns.iter().map(|column| kind(&column.data_type)).collect(),
             minute: Minute::new(),
             scratch: Vec::new(),
+            room: Room::default(),
         }
     }
 
@@ -207,7 +213,7 @@ impl Speculation {
                 column.validity.push_valid(rows);
                 Some(after)
             }
-            None => general(rules, data, at, end, index, column, rows),
+            None => general(rules, data, at..end, index, column, rows, &mut self.room),
         }
     }
 
@@ -240,23 +246,24 @@ fn push<T>(values: &mut Vec<T>, rows: usize, value: Option<(T, usize)>) -> Optio
 fn general(
     rules: &Rules,
     data: &[u8],
-    at: usize,
-    end: usize,
+    Range { start, end }: Range<usize>,
     index: usize,
     column: &mut Column,
     rows: usize,
+    room: &mut Room,
 ) -> Option<usize> {
     let known = rules.columns.get(index)?;
     if column.len() != rows {
         return None;
     }
-    let mut parser = Parser::new(data.get(..end)?, at);
+    let mut parser = Parser::new(data.get(..end)?, start);
     let value = parser.value(1).ok()?;
     if value == Value::Null && known.is_required {
         return None;
     }
-    let mut coercion = Coercion { rules, unknown: Vec::new() };
-    coercion.push(column, &known.data_type, &value, &Path::column(&known.name)).ok()?;
+    let mut coercion = Coercion::new(rules, *room);
+    coercion.push(column, rules.targets.get(index)?, &value, &Path::column(&known.name)).ok()?;
+    *room = coercion.room;
     // Fields in structs that somebody wants to know of are told by the slow path.
     coercion.unknown.is_empty().then_some(parser.at)
 }

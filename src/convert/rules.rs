@@ -8,6 +8,7 @@ use crate::schema::{Column, Type};
 use super::error::SchemaError;
 use super::json_text::lower;
 use super::options::{Deserializer, InputOptions, OnUnknownField};
+use super::target::Target;
 use super::timestamp::TimestampFormats;
 
 /// In place of a column's number: a field that is passed over.
@@ -18,6 +19,10 @@ const COLUMNS_MAX: usize = LEFT_OUT as usize - 1;
 #[derive(Debug)]
 pub(super) struct Rules {
     pub(super) columns: Vec<Column>,
+    /// For each column.
+    pub(super) targets: Vec<Target>,
+    /// Bytes that each row takes in the columns, whatever is in it.
+    pub(super) row_bytes: usize,
     /// From a key as [`Rules::key`] has it to the column's index.
     by_key: HashMap<String, usize>,
     left_out: HashSet<String>,
@@ -46,6 +51,8 @@ impl Rules {
         }
         let mut rules = Self {
             columns: columns.to_vec(),
+            targets: Vec::with_capacity(columns.len()),
+            row_bytes: 0,
             by_key: HashMap::with_capacity(columns.len()),
             left_out: HashSet::new(),
             deserializer: options.deserializer,
@@ -65,6 +72,9 @@ impl Rules {
         };
         for (index, column) in columns.iter().enumerate() {
             rules.check(column)?;
+            let target = Target::new(&column.data_type, &|name| rules.key(name).into_owned());
+            rules.row_bytes += target.bytes;
+            rules.targets.push(target);
             if rules.unknown == Unknown::Rescue(index) {
                 continue; // a field of its name is unknown like any other
             }

@@ -180,6 +180,41 @@ fn every_cell_of_the_table_holds() {
 }
 
 #[test]
+fn of_keys_that_are_read_as_the_same_value_the_last_counts() {
+    let cases = [
+        ("map<int,string>", r#"{"1":"a","2":"b","01":"c","1.0":"d","1e0":"e"}"#, json!({"1": "e", "2": "b"})),
+        ("map<bigint,int>", r#"{"10":1,"1e1":2}"#, json!({"10": 2})),
+        ("map<boolean,int>", r#"{"TRUE":1,"false":2,"true":3}"#, json!({"true": 3, "false": 2})),
+        ("map<decimal(4,1),int>", r#"{"1.0":1,"1":2,"1.04":3,"1.1":4}"#, json!({"10": 3, "11": 4})),
+        (
+            "map<float,int>",
+            r#"{"0.5":1,"5e-1":2,"NaN":3,"Infinity":4,"-Infinity":5}"#,
+            json!({"0.5": 2, "NaN": 3, "inf": 4, "-inf": 5}),
+        ),
+        ("map<double,int>", r#"{"0.0":1,"-0.0":2}"#, json!({"-0.0": 2})),
+        ("map<date,int>", r#"{"1970-01-02":1,"1970-1-2":2}"#, json!({"1": 2})),
+        ("map<timestamp,int>", r#"{"1970-01-01T00:00:01Z":1,"1970-01-01 00:00:01":2,"1":3}"#, json!({"1000000": 3})),
+        ("map<string,int>", r#"{"A":1,"a":2,"01":3,"1":4}"#, json!({"a": 2, "01": 3, "1": 4})),
+        ("map<int,map<int,int>>", r#"{"1":{"1":1},"01":{"2":2,"02":3}}"#, json!({"1": {"2": 3}})),
+    ];
+    for (data_type, value, expected) in &cases {
+        check(data_type, value, &InputOptions::default(), &Is(expected.clone()));
+    }
+    check("map<int,int>", r#"{"1":1,"x":2}"#, &InputOptions::default(), &Fails("`c.x`"));
+    // A value that another one replaces is not looked at.
+    check("map<int,int>", r#"{"01":"x","1":2}"#, &InputOptions::default(), &Is(json!({"1": 2})));
+}
+
+#[test]
+fn fields_of_a_wide_struct_are_found_by_their_names() {
+    let fields: Vec<_> = (0..2000).map(|n| format!("Field{n}:int")).collect();
+    let data_type = format!("struct<{}>", fields.join(","));
+    let members: Vec<_> = (0..2000).rev().map(|n| format!("\"FIELD{n}\":{n}")).collect();
+    let expected: serde_json::Map<_, _> = (0..2000).map(|n| (format!("Field{n}"), json!(n))).collect();
+    check(&data_type, &format!("{{{}}}", members.join(",")), &InputOptions::default(), &Is(expected.into()));
+}
+
+#[test]
 fn binary_is_a_schema_error_for_openx_and_base64_for_hive() {
     let nested = schema(&[("x", "int"), ("c", "array<struct<b:binary>>")]);
     let error = Decoder::new(&nested, InputOptions::default()).unwrap_err();

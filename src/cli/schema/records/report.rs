@@ -190,7 +190,7 @@ impl Told {
             Some(Misfit::UnknownTooLong { column }) => {
                 (column.clone(), String::new(), "", String::from("the unknown fields are too long"))
             }
-            None => (String::new(), String::new(), "", failure.message.clone()),
+            Some(Misfit::TooLarge { .. }) | None => (String::new(), String::new(), "", failure.message.clone()),
         };
         Self { line, byte: failure.bytes.start + 1, column, data_type, kind, reason }
     }
