@@ -22,6 +22,8 @@ use super::pages::Pages;
 
 /// So much JSON is written at a time.
 const BATCH_BYTES: u64 = 1 << 20;
+/// Or so many bytes of rows: where they are wide and mostly null, they are far more than their JSON.
+const BATCH_ROWS: usize = 4 << 20;
 /// Of what is complete, about.
 const BLOCK: usize = 256 << 10;
 
@@ -147,7 +149,7 @@ impl Worker {
             self.counts.held.fetch_add((self.memory() - before).wrapping_sub(piece.len()), Ordering::Relaxed);
             self.cover();
             drop(piece);
-            if self.rows.waiting_bytes >= BATCH_BYTES {
+            if self.rows.waiting_bytes >= BATCH_BYTES || self.rows.waiting.filled() >= BATCH_ROWS {
                 self.write(Until::Written).await;
             }
         }

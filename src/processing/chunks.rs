@@ -1,7 +1,6 @@
 //! A chunk through the processors of its stream.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +8,13 @@ use bytes::Bytes;
 use encoding_rs::Encoding;
 use jiff::Timestamp;
 
+use crate::convert::Room;
 use crate::envelope;
 use crate::memory::{StreamBudget, blocks, guarded};
 use crate::partition::{Partition, Partitioner};
 use crate::record::{self, Chunk, Content, Partitions, Rows};
 
-use super::conversion::{Conversion, Converted};
+use super::conversion::{Conversion, Converting, FailedObject};
 use super::sequence::{Passed, Slice};
 use super::wasm::{BATCH_RECORDS_MAX, FirstFailure, Handling, Pace, Stop, Transform};
 use super::{
@@ -22,7 +22,7 @@ use super::{
     Pipeline, Processed, ProcessorConfig, Records, Scratch, Sequence, StepConfig, Surroundings, ec2,
 };
 
-/// Once so much has been made of a chunk, the rest of it waits for its own turn.
+/// Once so much has been made of a chunk, the rest of it waits for its own turn; of rows, [`super::conversion::ROWS_MAX`].
 const MADE_MAX: usize = 8 << 20;
 
 /// A source record of which more parts than that have failed fails as a whole.
@@ -67,12 +67,14 @@ struct Made {
     /// For each source record.
     ends: Vec<u32>,
     records: Vec<u32>,
-    /// Where each made record ends, if rows are to be made of them or somebody else has to know it.
+    /// Where each made record ends, if somebody has to know it.
     record_ends: Vec<u32>,
+    /// What has become of `data`, where rows are made of it.
+    rows: Option<Converting>,
     partitions: Partitions,
     known_partitions: HashMap<Partition, u32>,
     apart: Vec<Apart>,
-    /// Bytes of all that is apart.
+    /// Bytes of all that is apart, in memory.
     apart_bytes: usize,
     /// Nothing but the record as it was read can be placed again.
     needs_keys: bool,
@@ -132,7 +134,9 @@ impl Made {
 
     /// Whether all of the chunk is done, or as much as may be held.
     fn is_enough(&self, chunk: &Chunk) -> bool {
-        self.ends.len() == chunk.records() || self.data.len() + self.apart_bytes >= MADE_MAX
+        self.ends.len() == chunk.records()
+            || self.data.len() + self.apart_bytes >= MADE_MAX
+            || self.rows.as_ref().is_some_and(Converting::is_enough)
     }
 
     /// `is_whole`: nothing of record `index` goes on.
@@ -153,8 +157,63 @@ impl Made {
     }
 
     fn put_apart(&mut self, apart: Apart) {
-        self.apart_bytes += apart.content.len() as usize;
+        self.apart_bytes += match &apart.content {
+            Content::Bytes(bytes) => bytes.len(),
+            Content::Rows(columns, _) => columns.memory(),
+        };
         self.apart.push(apart);
+    }
+
+    /// Makes rows of what was made of source record `index`, which stands in `data` from `start` on and whose parts end at the
+    /// ends from `first` on; those are not needed any more.
+    fn convert(
+        &mut self,
+        conversion: &Conversion,
+        chunk: &Chunk,
+        index: usize,
+        (start, first): (usize, usize),
+        room: &mut Room,
+    ) {
+        let mut rows = self.rows.take().unwrap_or_else(|| conversion.begin());
+        let starts = std::iter::once(start).chain(self.record_ends[first..].iter().map(|&end| end as usize));
+        let ends = self.record_ends[first..].iter().map(|&end| end as usize);
+        let mut failed = Vec::new();
+        conversion.record(&mut rows, &self.data, starts.zip(ends).map(|(start, end)| start..end), room, &mut failed);
+        self.record_ends.truncate(first);
+        if let Some(records) = self.records.last_mut() {
+            *records = rows.last_rows();
+        }
+        let data = std::mem::take(&mut self.data);
+        self.fail_objects(chunk, index, &data, &mut failed);
+        self.data = data;
+        self.rows = Some(rows);
+    }
+
+    /// The same with what of it leaves to another partition.
+    fn convert_apart(
+        &mut self,
+        conversion: &Conversion,
+        chunk: &Chunk,
+        index: usize,
+        (partition, data): (Partition, &[u8]),
+        room: &mut Room,
+    ) {
+        let mut failed = Vec::new();
+        let columns = conversion.apart(data, room, &mut failed);
+        self.fail_objects(chunk, index, data, &mut failed);
+        let records = columns.rows() as u64;
+        if records > 0 {
+            let content = Content::Rows(Arc::new(columns), data.len() as u64);
+            self.put_apart(Apart { index, goal: Goal::Partition(partition), content, records });
+        }
+    }
+
+    /// Puts apart what of `data` is no row.
+    fn fail_objects(&mut self, chunk: &Chunk, index: usize, data: &[u8], failed: &mut Vec<FailedObject>) {
+        if !failed.is_empty() {
+            let mut failures = failed.drain(..).map(|(range, failure)| (data[range].to_vec(), failure)).collect();
+            self.fail(chunk, index, false, &mut failures);
+        }
     }
 
     /// The number of a partition in this chunk.
@@ -204,7 +263,7 @@ impl Processing {
         let sequence = if work.chunk.is_processed { &self.no_steps } else { sequence };
         if let (None, Some(conversion), true) = (&self.shape.partitioner, &self.shape.conversion, sequence.is_nothing())
         {
-            return Progress::Done(Box::new((self.convert_source(work.chunk, conversion, budget), None)));
+            return Progress::Done(Box::new(self.convert_source(work, conversion, budget)));
         }
         let name = work.chunk.partition.name();
         let header = work.chunk.partition.header();
@@ -242,7 +301,8 @@ impl Processing {
                 records.clear();
                 fail_as_a_whole(chunk.record(index), &mut failures);
             }
-            let passed = self.take(made, index, records.iter().map(|record| (record, [].as_slice())), &mut failures);
+            let records = records.iter().map(|record| (record, [].as_slice()));
+            let passed = self.take(made, chunk, index, records, &mut failures);
             made.fail(chunk, index, passed == 0, &mut failures);
         }
         work
@@ -260,7 +320,8 @@ impl Processing {
         while !work.made.is_enough(&work.chunk) {
             let chunk = work.chunk.clone();
             let from = work.made.ends.len();
-            let to = slice_end(&chunk, from, sequence.slice_bytes(), work.slice_records_max);
+            let rows_max = self.shape.conversion.as_ref().map_or(usize::MAX, Conversion::records_at_a_time);
+            let to = slice_end(&chunk, from, sequence.slice_bytes(), work.slice_records_max.min(rows_max));
             let slice = Slice { chunk: &chunk, from, to, origin };
             let handling = Handling {
                 pace,
@@ -311,10 +372,10 @@ impl Processing {
             let is_split = of_this > 0 || failures.len() > 1;
             if failures.len() > FAILED_PARTS_MAX || (is_split && has_died(&failures)) {
                 fail_as_a_whole(slice.chunk.record(index), &mut failures);
-                self.take(made, index, std::iter::empty(), &mut failures);
+                self.take(made, slice.chunk, index, std::iter::empty(), &mut failures);
                 made.fail(slice.chunk, index, true, &mut failures);
             } else {
-                let passed = self.take(made, index, records, &mut failures);
+                let passed = self.take(made, slice.chunk, index, records, &mut failures);
                 made.fail(slice.chunk, index, passed == 0, &mut failures);
             }
         }
@@ -330,11 +391,13 @@ impl Processing {
     fn take<'r>(
         &self,
         made: &mut Made,
+        chunk: &Chunk,
         index: usize,
         records: impl Iterator<Item = (&'r [u8], SetKeys<'r>)>,
         failures: &mut Failures,
     ) -> usize {
         let (mut partition, mut count, mut apart) = (None, 0, None::<BTreeMap<Partition, (Vec<u8>, u64)>>);
+        let (start, first) = (made.data.len(), made.record_ends.len());
         for (record, keys) in records {
             if let Some(partitioner) = &self.shape.partitioner {
                 match partitioner.partition(record, keys) {
@@ -364,10 +427,21 @@ impl Processing {
             made.partitions.of.push(number);
         }
         let leaving = count as usize + apart.as_ref().map_or(0, BTreeMap::len);
-        for (partition, (bytes, records)) in apart.into_iter().flatten() {
-            let content = Content::Bytes(Bytes::from(bytes));
-            made.put_apart(Apart { index, goal: Goal::Partition(partition), content, records });
+        let made_bytes =
+            made.data.len() - start + apart.iter().flatten().map(|(_, (bytes, _))| bytes.len()).sum::<usize>();
+        let apart = apart.into_iter().flatten();
+        let Some(conversion) = &self.shape.conversion else {
+            for (partition, (bytes, records)) in apart {
+                let content = Content::Bytes(Bytes::from(bytes));
+                made.put_apart(Apart { index, goal: Goal::Partition(partition), content, records });
+            }
+            return leaving;
+        };
+        let mut room = conversion.room(made_bytes);
+        for (partition, (bytes, _)) in apart {
+            made.convert_apart(conversion, chunk, index, (partition, &bytes), &mut room);
         }
+        made.convert(conversion, chunk, index, (start, first), &mut room);
         leaving
     }
 
@@ -378,22 +452,34 @@ impl Processing {
         }
     }
 
-    /// Rows of a chunk whose records nothing else is done with: they are read where they lie.
-    fn convert_source(&self, source: Chunk, conversion: &Conversion, budget: &StreamBudget) -> Processed {
-        let record = |index: usize| {
-            let start = source.record_start(index) as usize;
-            std::iter::once(start..start + source.record(index).len())
-        };
-        let mut converted = conversion.convert(&source.data, (0..source.records()).map(record));
-        let mut made = Made { ends: source.ends.to_vec(), ..Made::default() };
-        made.records = vec![0; source.records()];
-        take_failures(&source, &source.data, &mut made, std::mem::take(&mut converted.failures));
-        let rows = count_rows(converted, &mut made);
-        self.finished(source, made, Some(rows), budget)
+    /// Rows of a chunk whose records nothing else is done with: they are read where they lie. Where they become too many, the
+    /// rest of the chunk is given back.
+    fn convert_source(&self, work: Work, conversion: &Conversion, budget: &StreamBudget) -> (Processed, Option<Chunk>) {
+        let Work { chunk, mut made, .. } = work;
+        let (mut rows, mut failed) = (conversion.begin(), Vec::new());
+        while rows.records() < chunk.records() && !rows.is_enough() && made.apart_bytes < MADE_MAX {
+            let index = rows.records();
+            let start = chunk.record_start(index) as usize;
+            let length = chunk.record(index).len();
+            let record = std::iter::once(start..start + length);
+            conversion.record(&mut rows, &chunk.data, record, &mut conversion.room(length), &mut failed);
+            made.records.push(rows.last_rows());
+            made.fail_objects(&chunk, index, &chunk.data, &mut failed);
+        }
+        let done = rows.records();
+        made.ends = chunk.ends[..done].to_vec();
+        let rest = (done < chunk.records()).then(|| chunk.from(done));
+        (self.finished(chunk.until(done), made, Some(conversion.end(rows)), budget), rest)
     }
 
     fn processed(&self, source: Chunk, mut made: Made, budget: &StreamBudget) -> Processed {
-        let rows = self.shape.conversion.as_ref().map(|conversion| convert(conversion, &source, &mut made));
+        let rows = match (&self.shape.conversion, made.rows.take()) {
+            (Some(conversion), Some(rows)) => {
+                blocks::give_back(std::mem::take(&mut made.data));
+                Some(conversion.end(rows))
+            }
+            _ => None,
+        };
         self.finished(source, made, rows, budget)
     }
 
@@ -423,67 +509,6 @@ impl Processing {
         };
         made.apart.sort_by(|one, other| (one.index, &one.goal).cmp(&(other.index, &other.goal)));
         Processed { source, chunk, apart: made.apart }
-    }
-}
-
-/// Makes rows of what was made of a chunk. What fails in that is put apart; `made` says then how many rows there are.
-fn convert(conversion: &Conversion, source: &Chunk, made: &mut Made) -> Rows {
-    let (mut from, mut base) = (0, 0);
-    let mut pieces = Vec::with_capacity(made.records.len());
-    for &count in &made.records {
-        let ends = &made.record_ends[from..from + count as usize];
-        pieces.push((base, ends));
-        (from, base) = (from + ends.len(), ends.last().map_or(base, |&end| end as usize));
-    }
-    let ranges = |(base, ends): &(usize, &[u32])| {
-        let starts = std::iter::once(*base).chain(ends.iter().map(|&end| end as usize)).collect::<Vec<_>>();
-        let ends = ends.iter().map(|&end| end as usize).collect::<Vec<_>>();
-        starts.into_iter().zip(ends).map(|(start, end)| start..end)
-    };
-    let mut converted = conversion.convert(&made.data, pieces.iter().map(ranges));
-    let data = std::mem::take(&mut made.data);
-    take_failures(source, &data, made, std::mem::take(&mut converted.failures));
-    blocks::give_back(data);
-    convert_apart(conversion, source, made);
-    count_rows(converted, made)
-}
-
-/// Puts apart what of `data` is no row.
-fn take_failures(source: &Chunk, data: &[u8], made: &mut Made, failures: Vec<(usize, Range<usize>, Failure)>) {
-    let mut of_one = Vec::new();
-    for chunk in failures.chunk_by(|one, other| one.0 == other.0) {
-        let index = chunk[0].0;
-        of_one.extend(chunk.iter().map(|(_, range, failure)| (data[range.clone()].to_vec(), failure.clone())));
-        made.fail(source, index, false, &mut of_one);
-    }
-}
-
-/// From here on records are rows.
-fn count_rows(converted: Converted, made: &mut Made) -> Rows {
-    let mut before = 0;
-    for (records, &end) in made.records.iter_mut().zip(&converted.ends) {
-        *records = end - before;
-        before = end;
-    }
-    Rows { columns: Arc::new(converted.columns), start: 0, ends: converted.ends }
-}
-
-/// The same with what leaves to other partitions.
-fn convert_apart(conversion: &Conversion, source: &Chunk, made: &mut Made) {
-    for mut apart in std::mem::take(&mut made.apart) {
-        if let (Goal::Partition(_), Content::Bytes(bytes)) = (&apart.goal, &apart.content) {
-            let all = std::iter::once(std::iter::once(0..bytes.len()));
-            let Converted { columns, failures, .. } = conversion.convert(bytes, all);
-            let failed = |(_, range, failure): (usize, Range<usize>, Failure)| (bytes[range].to_vec(), failure);
-            let mut failures: Failures = failures.into_iter().map(failed).collect();
-            made.fail(source, apart.index, false, &mut failures);
-            apart.records = columns.rows() as u64;
-            apart.content = Content::Rows(Arc::new(columns), bytes.len() as u64);
-            if apart.records == 0 {
-                continue;
-            }
-        }
-        made.apart.push(apart);
     }
 }
 

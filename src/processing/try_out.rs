@@ -124,12 +124,13 @@ impl Shape {
         }
         let Some(conversion) = &self.conversion else { return fate.outputs.push(output) };
         let record = output.data.as_slice();
-        let converted = conversion.convert(record, std::iter::once(std::iter::once(0..record.len())));
-        if converted.failures.is_empty() {
+        let (mut room, mut failed) = (conversion.room(record.len()), Vec::new());
+        conversion.apart(record, &mut room, &mut failed);
+        if failed.is_empty() {
             return fate.outputs.push(output);
         }
         let mut from = 0;
-        for (_, range, failure) in converted.failures {
+        for (range, failure) in failed {
             fate.outputs.extend(rows(&output, from..range.start));
             from = range.end;
             fate.failures.push((record[range].to_vec(), failure));

@@ -266,3 +266,30 @@ fn a_schema_that_no_record_can_be_read_by_is_found_by_check() {
         assert!(checked.stderr.contains(reason), "{checked}");
     }
 }
+
+#[test]
+fn keys_of_maps_are_unique_once_they_are_read() {
+    let scratch = Scratch::new();
+    let columns = [
+        ("i", "map<int,string>"),
+        ("b", "map<boolean,int>"),
+        ("d", "map<double,int>"),
+        ("n", "map<decimal(4,1),int>"),
+        ("day", "map<date,int>"),
+        ("t", "map<timestamp,int>"),
+        ("s", "map<string,int>"),
+    ];
+    let record = r#"{"i":{"1":"a","01":"b","1.0":"c","2":"d"},"b":{"true":1,"TRUE":2},
+        "d":{"0.0":1,"-0.0":2,"NaN":3,"Infinity":4,"1":5,"1e0":6},"n":{"1":1,"1.0":2,"1.04":3},
+        "day":{"2026-01-02":1,"2026-1-2":2},"t":{"2026-01-02T00:00:00Z":1,"2026-01-02 00:00:00":2},"s":{"A":1,"a":2}}"#;
+    scratch.log("s.log", record.replace('\n', "") + "\n");
+    let finished =
+        Hydrant::drain(&scratch, &converted(&scratch, "p/", &json!({ "format_conversion": self::columns(&columns) })));
+    assert!(finished.stderr.contains("= 1 delivered + 0 dropped + 0 failed"), "{finished}");
+    let counts = columns.map(|(name, _)| format!("cardinality({name})")).join(", ");
+    let query = format!(
+        "select {counts}, i[1], b[true], d['Infinity'::double], d[1], n[1], day['2026-01-02'::date], s['a'] from 'p/**/*.parquet'"
+    );
+    let Some(answer) = crate::partition_columns::duckdb(&scratch, &query) else { return };
+    assert_eq!(answer, json!([[2, 1, 4, 1, 1, 1, 1, "c", 2, 4, 6, 3, 2, 2]]));
+}

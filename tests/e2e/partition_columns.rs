@@ -9,7 +9,7 @@ use crate::support::servers::python;
 use crate::support::{Hydrant, Scratch};
 
 /// What DuckDB answers, each row as a list.
-fn duckdb(scratch: &Scratch, query: &str) -> Option<Value> {
+pub fn duckdb(scratch: &Scratch, query: &str) -> Option<Value> {
     let script = "import sys\ntry: import duckdb, json\nexcept ImportError: sys.exit(77)\n\
                   print(json.dumps(duckdb.sql(sys.argv[1]).fetchall(), default=str))";
     let output = Command::new(python()).args(["-c", script, query]).current_dir(scratch.out()).output();
