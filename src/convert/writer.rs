@@ -179,6 +179,8 @@ impl<W: Write + Send> ParquetWriter<W> {
             }
         }
         row_group.close()?;
+        // The library keeps the last few KB back.
+        file.flush().map_err(ParquetError::from)?;
         Ok(())
     }
 
