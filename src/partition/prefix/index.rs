@@ -105,7 +105,8 @@ pub fn is_index_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..")
         && name.len() <= INDEX_BYTES_MAX
         && !name.starts_with(REFUSED_FIRST)
-        && !name.chars().any(|c| is_refused(c) || c.is_uppercase())
+        && !name.contains(is_refused)
+        && name.to_lowercase() == name
 }
 
 /// A value of a record as a part of a name, or why it can be none.
