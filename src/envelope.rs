@@ -222,11 +222,12 @@ pub struct FailedDocument<'a> {
 
 /// The line for a document that OpenSearch has not taken.
 pub fn document_failed(frame: &Frame<'_>, reason: &Reason, document: &FailedDocument<'_>) -> Bytes {
+    let earlier = Earlier::decode(frame.earlier).unwrap_or_default();
     let is_serverless = document.is_serverless;
     let of_cluster = |text| (!is_serverless).then_some(text);
     let of_serverless = |text| is_serverless.then_some(text);
     line(&OfDocument {
-        attempts_made: reason.attempts,
+        attempts_made: reason.attempts.saturating_add(earlier.attempts),
         arrival_timestamp: frame.arrival_ms,
         error_code: &reason.code,
         error_message: &reason.message,
@@ -379,6 +380,10 @@ mod tests {
                 "\n"
             )
         );
+        let id = Some(OldId::Document { id: None, index: String::from("web") });
+        let earlier = Earlier { attempts: 7, arrival_ms: frame.arrival_ms, id }.encode();
+        let again = document_failed(&Frame { earlier: &earlier, ..frame }, &reason, &document);
+        assert!(again.starts_with(b"{\"attemptsMade\":8,"), "{again:?}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod zone_names;
 
 pub use key::{check_file_extension, object_key, random_string};
 pub use partitioner::{COMPONENT_BYTES_MAX, Partition, PartitionError, Partitioner};
-pub use prefix::{Dynamic, ERROR_OUTPUT_TYPES, IndexTemplate, PrefixKind, PrefixTemplate, Rotation};
+pub use prefix::{Dynamic, ERROR_OUTPUT_TYPES, IndexTemplate, PrefixKind, PrefixTemplate, Rotation, is_index_name};
 pub use query::{Query, QueryError, ValueError};
 pub use record_time::{RecordTime, RecordTimeError};
 pub use time_zone::TimeZoneName;

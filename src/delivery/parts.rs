@@ -79,7 +79,8 @@ pub(super) async fn cut(way: &Way) -> Vec<Part> {
             Some(misfits) => layout.scan_whole(payload, |frame, length| {
                 let is_refused = misfits(frame.data).is_some();
                 let (bytes, begins) = (frame.data.len() as u64, frame.ordinal == 0);
-                cutter.push(Item { bytes, begins, is_refused, length });
+                let old_name = frame.earlier.len() as u64;
+                cutter.push(Item { bytes, old_name, begins, is_refused, length });
             })?,
         }
         Ok(cutter.finish())
@@ -235,7 +236,8 @@ fn is_in(done: &RecordSet, header: &Header) -> bool {
 
 fn scan(layout: &Layout, payload: &Payload, mut with: impl FnMut(Item)) -> io::Result<()> {
     layout.scan(payload, |header| {
-        with(Item { bytes: header.bytes, begins: header.ordinal == 0, is_refused: false, length: header.length });
+        let Header { bytes, earlier: old_name, ordinal, length, .. } = header;
+        with(Item { bytes, old_name, begins: ordinal == 0, is_refused: false, length });
     })
 }
 

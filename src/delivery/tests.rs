@@ -196,6 +196,7 @@ impl Receiver for Bulk {
             body_bytes_max: 1 << 20,
             several_bytes_max: GRANULE,
             body_bytes_min: 0,
+            counts_old_names: false,
             sized: |bytes| bytes,
         }
     }

@@ -37,7 +37,7 @@ pub struct Frame<'a> {
 pub struct Header {
     pub bytes: u64,
     /// Of what is known of it from earlier, which stands before the data.
-    earlier: u64,
+    pub earlier: u64,
     /// Of the whole frame.
     pub length: u64,
     pub partition: PartitionId,

@@ -19,6 +19,9 @@ const KEY_BYTES_MAX: usize = 1024;
 /// Of a file's or folder's name in a directory.
 pub const COMPONENT_BYTES_MAX: usize = 255;
 
+/// A value for records whose index is known. No index is called after it.
+const OLD_INDEX: &str = "redriven";
+
 /// Where a record's object lies among those of its destination: values for the prefix's dynamic expressions, escaped, in order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition(Arc<[String]>);
@@ -154,6 +157,12 @@ impl Partitioner {
         Ok(Partition(values.into()))
     }
 
+    /// The partition of records that bring the name of their index with them; `None` where values stand in keys of objects.
+    pub fn of_old_index(&self) -> Option<Partition> {
+        let values = || vec![OLD_INDEX.to_owned(); self.values.len()];
+        matches!(self.place, PlaceOf::Index(_)).then(|| Partition::from_values(values()))
+    }
+
     /// Names and values of the keys that queries find in a record, not escaped: for people.
     pub fn queried(&self, record: &[u8]) -> Vec<(String, String)> {
         let found = |value_of: &ValueOf| match value_of {
@@ -277,6 +286,7 @@ mod tests {
     #[test]
     fn a_value_that_cannot_stand_in_the_name_of_an_index_fails_its_record_alone() {
         let behind = of_index("logs-!{partitionKeyFromQuery:k}", Rotation::Day);
+        assert_eq!(behind.of_old_index().map(|partition| partition.values().len()), Some(1));
         let first = of_index("!{partitionKeyFromQuery:k}-logs", Rotation::None);
         for (value, expected) in [("acme", "acme"), ("ACME-1", "acme-1"), ("é.É", "é.é")] {
             let record = format!(r#"{{"k":"{value}"}}"#);

@@ -7,7 +7,7 @@
 mod index;
 
 pub(super) use index::{INDEX_BYTES_MAX, index_part};
-pub use index::{IndexTemplate, Rotation};
+pub use index::{IndexTemplate, Rotation, is_index_name};
 
 use serde::{Serialize, Serializer};
 

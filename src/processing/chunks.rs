@@ -12,7 +12,7 @@ use crate::convert::Room;
 use crate::envelope;
 use crate::memory::{StreamBudget, blocks, guarded};
 use crate::partition::{Partition, Partitioner};
-use crate::record::{self, Chunk, Content, Partitions, Rows};
+use crate::record::{self, Chunk, Content, OldId, Partitions, Rows};
 
 use super::conversion::{Conversion, Converting, FailedObject};
 use super::sequence::{Passed, Slice};
@@ -396,11 +396,13 @@ impl Processing {
         records: impl Iterator<Item = (&'r [u8], SetKeys<'r>)>,
         failures: &mut Failures,
     ) -> usize {
+        let known = self.old_partition(chunk, index);
         let (mut partition, mut count, mut apart) = (None, 0, None::<BTreeMap<Partition, (Vec<u8>, u64)>>);
         let (start, first) = (made.data.len(), made.record_ends.len());
         for (record, keys) in records {
             if let Some(partitioner) = &self.shape.partitioner {
-                match partitioner.partition(record, keys) {
+                let found = known.clone().map_or_else(|| partitioner.partition(record, keys), Ok);
+                match found {
                     Ok(found) if partition.as_ref().is_some_and(|first| *first != found) => {
                         let (bytes, records) = apart.get_or_insert_default().entry(found).or_default();
                         self.push(record, bytes);
@@ -443,6 +445,14 @@ impl Processing {
         }
         made.convert(conversion, chunk, index, (start, first), &mut room);
         leaving
+    }
+
+    /// Of a redriven record that was sent to its index before: it needs none of what decides over a partition.
+    fn old_partition(&self, chunk: &Chunk, index: usize) -> Option<Partition> {
+        match &chunk.earlier(index)?.id {
+            Some(OldId::Document { index, .. }) if !index.is_empty() => self.shape.partitioner.as_ref()?.of_old_index(),
+            Some(OldId::Document { .. } | OldId::Endpoint { .. }) | None => None,
+        }
     }
 
     fn push(&self, record: &[u8], out: &mut Vec<u8>) {

@@ -16,12 +16,11 @@ pub fn name_of(stream: &str) -> String {
 /// A delivery stream through which the records of `job` go: as the configured one, but for the source. Copies of all records
 /// were made when they were read for the first time.
 pub fn derived(stream: &DeliveryStreamConfig, job: &Job) -> DeliveryStreamConfig {
-    let layout = stream.destination.layout();
     let source = RedriveSourceConfig {
         stream: stream.name.clone(),
         encoding: stream.source.encodings().first().copied().unwrap_or(encoding_rs::UTF_8),
         skip_empty: stream.source.skips_empty(),
-        needs_keys: layout.is_some_and(|layout| layout.prefix.needs_transform_keys()),
+        needs_keys: stream.destination.template().is_some_and(|(template, _)| template.needs_transform_keys()),
         error_output: stream.error_output.destination.clone(),
         selection: Selection::new(job, stream),
         job: job.clone(),

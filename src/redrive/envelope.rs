@@ -11,8 +11,10 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
+use crate::destination::opensearch::ID_BYTES_MAX;
 use crate::envelope::RECORD_TOO_LARGE;
 use crate::output::{CONVERSION_FAILED, HTTP_ENDPOINT_FAILED, METADATA_FAILED, OPENSEARCH_FAILED, PROCESSING_FAILED};
+use crate::partition::is_index_name;
 pub use crate::record::OldId as Old;
 
 /// Error output type of records that could not be decompressed.
@@ -58,6 +60,8 @@ pub enum Unreadable {
     NoEnvelope(String),
     #[error("it has no `{0}`")]
     Missing(&'static str),
+    #[error("`{0}` is none that a cluster takes")]
+    NoDocument(&'static str),
     #[error("`{0}` is no number within its range")]
     NoNumber(&'static str),
     #[error("`rawData` is not base64")]
@@ -174,7 +178,15 @@ impl Fields {
         if self.is_document() {
             let given = |text: Present<String>| text.flatten().filter(|text| !text.is_empty());
             let index = given(self.es_index_name).ok_or(Unreadable::Missing("esIndexName"))?;
-            return Ok(Some(Old::Document { id: given(self.es_document_id), index }));
+            let id = given(self.es_document_id);
+            // In a bulk they would be in the way of all documents beside this one.
+            if id.as_ref().is_some_and(|id| id.len() > ID_BYTES_MAX) {
+                return Err(Unreadable::NoDocument("esDocumentId"));
+            }
+            if !is_index_name(&index) {
+                return Err(Unreadable::NoDocument("esIndexName"));
+            }
+            return Ok(Some(Old::Document { id, index }));
         }
         Ok(self.data_id.map(|data_id| Old::Endpoint { data_id }))
     }

@@ -21,6 +21,8 @@ pub struct Limits {
     pub several_bytes_max: u64,
     /// Bytes of a body without records.
     pub body_bytes_min: u64,
+    /// Whether what is known of a redriven record, its old name, takes bytes of the body beside those.
+    pub counts_old_names: bool,
     /// Bytes that a record of so many takes in the body.
     pub sized: fn(u64) -> u64,
 }
@@ -29,6 +31,8 @@ pub struct Limits {
 #[derive(Debug, Clone, Copy)]
 pub struct Item {
     pub bytes: u64,
+    /// Of its old name, if it is redriven.
+    pub old_name: u64,
     /// Whether it is the first that was made of its source record.
     pub begins: bool,
     /// Whether no request may hold it, whatever its size.
@@ -68,8 +72,13 @@ struct Mark {
 }
 
 impl Limits {
-    fn is_too_large(&self, bytes: u64) -> bool {
-        bytes > self.record_bytes_max || self.body_bytes_min + (self.sized)(bytes) > self.body_bytes_max
+    fn is_too_large(&self, item: Item) -> bool {
+        item.bytes > self.record_bytes_max || self.body_bytes_min + self.in_body(item) > self.body_bytes_max
+    }
+
+    /// Bytes that a record takes in the body.
+    fn in_body(&self, item: Item) -> u64 {
+        (self.sized)(item.bytes) + if self.counts_old_names { item.old_name } else { 0 }
     }
 }
 
@@ -83,7 +92,7 @@ impl Cutter {
         if item.begins {
             self.source = self.next;
         }
-        let is_refused = item.is_refused || self.limits.is_too_large(item.bytes);
+        let is_refused = item.is_refused || self.limits.is_too_large(item);
         if is_refused {
             self.close_at(self.next, false);
         } else if !self.fits(item) {
@@ -100,7 +109,7 @@ impl Cutter {
         }
         self.next.record += 1;
         self.next.payload += item.length;
-        self.next.bytes += (self.limits.sized)(item.bytes);
+        self.next.bytes += self.limits.in_body(item);
         if is_refused {
             self.close_at(self.next, true);
         }
@@ -113,7 +122,7 @@ impl Cutter {
 
     fn fits(&self, item: Item) -> bool {
         let (records, bytes) = (self.next.record - self.first.record, self.next.bytes - self.first.bytes);
-        let body = self.limits.body_bytes_min + bytes + (self.limits.sized)(item.bytes);
+        let body = self.limits.body_bytes_min + bytes + self.limits.in_body(item);
         let bytes_max = self.limits.several_bytes_max.min(self.limits.body_bytes_max);
         records == 0 || (records < self.limits.records_max && body <= bytes_max)
     }
@@ -190,6 +199,7 @@ mod tests {
             body_bytes_max,
             several_bytes_max: 120,
             body_bytes_min: 10,
+            counts_old_names: true,
             sized: |bytes| bytes + 2,
         }
     }
@@ -209,12 +219,14 @@ mod tests {
         ) {
             let limits = limits(records_max, body_bytes_max);
             let item = |(index, &(bytes, begins)): (usize, &(u64, bool))| Item {
-                bytes,
+                bytes: bytes - bytes / 5,
+                old_name: bytes / 5,
                 begins: begins || index == 0,
                 is_refused: bytes == 7,
                 length: bytes + 3,
             };
             let items: Vec<Item> = sizes.iter().enumerate().map(item).collect();
+            let in_body = |item: &Item| item.bytes + item.old_name + 2;
             let several_bytes_max = body_bytes_max.min(120);
             let cuts = cut(&items, limits);
             prop_assert_eq!(&cuts, &cut(&items, limits), "deterministic");
@@ -223,8 +235,8 @@ mod tests {
                 prop_assert_eq!((cut.first, cut.payload.start), (at, payload));
                 prop_assert!(cut.end > cut.first);
                 let held = &items[cut.first as usize..cut.end as usize];
-                let bytes = 10 + held.iter().map(|item| item.bytes + 2).sum::<u64>();
-                let is_refused = |item: &Item| item.is_refused || item.bytes > 40 || item.bytes + 12 > body_bytes_max;
+                let bytes = 10 + held.iter().map(in_body).sum::<u64>();
+                let is_refused = |item: &Item| item.is_refused || item.bytes > 40 || in_body(item) + 10 > body_bytes_max;
                 prop_assert!(held.iter().all(|item| is_refused(item) == cut.is_refused));
                 let is_small = bytes <= several_bytes_max && held.len() as u64 <= records_max;
                 prop_assert!(cut.is_refused || held.len() == 1 || is_small);
@@ -235,7 +247,7 @@ mod tests {
                 if let Some(after) = cuts.get(n + 1).filter(|after| cut.is_continued && !after.is_refused && !cut.is_refused) {
                     let from = (0..=after.first as usize).rev().find(|&i| items[i].begins).unwrap();
                     let whole = &items[from..=after.first as usize];
-                    let needed = 10 + whole.iter().map(|item| item.bytes + 2).sum::<u64>();
+                    let needed = 10 + whole.iter().map(in_body).sum::<u64>();
                     prop_assert!(cut.first as usize >= from || needed > several_bytes_max || whole.len() as u64 > records_max);
                 }
                 (at, payload) = (cut.end, cut.payload.end);
@@ -252,7 +264,7 @@ mod tests {
 
     #[test]
     fn what_was_made_of_one_record_stays_together_where_it_fits() {
-        let item = |begins| Item { bytes: 8, begins, is_refused: false, length: 8 };
+        let item = |begins| Item { bytes: 8, old_name: 0, begins, is_refused: false, length: 8 };
         let items = [true, true, false, false, true, true, false, false, false, false].map(item);
         let ends: Vec<_> = cut(&items, limits(4, 1000)).iter().map(|cut| (cut.end, cut.is_continued)).collect();
         assert_eq!(ends, [(4, false), (5, false), (9, true), (10, false)]);

@@ -4,6 +4,7 @@ mod answers;
 mod crash;
 mod life;
 mod nodes;
+mod redrive;
 mod requests;
 mod server;
 

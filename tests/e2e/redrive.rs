@@ -21,7 +21,7 @@ use crate::support::{
     s3_destination, stream, wait_until,
 };
 
-const FAILPOINTS: [&str; 10] = [
+pub const FAILPOINTS: [&str; 10] = [
     "objects-registered",
     "read",
     "sealed",
@@ -45,13 +45,13 @@ const FAILPOINTS_OF_OBJECTS: [&str; 7] = [
     "settlement-committed",
 ];
 
-fn kills(default: u64) -> u64 {
+pub fn kills(default: u64) -> u64 {
     let number = std::env::var("HYDRANT_CRASH_KILLS").ok();
     number.map_or(default, |text| text.parse().expect("HYDRANT_CRASH_KILLS is a number"))
 }
 
 /// `hydrant redrive` of a delivery stream, with more options.
-fn redrive(scratch: &Scratch, stream: &str, options: &[&str], env: &[(&str, &str)]) -> Hydrant {
+pub fn redrive(scratch: &Scratch, stream: &str, options: &[&str], env: &[(&str, &str)]) -> Hydrant {
     let path = config_path(scratch);
     let mut args =
         vec!["redrive".as_ref(), "--stream".as_ref(), stream.as_ref(), "--config".as_ref(), path.as_os_str()];
@@ -61,7 +61,7 @@ fn redrive(scratch: &Scratch, stream: &str, options: &[&str], env: &[(&str, &str
 
 /// Redrives until nothing fails any more.
 #[track_caller]
-fn redrive_all(scratch: &Scratch, stream: &str) {
+pub fn redrive_all(scratch: &Scratch, stream: &str) {
     for _ in 0..30 {
         let finished = redrive(scratch, stream, &[], &[]).wait();
         match finished.status.code() {
@@ -93,7 +93,13 @@ fn raw(envelope: &Value) -> String {
 }
 
 /// Kills redrives, and daemons that finish what a killed one has begun, one after the other.
-fn kill_again_and_again(scratch: &Scratch, stream: &str, points: &[&str], rng: &mut Rng, (kills, rate): (u64, &str)) {
+pub fn kill_again_and_again(
+    scratch: &Scratch,
+    stream: &str,
+    points: &[&str],
+    rng: &mut Rng,
+    (kills, rate): (u64, &str),
+) {
     let (mut by_failpoint, mut ended) = (0, 0);
     for n in 0..kills {
         let failpoint = (cfg!(debug_assertions) && n % 3 != 2)

@@ -157,6 +157,7 @@ impl Receiver for HttpEndpoint {
                 body_bytes_max,
                 several_bytes_max,
                 body_bytes_min: body::BODY_BYTES_MIN,
+                counts_old_names: false,
                 sized: body::record_bytes,
             },
             Protocol::Raw { format, .. } => Limits {
@@ -165,6 +166,7 @@ impl Receiver for HttpEndpoint {
                 body_bytes_max,
                 several_bytes_max,
                 body_bytes_min: raw::body_bytes_min(*format),
+                counts_old_names: false,
                 sized: raw::record_bytes,
             },
         }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::bulk::hash;
+use super::bulk::{NO_ID, hash};
 use crate::destination::receiver::{Grounds, Judged, Judgement, Verdict};
 
 /// An answer may have so many bytes in any case, for each document, and at all.
@@ -27,7 +27,7 @@ const NO_ANSWER: &str = "OS.NoAnswer";
 /// What was sent.
 pub struct Sent<H> {
     pub records: u64,
-    /// Hashes of the ids, in order; none where the cluster makes ids.
+    /// Hashes of the ids, in order; none where the cluster makes ids, and [`NO_ID`] where it makes that one.
     pub hashes: H,
     /// Whether a document that is there under its id is this very document.
     pub are_derived: bool,
@@ -118,7 +118,7 @@ impl<H: Iterator<Item = u64>> Judging<H> {
         if self.records == self.sent.records {
             return Err("it has more items than there were documents");
         }
-        let sent = self.sent.hashes.next();
+        let sent = self.sent.hashes.next().filter(|hash| *hash != NO_ID);
         let answered = item.and_then(|item| item.id.0);
         let is_other = sent.is_some() && answered.is_some() && sent != answered;
         if is_other && !self.sent.may_change_ids {

@@ -15,9 +15,10 @@ use crate::config::model::DocumentId;
 use crate::destination::receiver::Misfit;
 use crate::encode::frames::Frame;
 use crate::partition::Query;
+use crate::record::{Earlier, OldId};
 
 /// The cluster's own limit; a longer one would make it refuse all of a bulk.
-const ID_BYTES_MAX: usize = 512;
+pub const ID_BYTES_MAX: usize = 512;
 /// 128 bits in the alphabet that the cluster stores most tightly.
 pub const DERIVED_ID_BYTES: usize = 22;
 
@@ -28,6 +29,25 @@ pub enum Ids {
     Derived([u8; 16]),
     None,
     FromField(Arc<Query>),
+}
+
+/// What a record was that was sent before and is redriven; nothing of any other record.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Old {
+    pub id: Option<String>,
+    pub index: Option<String>,
+}
+
+impl Old {
+    pub fn of(frame: &Frame<'_>) -> Self {
+        if frame.earlier.is_empty() {
+            return Self::default();
+        }
+        match Earlier::decode(frame.earlier).and_then(|earlier| earlier.id) {
+            Some(OldId::Document { id, index }) => Self { id, index: Some(index).filter(|index| !index.is_empty()) },
+            Some(OldId::Endpoint { .. }) | None => Self::default(),
+        }
+    }
 }
 
 impl Ids {
@@ -44,9 +64,15 @@ impl Ids {
         }
     }
 
-    /// The id of one document; `None` where the cluster makes it.
-    pub fn of<'b>(&self, frame: &Frame<'_>, room: &'b mut [u8; DERIVED_ID_BYTES]) -> Option<Cow<'b, str>> {
+    /// The id of one document; `None` where the cluster makes it. What was sent before under an id of ours keeps it.
+    pub fn of<'b>(
+        &self,
+        frame: &Frame<'_>,
+        old: Option<String>,
+        room: &'b mut [u8; DERIVED_ID_BYTES],
+    ) -> Option<Cow<'b, str>> {
         match self {
+            Self::Derived(_) | Self::None if old.is_some() => old.map(Cow::Owned),
             Self::Derived(origin) => Some(Cow::Borrowed(derived(origin, frame, room))),
             Self::None => None,
             // What has none is no document, and is not sent: see `misfits`.
@@ -119,7 +145,7 @@ mod tests {
     }
 
     fn id(ids: &Ids, frame: &Frame<'_>) -> String {
-        ids.of(frame, &mut [0; DERIVED_ID_BYTES]).unwrap().into_owned()
+        ids.of(frame, None, &mut [0; DERIVED_ID_BYTES]).unwrap().into_owned()
     }
 
     #[test]

@@ -39,7 +39,8 @@ use answer::Sent;
 use bulk::{Form, Sealed};
 use client::{Answered, Http, invalid, is_away, unsupported};
 use cluster::Cluster;
-use document::{DERIVED_ID_BYTES, Ids};
+pub use document::ID_BYTES_MAX;
+use document::{DERIVED_ID_BYTES, Ids, Old};
 use nodes::Nodes;
 
 /// The largest request that clusters take where nobody has set it otherwise.
@@ -195,6 +196,7 @@ impl Receiver for OpenSearch {
             body_bytes_max: REQUEST_BYTES_MAX,
             several_bytes_max: SEVERAL_BYTES_MAX.min(self.config.bulk_bytes_max),
             body_bytes_min: 0,
+            counts_old_names: true,
             sized: sized(self.form.action_bytes(self.config.index.name_bytes_max())),
         }
     }
@@ -236,10 +238,11 @@ impl Receiver for OpenSearch {
 
     fn envelope(&self, to: &str, frame: &Frame<'_>, reason: &Reason) -> Bytes {
         let mut room = [0; DERIVED_ID_BYTES];
-        let id = self.form.ids.of(frame, &mut room);
+        let old = Old::of(frame);
+        let id = self.form.ids.of(frame, old.id, &mut room);
         let document = FailedDocument {
             id: id.as_deref().unwrap_or_default(),
-            index: to,
+            index: old.index.as_deref().unwrap_or(to),
             type_name: self.config.documents.type_name.as_deref().unwrap_or_default(),
             is_serverless: self.config.is_serverless(),
         };

@@ -100,6 +100,15 @@ impl Serialize for IndexTemplate {
     }
 }
 
+/// Whether a cluster may take this as the name of an index.
+pub fn is_index_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..")
+        && name.len() <= INDEX_BYTES_MAX
+        && !name.starts_with(REFUSED_FIRST)
+        && !name.contains(is_refused)
+        && name.to_lowercase() == name
+}
+
 /// A value of a record as a part of a name, or why it can be none.
 pub(in crate::partition) fn index_part(value: &str, is_first: bool) -> Result<String, String> {
     let part = value.to_lowercase();

@@ -93,11 +93,12 @@ impl Process<'_> {
             body_bytes_max: u64::MAX,
             several_bytes_max: u64::MAX,
             body_bytes_min: 0,
+            counts_old_names: false,
             sized: |bytes| bytes,
         };
         let mut cutter = Cutter::new(limits);
-        (0..payload.len())
-            .for_each(|n| cutter.push(Item { bytes: 1, begins: begins(payload, n), is_refused: false, length: 1 }));
+        let item = Item { bytes: 1, old_name: 0, begins: true, is_refused: false, length: 1 };
+        (0..payload.len()).for_each(|n| cutter.push(Item { begins: begins(payload, n), ..item }));
         let cuts = cutter.finish();
         let requests: Vec<_> = cuts.iter().map(|cut| Request::planned(cut.first, cut.end)).collect();
         if self.world.rules.plans_first {

@@ -84,6 +84,24 @@ fn a_document_keeps_its_id_and_its_index() {
     }
 }
 
+/// They would be in the way of all others in a bulk.
+#[test]
+fn names_that_no_cluster_takes_are_told() {
+    let line = |id: &str, index: &str| {
+        let envelope = serde_json::json!({
+            "attemptsMade": 4, "arrivalTimestamp": 1, "errorCode": "400", "esDocumentId": id, "esIndexName": index,
+            "rawData": "YWE=",
+        });
+        read(envelope.to_string().as_bytes())
+    };
+    let long = "x".repeat(512);
+    assert!(line(&long, &long[..255]).is_ok() && line("\"é\n", ".ds-web-000001").is_ok());
+    assert_eq!(line(&(long.clone() + "x"), "web"), Err(Unreadable::NoDocument("esDocumentId")));
+    for index in [&long[..256], "Web", "a,b", "<web-{now/d}>", "-web", "_all", "..", "a b", "a\nb", "*"] {
+        assert_eq!(line("x", index), Err(Unreadable::NoDocument("esIndexName")), "{index}");
+    }
+}
+
 #[test]
 fn numbers_may_be_strings() {
     let line = br#"{"attemptsMade":"4","arrivalTimestamp":"1700000000123","errorCode":"503","errorMessage":"no",

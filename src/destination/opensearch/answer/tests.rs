@@ -125,6 +125,17 @@ fn a_conflict_is_success_only_under_a_derived_id() {
 }
 
 #[test]
+fn where_the_cluster_makes_only_some_ids_the_others_are_still_compared() {
+    let of = |second, third| answer(&[item("made", 201, None), item(second, 201, None), item(third, 201, None)]);
+    let ids = [NO_ID, hash("b"), NO_ID];
+    assert_eq!(judge(&of("b", "made"), sent(&ids, 3)), Ok(Verdict::Accepted));
+    judge(&of("made", "b"), sent(&ids, 3)).expect_err("another order");
+    let conflict = answer(&[item("made", 409, Some(CONFLICT)), item("b", 201, None), item("made", 201, None)]);
+    let Ok(Verdict::Each(judged)) = judge(&conflict, sent(&ids, 3)) else { panic!("it is no document of ours") };
+    assert_eq!((is(&judged[0].judgement), judged[0].records), (Is::Refused, 1));
+}
+
+#[test]
 fn what_does_not_answer_what_was_sent_counts_for_nothing() {
     let ids = ids(&["a", "b"]);
     let (a, b) = (item("a", 201, None), item("b", 201, None));
