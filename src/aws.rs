@@ -9,8 +9,8 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 
+use crate::chain::chain;
 use crate::config::model::AssumeRole;
-use crate::http::chain;
 
 const SESSION_NAME: &str = "hydrant";
 

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::admin::{self, Admin};
+use crate::chain::chain;
 use crate::config::model::{Config, DeliveryStreamConfig};
 use crate::config::{self};
 use crate::deletion::{self, Deletion};
@@ -406,15 +407,4 @@ async fn all_ended(streams: &mut BTreeMap<String, Running>) {
             let _ = (&mut running.task).await;
         }
     }
-}
-
-/// An error with its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -132,7 +132,7 @@ impl Deletion {
                 candidates.for_each(|candidate| self.consider(candidate, &readers, &view));
             }
             Err(error) => {
-                let error = crate::daemon::chain(&error);
+                let error = crate::chain::chain(&error);
                 warn!(error, "whether files are delivered cannot be read; they are kept for now");
             }
         }

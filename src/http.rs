@@ -1,6 +1,5 @@
-//! What the HTTP clients share: certificates from files, credentials, and errors in full.
+//! What the HTTP clients share: certificates from files, and credentials.
 
-use std::error::Error;
 use std::fs;
 use std::path::Path;
 
@@ -8,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::{Certificate, ClientBuilder, Identity};
 
+use crate::chain::chain;
 use crate::config::model::{ClientCertificate, TlsConfig};
 
 /// Trusts whom `tls` says. Who has no `https://` needs no certificate authorities, and a container may have none.
@@ -49,18 +49,4 @@ pub fn identity(client: &ClientCertificate) -> Result<Identity, String> {
         let (certificate, key) = (client.certificate.display(), client.key.display());
         format!("{certificate} and {key} are no certificate with its key: {}", chain(&error))
     })
-}
-
-/// An error and its causes; reqwest says `error sending request` and keeps the reason to itself.
-pub fn chain(error: &dyn Error) -> String {
-    let mut reasons = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let reason = error.to_string();
-        if !reasons.iter().any(|said| said.contains(&reason)) {
-            reasons.push(reason);
-        }
-        cause = error.source();
-    }
-    reasons.join(": ")
 }

@@ -11,12 +11,12 @@
 //! 5. [`encode`] forms and compresses the payload while records arrive, on the compute [`pool`]. [`convert`] (pure) makes
 //!    Parquet of JSON, by a table's [`schema`].
 //! 6. [`delivery`] takes a sealed buffer to its [`destination`], through the journal first, for some of them cut into [`requests`];
-//!    [`output`] knows which there are, [`envelope`] how failed records look.
+//!    [`output`] knows which there are, [`envelope`] how failed records look, [`error_type`] under which names they leave.
 //! 7. [`ledger`] (pure) says where the checkpoints are, and [`journal`] makes them durable. After a crash [`recovery`] asks
 //!    it where each record went.
 //!
 //! [`schema`] says what records look like as rows, and asks the registries that hold it; [`aws`] finds region and credentials,
-//! [`http`] has what clients share.
+//! [`http`] has what clients share, [`chain`] says errors with their causes.
 //!
 //! [`redrive`] reads what has failed from the error output again, and sends it through its stream once more.
 //!
@@ -30,6 +30,7 @@ pub mod admin;
 pub mod aws;
 pub mod batches;
 pub mod buffer;
+pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod convert;
@@ -40,6 +41,7 @@ pub mod delivery;
 pub mod destination;
 pub mod encode;
 pub mod envelope;
+pub mod error_type;
 pub mod failpoint;
 pub mod http;
 pub mod journal;

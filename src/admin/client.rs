@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Begun, Health, RedriveRequest, Reports, canonical};
-use crate::http::chain;
+use crate::chain::chain;
 use crate::redrive::{Job, Report};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
 use super::{Begun, Health, RedriveRequest, Reports, StreamHealth, View, guard};
-use crate::daemon::chain;
+use crate::chain::chain;
 use crate::record;
 use crate::redrive::RedriveError;
 use crate::status::StreamStatus;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::chain::chain;
 use crate::config::model::{DeliveryStreamConfig, FormatConversionConfig, RegistryConfig, SchemaConfig};
-use crate::daemon::chain;
 use crate::schema::{Origin, RegistryError, Resolved, Schema, SchemaSource};
 use crate::stream::decoder;
 

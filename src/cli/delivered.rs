@@ -12,8 +12,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
+use crate::chain::chain;
 use crate::config::model::Config;
-use crate::daemon::chain;
 use crate::delivered::{Progress, Readers, Records, Standing, State};
 use crate::journal::JournalView;
 

@@ -73,7 +73,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("{}", crate::daemon::chain(&error));
+            eprintln!("{}", crate::chain::chain(&error));
             ExitCode::from(match error {
                 Error::Name { .. } | Error::Taken { .. } | Error::NotEmpty { .. } => super::WRONG,
                 Error::Write { .. } => super::FAILED,

@@ -16,8 +16,8 @@ use tokio::runtime::Runtime;
 
 use crate::admin::RedriveRequest;
 use crate::admin::client::{Client, ClientError};
+use crate::chain::chain;
 use crate::config::model::{Config, DeliveryStreamConfig};
-use crate::daemon::chain;
 use crate::destination::retry::RetryLimits;
 use crate::record;
 use crate::redrive::objects::ErrorObject;

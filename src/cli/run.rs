@@ -8,8 +8,9 @@ use clap::Args;
 use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
 
+use crate::chain::chain;
 use crate::config::{self, model::Config};
-use crate::daemon::{self, End, Options, Signals, Statuses, chain};
+use crate::daemon::{self, End, Options, Signals, Statuses};
 
 use super::progress::{Display, summary};
 

@@ -11,9 +11,9 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
+use crate::chain::chain;
 use crate::config::model::Config;
 use crate::config::{self, Expected, ExpectedData, ExpectedOutput, PipelineTest, PipelineTests, RecordTest};
-use crate::daemon::chain;
 use crate::envelope::code_name;
 use crate::processing::{Fate, Leaving};
 use crate::record::{Chunk, NoHeader, PartitionId, Position, SourcePartition};

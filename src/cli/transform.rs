@@ -10,7 +10,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::daemon::chain;
+use crate::chain::chain;
 use crate::envelope::code_name;
 use crate::processing::{Failure, Fate, Leaving};
 

@@ -14,8 +14,9 @@ use reqwest::{Client, ClientBuilder, Proxy, Response};
 
 use super::phases::Stalled;
 use super::{AttemptError, ErrorClass};
+use crate::chain::chain;
 use crate::config::model::{EndpointAuth, ProxyConfig, TlsConfig};
-use crate::http::{self, chain};
+use crate::http;
 
 pub const USER_AGENT: &str = concat!("hydrant/", env!("CARGO_PKG_VERSION"));
 

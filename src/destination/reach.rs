@@ -10,7 +10,7 @@ use reqwest::ClientBuilder;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::http::chain;
+use crate::chain::chain;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 

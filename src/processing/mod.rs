@@ -135,9 +135,9 @@ impl ErrorType {
     /// As Firehose calls it in prefixes: `!{firehose:error-output-type}`.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Processing => crate::output::PROCESSING_FAILED,
-            Self::Metadata => crate::output::METADATA_FAILED,
-            Self::Conversion => crate::output::CONVERSION_FAILED,
+            Self::Processing => crate::error_type::PROCESSING_FAILED,
+            Self::Metadata => crate::error_type::METADATA_FAILED,
+            Self::Conversion => crate::error_type::CONVERSION_FAILED,
         }
     }
 }

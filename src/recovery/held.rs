@@ -10,8 +10,9 @@
 
 use std::sync::Arc;
 
+use crate::error_type::PROCESSING_FAILED;
 use crate::journal::DeliveryRowId;
-use crate::output::{DESTINATION, PROCESSING_FAILED};
+use crate::output::DESTINATION;
 
 /// Who holds a record that the journal knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

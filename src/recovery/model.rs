@@ -557,7 +557,7 @@ fn name(to: To) -> String {
     match to {
         To::Destination(0) => DESTINATION.to_owned(),
         To::Destination(number) => format!("{DESTINATION} [\"{number}\"]"),
-        To::Errors(0) => crate::output::PROCESSING_FAILED.to_owned(),
+        To::Errors(0) => crate::error_type::PROCESSING_FAILED.to_owned(),
         To::Errors(number) => format!("failed-{number}"),
     }
 }

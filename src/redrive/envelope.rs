@@ -13,7 +13,9 @@ use serde::{Deserialize, Deserializer};
 
 use crate::destination::opensearch::ID_BYTES_MAX;
 use crate::envelope::RECORD_TOO_LARGE;
-use crate::output::{CONVERSION_FAILED, HTTP_ENDPOINT_FAILED, METADATA_FAILED, OPENSEARCH_FAILED, PROCESSING_FAILED};
+use crate::error_type::{
+    CONVERSION_FAILED, HTTP_ENDPOINT_FAILED, METADATA_FAILED, OPENSEARCH_FAILED, PROCESSING_FAILED,
+};
 use crate::partition::is_index_name;
 pub use crate::record::OldId as Old;
 

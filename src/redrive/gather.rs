@@ -3,7 +3,7 @@
 //! Pure. Always true: what is taken out covers one unbroken range of positions, and its records come in at the same stage. Each
 //! record's range is its line.
 
-use crate::output::METADATA_FAILED;
+use crate::error_type::METADATA_FAILED;
 use crate::record::{Earlier, OldId};
 
 use super::envelope::{Entry, Failed};

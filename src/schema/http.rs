@@ -9,8 +9,9 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Identity, Method};
 use tokio::sync::OnceCell;
 
+use crate::chain::chain;
 use crate::config::model::TlsConfig;
-use crate::http::{authorities, chain, identity};
+use crate::http::{authorities, identity};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest schema of a real registry has a hundredth of it; a page of Glue's tables may have a tenth.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
+use crate::chain::chain;
 use crate::config::model::{
     self, DeliveryStreamConfig, Deserializer, FileColumns, FormatConversionConfig, OnUnknownField, ParquetCompression,
     ParquetConfig, RegistryConfig, SchemaConfig, Statistics, Timestamps,
@@ -16,7 +17,6 @@ use crate::convert::{
     self, Decoder, FileSchema, InputOptions, ParquetOptions, PatternError, SchemaError, TimestampFormat,
     TimestampFormats,
 };
-use crate::daemon::chain;
 use crate::encode::table::Table;
 use crate::envelope::DataCatalogTable;
 use crate::memory::StreamBudget;

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::chain::chain;
 use crate::config::model::{DeliveryStreamConfig, DestinationConfig, ObjectStoreConfig};
-use crate::daemon::chain;
 use crate::destination::AttemptError;
 use crate::destination::retry::RetryLimits;
 use crate::journal::{Journal, JournalError};

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::chain;
 use crate::cli::progress::Display;
 use crate::config::model::AdminConfig;
-use crate::daemon::{Signals, chain};
+use crate::daemon::Signals;
 use crate::journal::OpenError;
 use crate::record;
 use crate::redrive::{self, Progress, RedriveError};

@@ -88,7 +88,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         // Whoever reads has seen enough.
         Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", crate::daemon::chain(&error));
+            eprintln!("{}", crate::chain::chain(&error));
             ExitCode::from(if error.is_mistake() { super::WRONG } else { super::FAILED })
         }
     }

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use crate::config::model::{HttpEndpointConfig, Method, Protocol};
 use crate::encode::frames::Frame;
 use crate::envelope;
-use crate::output::HTTP_ENDPOINT_FAILED;
+use crate::error_type::HTTP_ENDPOINT_FAILED;
 use crate::requests::{Limits, Reason};
 
 use super::http_client::{self, Codes, put};

@@ -28,7 +28,7 @@ use tracing::{info, warn};
 use crate::config::model::{EndpointUrl, OpenSearchConfig};
 use crate::encode::frames::Frame;
 use crate::envelope::{self, FailedDocument};
-use crate::output::OPENSEARCH_FAILED;
+use crate::error_type::OPENSEARCH_FAILED;
 use crate::pool::join;
 use crate::requests::{Limits, Reason};
 

@@ -115,7 +115,7 @@ impl ObjectReader {
                 self.offset += read as u64;
                 Ok(read)
             }
-            Err(error) => Err(broken(&self.object, &crate::http::chain(&error)).into()),
+            Err(error) => Err(broken(&self.object, &crate::chain::chain(&error)).into()),
         }
     }
 }
