@@ -173,6 +173,15 @@ impl Signals {
         Ok(Self { terminate, interrupt, hangup: on(SignalKind::hangup())? })
     }
 
+    /// Waits until the process is told to stop, or its terminal is closed.
+    pub async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+
     /// Waits until the process is told to stop.
     pub async fn stop(&mut self) {
         tokio::select! {
@@ -302,9 +311,12 @@ impl Daemon {
                 let _ = predecessor.await;
             }
             supervisor.run().await;
-            if let Some(end) = end.filter(|_| !is_told_to_stop.is_cancelled()) {
+            match end {
+                // It goes on with another configuration.
+                Some(end) if is_told_to_stop.is_cancelled() => end.status.end_life(),
                 // The daemon hears no more of it at its own end.
-                let _ = ended.send(end);
+                Some(end) => drop(ended.send(end)),
+                None => {}
             }
         });
         self.streams.insert(config.name.clone(), Running { config, stop, abandon, task, status });
@@ -365,6 +377,7 @@ impl Daemon {
                     wanted.into_iter().filter(|stream| !self.streams.contains_key(&stream.name)).collect();
                 info!(stopped = changed.len(), started = started.len(), "the configuration was read again");
                 self.config = Config { state_dir: self.config.state_dir.clone(), ..new };
+                self.redrives.apply(&self.config);
                 for stream in started {
                     let predecessor = unfinished.remove(&stream.name);
                     self.start(stream, predecessor);

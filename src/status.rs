@@ -51,7 +51,7 @@ impl StreamStatus {
         let mut accounts = lock(&self.accounts);
         (accounts.fate, accounts.copy) = (fate, copy);
         if let Some(redrive) = &self.source.redrive {
-            redrive.set_fates(&accounts.past_fate.plus(fate));
+            redrive.set_fates(&fate);
         }
     }
 
@@ -64,6 +64,9 @@ impl StreamStatus {
             ..account
         };
         accounts.past_fate = accounts.past_fate.plus(ended(accounts.fate));
+        if let Some(redrive) = &self.source.redrive {
+            redrive.end_life(&ended(accounts.fate));
+        }
         accounts.past_copy = accounts.past_copy.plus(ended(accounts.copy));
         (accounts.fate, accounts.copy) = (Account::default(), Account::default());
     }

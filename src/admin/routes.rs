@@ -15,6 +15,7 @@ use super::{Begun, Health, RedriveRequest, Reports, StreamHealth, View, guard};
 use crate::chain::chain;
 use crate::record;
 use crate::redrive::RedriveError;
+use crate::redrive::objects::INVALID_PREFIX;
 use crate::status::StreamStatus;
 
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -77,6 +78,7 @@ fn status(error: &RedriveError) -> StatusCode {
     match error {
         RedriveError::NoStream(_) => StatusCode::NOT_FOUND,
         RedriveError::UnderWay(_) => StatusCode::CONFLICT,
+        RedriveError::Place(error) if error.code == INVALID_PREFIX => StatusCode::BAD_REQUEST,
         RedriveError::Place(_) => StatusCode::BAD_GATEWAY,
         RedriveError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
         RedriveError::Open(_) | RedriveError::Journal(_) | RedriveError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,

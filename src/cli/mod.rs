@@ -17,7 +17,7 @@ mod test;
 mod transform;
 mod trial;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -96,19 +96,26 @@ fn load_to_check(path: &Path) -> Result<Config, ExitCode> {
 fn log_to_stderr(level: &str) {
     let filter = EnvFilter::try_from_env("HYDRANT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
+    // Nobody is there to be told that nobody is there.
+    let log = log.log_internal_errors(false);
     log.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).init();
+}
+
+/// Text for people. Whoever has closed standard error does not want it.
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 fn or_shown<T>(loaded: Result<T, ConfigErrors>) -> Result<T, ExitCode> {
     loaded.map_err(|errors| {
         let stderr = std::io::stderr();
         if stderr.is_terminal() {
-            eprint!("{}", errors.render(100, std::env::var_os("NO_COLOR").is_none()));
+            say(&errors.render(100, std::env::var_os("NO_COLOR").is_none()).to_string());
         } else {
-            eprintln!("{errors}");
+            say(&format!("{errors}\n"));
         }
         let count = errors.errors().len();
-        eprintln!("{count} {} in the configuration", if count == 1 { "mistake" } else { "mistakes" });
+        say(&format!("{count} {} in the configuration\n", if count == 1 { "mistake" } else { "mistakes" }));
         ExitCode::from(WRONG)
     })
 }

@@ -20,7 +20,7 @@ use crate::chain::chain;
 use crate::config::model::{Config, DeliveryStreamConfig};
 use crate::destination::retry::RetryLimits;
 use crate::record;
-use crate::redrive::objects::ErrorObject;
+use crate::redrive::objects::{ErrorObject, check_prefix};
 use crate::redrive::{Progress, Summary, dry_run};
 
 use super::progress::Display;
@@ -91,9 +91,15 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let Some(stream) = config.delivery_streams.iter().find(|stream| stream.name == arguments.stream) else {
         let names: Vec<_> = config.delivery_streams.iter().map(|stream| stream.name.as_str()).collect();
         let known = names.join(", ");
-        eprintln!("there is no delivery stream `{}` in the configuration; there are: {known}", arguments.stream);
+        let name = &arguments.stream;
+        super::say(&format!("there is no delivery stream `{name}` in the configuration; there are: {known}\n"));
         return ExitCode::from(super::WRONG);
     };
+    let prefix = arguments.prefix.as_deref().unwrap_or_default();
+    if let Err(error) = check_prefix(&stream.error_output.destination, prefix) {
+        super::say(&format!("{error}\n"));
+        return ExitCode::from(super::WRONG);
+    }
     let display = Display::new();
     if arguments.dry_run {
         // The summary says what is wrong.
@@ -182,7 +188,7 @@ async fn with_progress<T>(display: &Display, progress: &Progress, tense: Tense, 
 
 /// On standard error for people, on standard output if it was asked for.
 fn show_summary(arguments: &Arguments, summary: &Summary, tense: Tense) {
-    eprint!("{}", summary::text(&arguments.stream, summary, tense));
+    super::say(&summary::text(&arguments.stream, summary, tense));
     if arguments.json {
         // Strings and numbers always serialize. A reader that is gone has what it wanted.
         let _ = writeln!(std::io::stdout(), "{}", serde_json::to_string(summary).unwrap_or_default());
@@ -196,6 +202,6 @@ fn ended(arguments: &Arguments, summary: &Summary) -> ExitCode {
 }
 
 fn failed(reason: &str) -> ExitCode {
-    eprintln!("{reason}");
+    super::say(&format!("{reason}\n"));
     ExitCode::from(super::FAILED)
 }

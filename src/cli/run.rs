@@ -78,7 +78,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let statuses = Arc::clone(&statuses);
     let statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
     let (text, is_whole) = summary(&statuses, &places);
-    eprint!("{text}");
+    super::say(&text);
     if is_whole { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) }
 }
 
@@ -115,7 +115,7 @@ pub(super) fn start_log(display: Option<&Display>) {
     use std::io::IsTerminal;
     let default = if display.is_some_and(Display::is_terminal) { "warn" } else { "info" };
     let filter = EnvFilter::try_from_env("HYDRANT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).log_internal_errors(false);
     let log = log.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     match display.cloned() {
         Some(display) => log.with_writer(move || display.writer()).init(),

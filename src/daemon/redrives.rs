@@ -6,15 +6,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::model::{Config, DeliveryStreamConfig};
-use crate::destination::BoxFuture;
+use crate::destination::{AttemptError, BoxFuture, ErrorClass};
 use crate::journal::{Journal, JournalError};
-use crate::redrive::{Job, Progress, RedriveError, Redrives, Report, State, derived, name_of};
+use crate::redrive::{Job, Progress, RedriveError, Redrives, Report, Selection, State, derived, name_of, objects};
 use crate::status::StreamStatus;
 
 use super::keeper::{keep_copy, write_copy};
@@ -22,6 +23,8 @@ use super::{Daemon, Options, Statuses, all_ended, chain, open_journal};
 
 /// Requests that may wait.
 const WAITING: usize = 16;
+/// How long a look at the place of error objects may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Begins redrives beside the delivery streams, and knows how they stand.
 #[derive(Clone)]
@@ -71,7 +74,23 @@ impl DaemonRedrives {
 
     /// The jobs that have not come to their end.
     fn jobs(&self) -> Vec<Job> {
-        self.board().values().filter(|entry| entry.state == State::Running).map(|entry| entry.job.clone()).collect()
+        let has_not_ended = |entry: &&Entry| matches!(entry.state, State::Running | State::Waiting { .. });
+        self.board().values().filter(has_not_ended).map(|entry| entry.job.clone()).collect()
+    }
+
+    /// Those run whose delivery stream is in `config`; the others wait until it is there.
+    pub(super) fn apply(&self, config: &Config) {
+        for Job { stream, .. } in self.jobs() {
+            if of_name(config, &stream).is_some() {
+                self.set(&stream, State::Running);
+            } else {
+                let reason = format!(
+                    "delivery stream `{stream}` is not in the configuration of the daemon; the redrive goes on when it is back"
+                );
+                warn!(stream, "a redrive waits: its delivery stream is not in the configuration");
+                self.set(&stream, State::Waiting { reason });
+            }
+        }
     }
 
     fn set(&self, stream: &str, state: State) {
@@ -127,20 +146,19 @@ impl Daemon {
     pub(super) async fn resume_redrives(&mut self) -> Result<(), JournalError> {
         for (stream, job) in self.environment.journal.run("redrives", Journal::jobs).await? {
             let job = match serde_json::from_str::<Job>(&job) {
-                Ok(job) if of_name(&self.config, &stream).is_some() => job,
-                Ok(_) => {
-                    warn!(stream, "a redrive waits: its delivery stream is not in the configuration");
-                    continue;
-                }
+                Ok(job) => job,
                 Err(error) => {
                     error!(stream, %error, "a redrive in the journal cannot be read; it is not gone on with");
                     continue;
                 }
             };
-            info!(stream, "a redrive that was interrupted goes on");
             self.redrives.put(job.clone(), Arc::default());
-            self.start_redrive(&job);
+            if of_name(&self.config, &stream).is_some() {
+                info!(stream, "a redrive that was interrupted goes on");
+                self.start_redrive(&job);
+            }
         }
+        self.redrives.apply(&self.config);
         Ok(())
     }
 
@@ -154,12 +172,11 @@ impl Daemon {
     /// Journals a redrive and starts it; says when it has begun.
     pub(super) async fn begin_redrive(&mut self, job: Job, progress: Arc<Progress>) -> Result<Job, RedriveError> {
         let stream = job.stream.clone();
-        if of_name(&self.config, &stream).is_none() {
-            return Err(RedriveError::NoStream(stream));
-        }
+        let Some(config) = of_name(&self.config, &stream) else { return Err(RedriveError::NoStream(stream)) };
         if self.streams.contains_key(&name_of(&stream)) {
             return Err(RedriveError::UnderWay(stream));
         }
+        look_at_place(&job, config).await?;
         // Texts and numbers always serialize.
         let (name, text) = (stream.clone(), serde_json::to_string(&job).unwrap_or_default());
         self.journal_once(move |journal| journal.begin_job(&name, &text)).await?;
@@ -192,21 +209,27 @@ impl Daemon {
             return; // Another one was begun in its place.
         }
         if let Some(reason) = status.given_up() {
-            error!(stream, reason, "the redrive is given up; the next start of hydrant goes on with it");
+            error!(stream, reason, "the redrive is given up; another one goes on where it ended");
+            self.end_job(&stream).await;
             self.redrives.set(&stream, State::Failed { reason });
         } else {
             info!(stream, "the redrive has come to its end");
-            let of_journal = stream.clone();
-            if let Err(error) = self.journal_once(move |journal| journal.end_job(&of_journal)).await {
-                // The next start finds that nothing is left to be sent.
-                warn!(stream, error = chain(&error), "the end of the redrive cannot be journalled");
-            }
+            self.end_job(&stream).await;
             self.redrives.set(&stream, State::Done);
         }
         // A drain shows at its end what all have done.
         if !self.options.drain {
             self.streams.remove(&name);
             self.publish();
+        }
+    }
+
+    /// No later start goes on with it: what cannot succeed is not in the way of a drain for ever.
+    async fn end_job(&self, stream: &str) {
+        let of_journal = stream.to_owned();
+        if let Err(error) = self.journal_once(move |journal| journal.end_job(&of_journal)).await {
+            // The next start finds that nothing is left to be sent, or gives it up again.
+            warn!(stream, error = chain(&error), "the end of the redrive cannot be journalled");
         }
     }
 
@@ -256,7 +279,19 @@ pub(crate) async fn redrive_alone(
     match daemon.redrives.state(&stream) {
         Some(State::Failed { reason }) => Err(RedriveError::Failed(reason)),
         Some(State::Done) => Ok(()),
-        Some(State::Running) | None => Err(RedriveError::Stopped),
+        Some(State::Running | State::Waiting { .. }) | None => Err(RedriveError::Stopped),
+    }
+}
+
+/// Refuses what cannot succeed before somebody has done something about it: a prefix that leads out of the folder, a bucket that
+/// is not there or may not be listed. Whoever does not answer now may do so while the redrive runs.
+async fn look_at_place(job: &Job, config: &DeliveryStreamConfig) -> Result<(), AttemptError> {
+    let prefix = Selection::new(job, config).prefixes.into_iter().next().unwrap_or_default();
+    objects::check_prefix(&config.error_output.destination, &prefix)?;
+    let look = async { objects::open(&config.error_output.destination).await.page(&prefix, "").await };
+    match tokio::time::timeout(LOOK_TIMEOUT, look).await {
+        Ok(Err(error)) if error.class == ErrorClass::Denied => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -56,6 +56,10 @@ pub enum RedriveError {
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Running,
+    /// Its delivery stream is not in the configuration. It goes on when that is back.
+    Waiting {
+        reason: String,
+    },
     /// Everything is delivered, or back in the error output.
     Done,
     Failed {

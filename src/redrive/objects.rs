@@ -8,6 +8,7 @@ mod reader;
 #[cfg(test)]
 pub(super) mod testing;
 
+pub(crate) use directory::INVALID_PREFIX;
 pub use reader::ObjectReader;
 
 use std::pin::Pin;
@@ -70,6 +71,14 @@ pub async fn open(place: &ObjectStoreConfig) -> Arc<dyn Objects> {
     match place {
         ObjectStoreConfig::S3(s3, _) => Arc::new(S3Destination::open(s3).await),
         ObjectStoreConfig::Directory(directory, _) => Arc::new(Directory::new(&directory.path)),
+    }
+}
+
+/// Whether keys may begin with `prefix` there.
+pub fn check_prefix(place: &ObjectStoreConfig, prefix: &str) -> Result<(), AttemptError> {
+    match place {
+        ObjectStoreConfig::S3(..) => Ok(()),
+        ObjectStoreConfig::Directory(directory, _) => directory::check(&directory.path, prefix).map(drop),
     }
 }
 

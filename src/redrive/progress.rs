@@ -2,7 +2,7 @@
 //!
 //! Always true: its size is bounded, whatever the error objects hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +17,10 @@ const CODES_MAX: usize = 1000;
 const NAMED_MAX: usize = 100;
 /// Characters of a code.
 const CODE_CHARS_MAX: usize = 100;
+/// Runs of one code that are remembered, to take back what was read in vain.
+const RUNS_MAX: usize = 1 << 16;
+/// Objects of which is remembered that something was wrong with them.
+const REMEMBERED_MAX: usize = 10_000;
 /// Stands for the codes that come when there are too many.
 const OTHER_CODES: &str = "(other codes)";
 
@@ -45,7 +49,16 @@ pub struct Progress {
 
 #[derive(Debug, Default)]
 struct Named {
-    codes: BTreeMap<(String, String), u64>,
+    /// Which of the counts is that of a code.
+    codes: BTreeMap<(String, String), usize>,
+    counts: Vec<u64>,
+    /// The codes of the records that were read last, in their order: one count, so many times.
+    runs: VecDeque<(usize, u64)>,
+    /// What has become of the records of lives that have ended.
+    past: Account,
+    /// The last line of an object that was named, and objects that were: a new life comes across them again.
+    named_to: BTreeMap<String, u64>,
+    left: BTreeSet<String>,
     unreadable: Vec<Problem>,
     unreadable_count: u64,
     objects: Vec<Problem>,
@@ -115,12 +128,30 @@ impl Progress {
         if named.codes.len() >= CODES_MAX && !named.codes.contains_key(&of) {
             of.1 = OTHER_CODES.to_owned();
         }
-        *named.codes.entry(of).or_default() += 1;
+        let next = named.counts.len();
+        let count = *named.codes.entry(of).or_insert(next);
+        if count == next {
+            named.counts.push(0);
+        }
+        named.counts[count] += 1;
+        match named.runs.back_mut() {
+            Some((last, times)) if *last == count => *times += 1,
+            _ => named.runs.push_back((count, 1)),
+        }
+        if named.runs.len() > RUNS_MAX {
+            named.runs.pop_front();
+        }
     }
 
     /// A line that stays where it is.
     pub fn add_unreadable(&self, object: &str, offset: u64, reason: &dyn std::fmt::Display) {
         let mut named = self.named();
+        if named.named_to.get(object).is_some_and(|&last| offset <= last) {
+            return;
+        }
+        if named.named_to.len() < REMEMBERED_MAX || named.named_to.contains_key(object) {
+            named.named_to.insert(object.to_owned(), offset);
+        }
         named.unreadable_count += 1;
         if named.unreadable.len() < NAMED_MAX {
             let reason = reason.to_string();
@@ -132,6 +163,12 @@ impl Progress {
     /// An object that is not read, or not to its end.
     pub fn add_object_left(&self, object: &str, reason: &dyn std::fmt::Display) {
         let mut named = self.named();
+        if named.left.contains(object) {
+            return;
+        }
+        if named.left.len() < REMEMBERED_MAX {
+            named.left.insert(object.to_owned());
+        }
         named.objects_count += 1;
         if named.objects.len() < NAMED_MAX {
             let reason = reason.to_string();
@@ -151,8 +188,24 @@ impl Progress {
         }
     }
 
-    /// What has become of the records so far, by the stream's account.
+    /// What has become of the records so far, by the account of the life that is under way.
     pub fn set_fates(&self, account: &Account) {
+        let all = self.named().past.plus(*account);
+        self.store_fates(&all);
+    }
+
+    /// A life has ended: its account counts on, and what was in flight is read again in the next one.
+    pub fn end_life(&self, ended: &Account) {
+        let mut named = self.named();
+        named.past = named.past.plus(*ended);
+        let settled = named.past.read;
+        named.take_back_to(settled);
+        let all = named.past;
+        drop(named);
+        self.store_fates(&all);
+    }
+
+    fn store_fates(&self, account: &Account) {
         for (figure, value) in [
             (&self.delivered, account.delivered),
             (&self.failed_again, account.failed),
@@ -166,10 +219,10 @@ impl Progress {
     pub fn summary(&self) -> Summary {
         let load = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
         let named = self.named();
-        let codes = named.codes.iter().map(|((error_type, code), records)| CodeCount {
+        let codes = named.codes.iter().map(|((error_type, code), &count)| CodeCount {
             error_type: error_type.clone(),
             code: code.clone(),
-            records: *records,
+            records: named.counts[count],
         });
         Summary {
             objects: load(&self.objects),
@@ -177,12 +230,12 @@ impl Progress {
             objects_done: load(&self.objects_done),
             objects_before: load(&self.objects_before),
             bytes_done: load(&self.bytes_done),
-            read: named.codes.values().sum(),
+            read: named.counts.iter().sum(),
             delivered: load(&self.delivered),
             failed_again: load(&self.failed_again),
             dropped: load(&self.dropped),
             skipped: load(&self.skipped),
-            codes: codes.collect(),
+            codes: codes.filter(|code| code.records > 0).collect(),
             unreadable: named.unreadable_count,
             unreadable_lines: named.unreadable.clone(),
             objects_left: named.objects_count,
@@ -193,6 +246,23 @@ impl Progress {
 
     fn named(&self) -> MutexGuard<'_, Named> {
         self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Named {
+    /// Takes back what was read last, until so many records are left.
+    fn take_back_to(&mut self, settled: u64) {
+        let mut excess = self.counts.iter().sum::<u64>().saturating_sub(settled);
+        while excess > 0 {
+            // More runs than are remembered: of whichever code has some.
+            let all =
+                || self.counts.iter().enumerate().max_by_key(|(_, count)| **count).map(|(of, count)| (of, *count));
+            let Some((of, times)) = self.runs.pop_back().or_else(all) else { break };
+            let taken = times.min(excess).min(self.counts[of]);
+            self.counts[of] -= taken;
+            excess -= taken;
+        }
+        self.runs.clear();
     }
 }
 
@@ -210,7 +280,7 @@ mod tests {
             let raw = Vec::new();
             progress.count_read(&Failed { entry, error_type, code, attempts: 1, arrival_ms: 1, raw, old: None });
             progress.add_unreadable("errors/a", number, &"no");
-            progress.add_object_left("errors/a", &"no");
+            progress.add_object_left(&format!("errors/{number}"), &"no");
         }
         let summary = progress.summary();
         assert_eq!((summary.read, summary.unreadable, summary.objects_left), (5000, 5000, 5000));
@@ -219,5 +289,30 @@ mod tests {
         assert!(summary.codes.iter().all(|code| code.code.len() <= 100 && !code.code.contains('\n')));
         assert_eq!((summary.unreadable_lines.len(), summary.objects_left_named.len()), (NAMED_MAX, NAMED_MAX));
         assert_eq!(summary.unreadable_lines[7].offset, Some(7));
+    }
+
+    #[test]
+    fn a_life_that_ends_gives_back_what_was_in_flight_and_the_next_one_counts_on() {
+        let progress = Progress::default();
+        let read = |code: &str, times| {
+            for _ in 0..times {
+                let (entry, error_type, code) = (Entry::Processing, "processing-failed", code.to_owned());
+                let raw = Vec::new();
+                progress.count_read(&Failed { entry, error_type, code, attempts: 1, arrival_ms: 1, raw, old: None });
+            }
+        };
+        read("a", 5);
+        read("b", 3);
+        progress.set_fates(&Account { read: 7, delivered: 4, failed: 2, in_flight: 1, ..Account::default() });
+        progress.end_life(&Account { read: 6, delivered: 4, failed: 2, ..Account::default() });
+        assert_eq!((progress.summary().read, progress.summary().failed_again), (6, 2));
+        progress.begin_life();
+        read("b", 4);
+        progress.add_unreadable("errors/a", 7, &"no");
+        progress.add_unreadable("errors/a", 7, &"no");
+        progress.set_fates(&Account { read: 4, delivered: 4, ..Account::default() });
+        let summary = progress.summary();
+        assert_eq!((summary.read, summary.delivered, summary.failed_again, summary.unreadable), (10, 8, 2, 1));
+        assert_eq!(summary.codes.iter().map(|code| code.records).collect::<Vec<_>>(), [5, 5]);
     }
 }

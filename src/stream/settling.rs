@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::failpoint;
 use crate::journal::{Checkpoint, DeliveryRowId, Journal, Kind};
@@ -134,8 +134,13 @@ impl Stream {
             }
             reforming.is_shrunk = true;
             let (stream, key) = (&self.name, &reforming.pending.row.intent.key);
-            error!(%stream, key, path = name, lost_bytes = lost, "records of a pending delivery cannot be read again");
-            self.status.source.lost_bytes.fetch_add(lost, Ordering::Relaxed);
+            if self.status.source.redrive.is_some() {
+                warn!(%stream, key, object = name, bytes = lost, "failed records that were being redriven are not delivered: \
+                    their error object cannot be read now; they are still in it");
+            } else {
+                error!(%stream, key, path = name, lost_bytes = lost, "records of a pending delivery cannot be read again");
+                self.status.source.lost_bytes.fetch_add(lost, Ordering::Relaxed);
+            }
             let left = set.clone();
             self.shipping.journal("shrink", move |journal| journal.shrink(row, &left)).await?;
             if set.is_empty() {

@@ -134,6 +134,7 @@ fn error_objects_of_ceph_are_found_on_all_pages_and_sent_once() {
     destination["s3"]["prefix"] = "data/".into();
     destination["s3"]["error_output_prefix"] = "errors/!{firehose:error-output-type}/".into();
     let path = write_config(&scratch, &config(&scratch, [stream("ceph", &scratch.logs().join("*.log"), destination)]));
+    std::fs::create_dir_all(scratch.state()).expect("a folder for the state database");
     let redrive = || {
         let args = ["redrive", "--stream", "ceph", "--config"].map(OsStr::new);
         Hydrant::start(&scratch, &[&args[..], &[path.as_os_str()]].concat(), &[]).wait().expect_code(0)

@@ -3,9 +3,10 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::admin::{free_address, wait_for};
+use crate::support::admin::{free_address, get, post, wait_for};
 use crate::support::{
     Finished, Hydrant, S3Server, Scratch, config, delivered_lines, directory, objects::keys, s3_destination, stream,
     wait_until, write_config,
@@ -20,6 +21,11 @@ fn redrive(scratch: &Scratch, options: &[&str]) -> Finished {
     args.push(path.as_os_str());
     args.extend(options.iter().map(OsStr::new));
     Hydrant::start(scratch, &args, &[]).wait()
+}
+
+/// A folder for the state database, as an installation leaves it.
+fn with_state(scratch: &Scratch) {
+    std::fs::create_dir_all(scratch.state()).expect("a folder");
 }
 
 /// Error objects below `errors/` in the place of the records.
@@ -128,6 +134,9 @@ fn without_a_daemon_the_command_does_it_and_a_second_time_nothing() {
     let scratch = Scratch::new();
     write_config(&scratch, &configuration(&scratch, directory(&scratch.out())));
     put_objects(&scratch.out());
+    let finished = redrive(&scratch, &[]).expect_code(1);
+    assert!(finished.stderr.contains("nothing of this stream is known") && !scratch.state().exists(), "{finished}");
+    with_state(&scratch);
     let finished = redrive(&scratch, &["--json"]).expect_code(1);
     let summary: Value = serde_json::from_str(&finished.stdout).expect("one JSON object");
     assert_eq!((&summary["read"], &summary["delivered"], &summary["unreadable"]), (&json!(2), &json!(2), &json!(1)));
@@ -190,6 +199,7 @@ fn what_fails_again_is_in_the_error_output_with_more_attempts() {
     let mut config = configuration(&scratch, directory(&scratch.out()));
     config["delivery_streams"][0]["processing"] = json!([{ "json": {} }]);
     write_config(&scratch, &config);
+    with_state(&scratch);
     let key = put(&scratch.out(), "processing-failed", "web", &[failed("b25l"), failed("e30=")]);
     let finished = redrive(&scratch, &["--json"]).expect_code(1);
     let summary: Value = serde_json::from_str(&finished.stdout).expect("one JSON object");
@@ -231,4 +241,134 @@ fn the_command_waits_for_a_daemon_that_is_killed_and_started_again() {
     assert!(hydrant.said("a redrive that was interrupted goes on") == 1, "{finished}");
     assert_eq!(delivered(&scratch), ["a", "b", "c", "d", "e", "f"]);
     hydrant.terminate().expect_code(0);
+}
+
+/// `hydrant redrive` of `web` that goes on beside the test.
+fn begin(scratch: &Scratch, options: &[&str]) -> Hydrant {
+    let path = scratch.path("hydrant.yaml");
+    let mut args: Vec<&OsStr> = ["redrive", "--stream", "web", "--config"].map(OsStr::new).to_vec();
+    args.push(path.as_os_str());
+    args.extend(options.iter().map(OsStr::new));
+    Hydrant::start(scratch, &args, &[])
+}
+
+/// An object with so many failed records, of which every fourth fails again where records have to be JSON.
+fn put_many(place: &Path, count: usize) {
+    let lines: Vec<String> = (0..count).map(|n| failed(if n % 4 == 3 { "b25l" } else { "e30=" })).collect();
+    put(place, "processing-failed", "web", &lines);
+}
+
+/// A daemon's configuration where `put_many` has put records.
+fn served(scratch: &Scratch, size_mb: u64) -> (Value, std::net::SocketAddr) {
+    let address = free_address();
+    let mut config = configuration(scratch, directory(&scratch.out()));
+    config["admin"] = json!({ "listen": address });
+    config["delivery_streams"][0]["processing"] = json!([{ "json": {} }]);
+    config["delivery_streams"][0]["buffering"] =
+        json!({ "size_mb": size_mb, "interval_seconds": 0, "low_latency": true });
+    (config, address)
+}
+
+#[test]
+fn a_reload_in_the_middle_counts_each_record_once() {
+    let scratch = Scratch::new();
+    let (mut config, address) = served(&scratch, 1);
+    put_many(&scratch.out(), 400);
+    let hydrant = Hydrant::run(&scratch, &config);
+    wait_for(address);
+    let command = begin(&scratch, &["--rate", "100", "--json"]);
+    for times in 1..=3 {
+        let begun = delivered(&scratch).len();
+        wait_until("more is delivered", || delivered(&scratch).len() > begun);
+        config["delivery_streams"][0]["buffering"]["size_mb"] = json!(1 + times);
+        write_config(&scratch, &config);
+        hydrant.signal(Signal::HUP);
+        wait_until("it is taken up", || hydrant.said("the configuration was read again") == times);
+    }
+    let finished = command.wait().expect_code(1);
+    let summary: Value = serde_json::from_str(&finished.stdout).expect("one JSON object");
+    let figures = ["read", "delivered", "failed_again", "skipped", "objects_done"].map(|name| summary[name].as_u64());
+    assert_eq!(figures, [400, 300, 100, 0, 1].map(Some), "{finished}");
+    assert_eq!(summary["codes"][0]["records"], json!(400), "{finished}");
+    assert_eq!(delivered(&scratch).len(), 300);
+    hydrant.terminate().expect_code(0);
+}
+
+#[test]
+fn a_stream_that_leaves_the_configuration_lets_its_redrive_wait() {
+    let scratch = Scratch::new();
+    let (config, address) = served(&scratch, 1);
+    put_many(&scratch.out(), 400);
+    let mut without = config.clone();
+    without["delivery_streams"][0]["name"] = json!("other");
+    let hydrant = Hydrant::run(&scratch, &config);
+    wait_for(address);
+    let command = begin(&scratch, &["--rate", "100"]);
+    wait_until("some is delivered", || !delivered(&scratch).is_empty());
+    write_config(&scratch, &without);
+    hydrant.signal(Signal::HUP);
+    let finished = command.wait().expect_code(1);
+    assert!(finished.stderr.contains("is not in the configuration of the daemon"), "{finished}");
+    hydrant.terminate().expect_code(0);
+
+    // A daemon that starts without the stream waits as well.
+    let hydrant = Hydrant::run(&scratch, &without);
+    wait_for(address);
+    let state = || get(address, "/redrive").expect("an answer").json()["redrives"][0]["state"].clone();
+    assert!(state()["waiting"]["reason"].is_string(), "{}", state());
+    write_config(&scratch, &config);
+    hydrant.signal(Signal::HUP);
+    wait_until("it goes on to its end", || state() == "done");
+    assert_eq!(delivered(&scratch).len(), 300);
+    hydrant.terminate().expect_code(0);
+}
+
+#[test]
+fn what_cannot_succeed_is_refused_and_not_journalled() {
+    let scratch = Scratch::new();
+    let (config, address) = served(&scratch, 1);
+    put_many(&scratch.out(), 4);
+    write_config(&scratch, &config);
+    with_state(&scratch);
+    for options in [&["--prefix", "/x"][..], &["--prefix", "../x/"], &["--prefix", "../x/", "--dry-run"]] {
+        let finished = redrive(&scratch, options).expect_code(2);
+        assert!(finished.stderr.contains("is no beginning of names below"), "{finished}");
+    }
+    let hydrant = Hydrant::run(&scratch, &config);
+    wait_for(address);
+    let answer = post(address, "/redrive", r#"{"stream":"web","prefix":"../x/"}"#).expect("an answer");
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert_eq!(get(address, "/redrive").expect("an answer").json(), json!({ "redrives": [] }));
+    hydrant.terminate().expect_code(0);
+    Hydrant::drain(&scratch, &config);
+}
+
+#[test]
+fn a_hangup_ends_it_and_the_next_one_goes_on() {
+    let scratch = Scratch::new();
+    write_config(&scratch, &configuration(&scratch, directory(&scratch.out())));
+    with_state(&scratch);
+    put_many(&scratch.out(), 100);
+    let command = begin(&scratch, &["--rate", "4"]);
+    wait_until("some is delivered", || !delivered(&scratch).is_empty());
+    command.signal(Signal::HUP);
+    let finished = command.wait().expect_code(1);
+    assert!(finished.stderr.contains("stopped before everything was sent"), "{finished}");
+    redrive(&scratch, &[]).expect_code(0);
+    assert_eq!(delivered(&scratch).len(), 100);
+}
+
+#[test]
+fn nobody_has_to_listen_on_standard_error() {
+    let scratch = Scratch::new();
+    write_config(&scratch, &configuration(&scratch, directory(&scratch.out())));
+    put_many(&scratch.out(), 4);
+    for (stream, code) in [("web", 0), ("webb", 2)] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = crate::support::hydrant::command(crate::support::hydrant::binary(), &scratch);
+        command.args(["redrive", "--dry-run", "--json", "--stream", stream, "--config"]);
+        command.arg(scratch.path("hydrant.yaml")).stdout(std::process::Stdio::null()).stderr(writer);
+        assert_eq!(command.status().expect("the command").code(), Some(code), "{stream}");
+    }
 }

@@ -25,17 +25,22 @@ pub(super) fn run(arguments: &Arguments, no_daemon: &NoDaemon, runtime: &Runtime
         Ok(config) => config,
         Err(status) => return status,
     };
-    if let Some(reason) = of_another_user(&config.state_dir) {
+    if let Some(reason) = unknown(&config.state_dir).or_else(|| of_another_user(&config.state_dir)) {
         return failed(&reason);
     }
     let progress = Arc::new(Progress::default());
     let job = arguments.request().begin(record::now());
+    let hangup_is_ignored = hangup_is_ignored();
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();
         let mut signals = Signals::new().map_err(|error| RedriveError::Failed(chain(&error)))?;
         let told = stop.clone();
         let signalled = tokio::spawn(async move {
-            signals.stop().await;
+            if hangup_is_ignored {
+                signals.stop().await
+            } else {
+                signals.end().await
+            };
             told.cancel();
             signals.stop().await;
             std::process::exit(1);
@@ -55,14 +60,31 @@ pub(super) fn run(arguments: &Arguments, no_daemon: &NoDaemon, runtime: &Runtime
     }
 }
 
+/// A folder that this user makes might be one that the daemon may not write in.
+fn unknown(state_dir: &Path) -> Option<String> {
+    let state_dir = state_dir.try_exists().is_ok_and(|exists| !exists).then(|| state_dir.display())?;
+    Some(format!(
+        "there is no `state_dir` {state_dir}, so nothing of this stream is known: start the daemon once, or make the folder for \
+         the user that the daemon runs as, and run the command as that user"
+    ))
+}
+
+/// As `nohup` leaves it: the command goes on when its terminal is closed.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
 /// Files that this user makes beside the state database would be in the daemon's way.
 fn of_another_user(state_dir: &Path) -> Option<String> {
-    let owner = std::fs::metadata(state_dir.join("hydrant.db")).ok()?.uid();
+    let database = std::fs::metadata(state_dir.join("hydrant.db"));
+    let owner = database.or_else(|_| std::fs::metadata(state_dir)).ok()?.uid();
     let user = rustix::process::geteuid().as_raw();
     (owner != user).then(|| {
         let state_dir = state_dir.display();
         format!(
-            "the state database in {state_dir} belongs to user {owner}, and this is user {user}: run the command as the \
+            "the state database in {state_dir}, or the folder, belongs to user {owner}, and this is user {user}: run the command as the \
              user that the daemon runs as, for example with `sudo -u`"
         )
     })

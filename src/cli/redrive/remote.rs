@@ -25,7 +25,7 @@ pub(super) async fn run(arguments: &Arguments, client: &Client, display: &Displa
     };
     display.finish();
     match end {
-        Ok(Report { state: State::Failed { reason }, summary, .. }) => {
+        Ok(Report { state: State::Failed { reason } | State::Waiting { reason }, summary, .. }) => {
             show_summary(arguments, &summary, Tense::Has);
             failed(&reason)
         }

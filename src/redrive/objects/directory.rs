@@ -80,6 +80,13 @@ fn open(path: &Path, object: &ErrorObject, from: u64) -> Result<File, ObjectErro
     Ok(file)
 }
 
+/// The folder in which all keys are that begin with `prefix`.
+pub(super) fn check<'a>(root: &Path, prefix: &'a str) -> Result<&'a str, AttemptError> {
+    let folder = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
+    let is_below = Path::new(folder).components().all(|part| matches!(part, Component::Normal(_)));
+    if is_below { Ok(folder) } else { Err(outside(prefix, root)) }
+}
+
 /// Files have no other mark of their content that costs nothing.
 fn etag(metadata: &fs::Metadata) -> String {
     format!("{}.{:09}", metadata.mtime(), metadata.mtime_nsec())
@@ -96,10 +103,7 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     fn page(mut self) -> Result<Page, AttemptError> {
-        let folder = self.prefix.rfind('/').map_or("", |slash| &self.prefix[..=slash]).to_owned();
-        if !Path::new(&folder).components().all(|part| matches!(part, Component::Normal(_))) {
-            return Err(outside(&self.prefix, self.root));
-        }
+        let folder = check(self.root, &self.prefix)?.to_owned();
         self.folder(&folder)?;
         let next = (self.keys.len() == self.keys_max).then(|| self.keys.last().cloned()).flatten();
         let mut objects = Vec::with_capacity(self.keys.len());
@@ -210,7 +214,10 @@ fn kind(entry: &DirEntry) -> io::Result<Kind> {
     })
 }
 
+/// The code of a prefix that no key begins with.
+pub(crate) const INVALID_PREFIX: &str = "InvalidPrefix";
+
 fn outside(prefix: &str, root: &Path) -> AttemptError {
     let message = format!("the prefix `{prefix}` is no beginning of names below `{}`", root.display());
-    AttemptError { class: ErrorClass::Denied, code: "InvalidPrefix".to_owned(), message, ambiguous: false }
+    AttemptError { class: ErrorClass::Denied, code: INVALID_PREFIX.to_owned(), message, ambiguous: false }
 }
