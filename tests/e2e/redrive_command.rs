@@ -372,3 +372,25 @@ fn nobody_has_to_listen_on_standard_error() {
         assert_eq!(command.status().expect("the command").code(), Some(code), "{stream}");
     }
 }
+
+#[test]
+fn what_failed_again_before_the_daemon_was_killed_is_not_forgotten() {
+    let scratch = Scratch::new();
+    let (config, address) = served(&scratch, 1);
+    let lines: Vec<String> = (0..8).map(|n| failed(if n == 0 { "b25l" } else { "e30=" })).collect();
+    put(&scratch.out(), "processing-failed", "web", &lines);
+    let hydrant = Hydrant::run(&scratch, &config);
+    wait_for(address);
+    let command = begin(&scratch, &["--rate", "2"]);
+    let report = || get(address, "/redrive").expect("an answer").json()["redrives"][0]["summary"].clone();
+    wait_until("it has failed again", || report()["failed_again"] == 1);
+    // The command has asked meanwhile.
+    let settled = delivered(&scratch).len();
+    wait_until("more is delivered", || delivered(&scratch).len() >= settled + 2);
+    hydrant.kill_9();
+    let hydrant = Hydrant::run(&scratch, &config);
+    let finished = command.wait().expect_code(1);
+    assert!(finished.stderr.contains("1 records had failed again by then"), "{finished}");
+    assert_eq!(delivered(&scratch).len(), 7);
+    hydrant.terminate().expect_code(0);
+}

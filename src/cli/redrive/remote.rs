@@ -25,20 +25,25 @@ pub(super) async fn run(arguments: &Arguments, client: &Client, display: &Displa
     };
     display.finish();
     match end {
-        Ok(Report { state: State::Failed { reason } | State::Waiting { reason }, summary, .. }) => {
+        Ok((Report { state: State::Failed { reason } | State::Waiting { reason }, summary, .. }, _)) => {
             show_summary(arguments, &summary, Tense::Has);
             failed(&reason)
         }
-        Ok(report) => ended(arguments, &report.summary),
+        Ok((report, before @ 1..)) => {
+            show_summary(arguments, &report.summary, Tense::Has);
+            failed(&format!("the daemon was started again meanwhile; {before} records had failed again by then"))
+        }
+        Ok((report, 0)) => ended(arguments, &report.summary),
         Err(reason) => failed(&reason),
     }
 }
 
-/// Shows how it stands until it has ended.
-async fn follow(job: &Job, client: &Client, display: &Display) -> Result<Report, String> {
+/// Shows how it stands until it has ended. With that, how many records had failed again when the daemon was started again: its
+/// figures begin anew then.
+async fn follow(job: &Job, client: &Client, display: &Display) -> Result<(Report, u64), String> {
     let mut show = display.interval().await;
     let mut answered = tokio::time::Instant::now();
-    let mut known = Summary::default();
+    let (mut known, mut before) = (Summary::default(), 0);
     let mut ask = tokio::time::interval(ASK_INTERVAL);
     loop {
         tokio::select! {
@@ -48,8 +53,11 @@ async fn follow(job: &Job, client: &Client, display: &Display) -> Result<Report,
                     answered = tokio::time::Instant::now();
                     let report = reports.into_iter().find(|report| report.job == *job);
                     let report = report.ok_or("the daemon was started again, and goes on with the redrive")?;
+                    if report.summary.failed_again < known.failed_again {
+                        before += known.failed_again;
+                    }
                     if report.state != State::Running {
-                        return Ok(report);
+                        return Ok((report, before));
                     }
                     known = report.summary;
                 }
