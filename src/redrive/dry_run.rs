@@ -9,7 +9,7 @@ use crate::destination::ErrorClass;
 use crate::destination::retry::RetryLimits;
 
 use super::envelope::{self, Failed, Unreadable};
-use super::job::{Job, Selection};
+use super::job::{Job, Selection, Whose};
 use super::lines::{LINE_BYTES_MAX, Line, Lines};
 use super::objects::{self, ErrorObject, Listing, ObjectError, ObjectReader, Objects};
 use super::{Progress, RedriveError};
@@ -26,8 +26,13 @@ pub async fn run(
     let place = objects::open(&stream.error_output.destination).await;
     let mut listing = Listing::new(place.clone(), selection.prefixes.clone(), limits);
     while let Some(object) = listing.next().await? {
-        if !selection.holds(&object) {
-            continue;
+        match selection.whose(&object) {
+            Whose::Own => {}
+            Whose::Another => continue,
+            Whose::Unclear => {
+                progress.add_object_left(&object.key, &Whose::UNCLEAR);
+                continue;
+            }
         }
         progress.objects.fetch_add(1, Ordering::Relaxed);
         progress.object_bytes.fetch_add(object.size, Ordering::Relaxed);

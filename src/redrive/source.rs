@@ -25,6 +25,7 @@ use crate::source::{Source, SourceContext, SourceError, SourceEvent};
 use super::Progress;
 use super::envelope::{self, Unreadable};
 use super::gather::{Gathered, is_processed};
+use super::job::Whose;
 use super::lines::{LINE_BYTES_MAX, Line, Lines};
 use super::objects::{self, ErrorObject, Listing, ObjectError, ObjectReader, Objects};
 use super::pace::Pace;
@@ -170,10 +171,11 @@ impl RedriveSource {
         loop {
             let mut page = Vec::new();
             while page.len() < REGISTERED {
-                match listing.next().await.map_err(SourceError::ErrorObjects)? {
-                    Some(object) if selection.holds(&object) => page.push(object),
-                    Some(_) => {}
-                    None => break,
+                let Some(object) = listing.next().await.map_err(SourceError::ErrorObjects)? else { break };
+                match selection.whose(&object) {
+                    Whose::Own => page.push(object),
+                    Whose::Another => {}
+                    Whose::Unclear => self.progress.add_object_left(&place(objects, &object), &Whose::UNCLEAR),
                 }
             }
             if page.is_empty() {
