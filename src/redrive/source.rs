@@ -53,7 +53,7 @@ pub struct RedriveSource {
 
 /// What an error object is known by, as it stands in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct KnownBy {
+pub(super) struct KnownBy {
     key: String,
     size: u64,
     modified: jiff::Timestamp,
@@ -63,6 +63,8 @@ struct KnownBy {
     is_missing: bool,
 }
 
+/// Why an object that the journal knows is not read again.
+pub(super) const CHANGED: &str = "it has changed since a redrive has read it";
 /// Tells why an object of the journal is not looked for.
 const ELSEWHERE: &str = "it is in another place than the error output is now";
 
@@ -278,7 +280,7 @@ impl RedriveSource {
             Some(None) => return,
             None => {
                 self.found(object.size);
-                return self.progress.add_object_left(&object.key, &"it has changed since a redrive has read it");
+                return self.progress.add_object_left(&object.key, &CHANGED);
             }
         };
         self.found(object.size);
@@ -474,7 +476,7 @@ fn chunk_of(partition: Arc<RedrivenObject>, gathered: Gathered, batch: Option<Ba
 }
 
 /// Where an object lies, as the journal and people know it.
-fn place(objects: &Arc<dyn Objects>, object: &ErrorObject) -> String {
+pub(super) fn place(objects: &Arc<dyn Objects>, object: &ErrorObject) -> String {
     format!("{}/{}", objects.name(), object.key)
 }
 
@@ -491,7 +493,7 @@ fn new_partition(objects: &Arc<dyn Objects>, object: &ErrorObject) -> NewPartiti
 
 impl KnownBy {
     /// An ETag is of the content; without one the time has to do.
-    fn is_of(&self, object: &ErrorObject) -> bool {
+    pub(super) fn is_of(&self, object: &ErrorObject) -> bool {
         let has_etag = !self.etag.is_empty() && !object.etag.is_empty();
         let is_same = if has_etag { self.etag == object.etag } else { self.modified == object.modified };
         is_same && self.size == object.size

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config;
+use crate::destination::retry::RetryLimits;
+use crate::redrive::dry_run;
 use crate::redrive::progress::Problem;
 
 const UUID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
@@ -183,4 +185,26 @@ fn that_an_object_is_missing_is_told_once() {
     std::fs::remove_file(&path2).unwrap();
     assert_eq!(run_once(&config).1.summary().objects_left, 2);
     assert_eq!(run_once(&config).1.summary().objects_left, 1, "told before");
+}
+
+#[test]
+fn a_dry_run_knows_what_was_redriven_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config_of(folder.path(), json!({}));
+    let look = || {
+        let progress = Progress::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (stream, show) = (&config.delivery_streams[0], &mut |_: &_, _, _| Ok(()));
+        let (job, limits) = (Job { began: Timestamp::MAX, ..job() }, RetryLimits::default());
+        runtime.block_on(dry_run::run(&job, &config.state_dir, stream, limits, &progress, show)).unwrap();
+        let summary = progress.summary();
+        (summary.objects, summary.objects_before, summary.read, summary.objects_left)
+    };
+    put(folder.path(), "http-endpoint-failed", 1, &[envelope("one", "HttpEndpoint.RequestTimeout")]);
+    assert_eq!(look(), (1, 0, 1, 0));
+    run_once(&config).0.unwrap();
+    put(folder.path(), "http-endpoint-failed", 2, &[envelope("two", "HttpEndpoint.RequestTimeout")]);
+    assert_eq!(look(), (2, 1, 1, 0));
+    put(folder.path(), "http-endpoint-failed", 1, &[envelope("three", "HttpEndpoint.RequestTimeout")]);
+    assert_eq!(look(), (2, 0, 1, 1));
 }
