@@ -7,7 +7,7 @@ mod summary;
 
 use std::io::Write;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -112,7 +112,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Err(error) => return failed(&format!("the async runtime cannot be started: {error}")),
     };
     let status = if arguments.dry_run {
-        runtime.block_on(look(&arguments, stream, &display))
+        runtime.block_on(look(&arguments, &config.state_dir, stream, &display))
     } else {
         redrive(&arguments, &config, &runtime, &display)
     };
@@ -145,7 +145,7 @@ enum NoDaemon {
     Another(std::net::SocketAddr),
 }
 
-async fn look(arguments: &Arguments, stream: &DeliveryStreamConfig, display: &Display) -> ExitCode {
+async fn look(arguments: &Arguments, state_dir: &Path, stream: &DeliveryStreamConfig, display: &Display) -> ExitCode {
     let job = arguments.request().begin(record::now());
     let progress = Progress::default();
     let mut has_begun = false;
@@ -158,7 +158,7 @@ async fn look(arguments: &Arguments, stream: &DeliveryStreamConfig, display: &Di
         let ErrorObject { size, modified, .. } = object;
         display.print_data(header, &format!("{key}\t{size}\t{modified}\t{records}\t{unreadable}"))
     };
-    let looking = dry_run::run(&job, stream, RetryLimits::from_env(), &progress, &mut print);
+    let looking = dry_run::run(&job, state_dir, stream, RetryLimits::from_env(), &progress, &mut print);
     let result = with_progress(display, &progress, Tense::Would, looking).await;
     show_summary(arguments, &progress.summary(), Tense::Would);
     match result {

@@ -24,7 +24,7 @@ mod tests;
 pub use copy::CheckpointCopy;
 pub use open::{OpenError, Opened, Start};
 pub use partitions::{Beginning, KnownBy, NewPartition, PartitionRow, ReadTo};
-pub use read::{FileRow, Held, JournalView};
+pub use read::{FileRow, Held, JournalView, ObjectRow, objects_of};
 pub use requests::Sent;
 
 use std::path::{Path, PathBuf};

@@ -166,6 +166,16 @@ impl Journal {
         })
     }
 
+    /// What the source knows a partition by, from now on.
+    pub fn set_evidence(&self, partition: PartitionId, evidence: &str) -> Result<()> {
+        self.change_partitions(|transaction| {
+            let mut statement =
+                transaction.prepare_cached("UPDATE source_partition SET evidence = ?2 WHERE id = ?1")?;
+            statement.execute(params![partition.0, evidence])?;
+            Ok(())
+        })
+    }
+
     /// The partitions' files are gone for good at `now_ms`. They are remembered, see [`Journal::forget_gone`]. Where `is_seen`
     /// their end was seen: an equal file with the same inode number is another one. Else they were only not found.
     pub fn mark_gone(&self, partitions: &[PartitionId], now_ms: i64, is_seen: bool) -> Result<()> {

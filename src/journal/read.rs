@@ -52,36 +52,7 @@ pub struct Held {
 impl JournalView {
     /// The journal in `state_dir` as it is now; `None` where there is none that was ever made ready. Blocks.
     pub fn read(state_dir: &Path) -> Result<Option<Self>, OpenError> {
-        let path = state_dir.join(DATABASE);
-        match path.try_exists() {
-            Ok(true) => {}
-            Ok(false) => return Ok(None),
-            Err(source) => return Err(OpenError::Folder { path: state_dir.to_owned(), source }),
-        }
-        match Self::read_with(&path, &path, OpenFlags::empty()) {
-            // Who may not write beside the database cannot share it, but can read one that nobody uses.
-            Err(OpenError::Journal(JournalError::Disk(_))) if is_at_rest(&path) => {
-                let view = Self::read_with(&path, &immutable(&path), OpenFlags::SQLITE_OPEN_URI)?;
-                // A daemon that has begun meanwhile may have changed it under our hands.
-                if is_at_rest(&path) { Ok(view) } else { Self::read_with(&path, &path, OpenFlags::empty()) }
-            }
-            read => read,
-        }
-    }
-
-    fn read_with(path: &Path, name: &Path, flags: OpenFlags) -> Result<Option<Self>, OpenError> {
-        let flags = flags | OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let mut connection = Connection::open_with_flags(name, flags).map_err(broken)?;
-        connection.busy_timeout(Duration::from_secs(5)).map_err(broken)?;
-        let transaction = connection.transaction().map_err(broken)?;
-        let found = schema::version(&transaction).map_err(broken)?;
-        if found > schema::VERSION {
-            return Err(OpenError::FromTheFuture { path: path.to_owned(), found });
-        }
-        if found == 0 {
-            return Ok(None);
-        }
-        Self::take(&transaction, found).map(Some).map_err(OpenError::Journal)
+        view(state_dir, &Self::take)
     }
 
     /// The file of this delivery stream, the one that was seen first last if its inode number was used again.
@@ -115,6 +86,77 @@ impl JournalView {
         }
         Ok(view)
     }
+}
+
+/// What the journal knows of one object of a delivery stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectRow {
+    /// What the source stored to know it by.
+    pub evidence: String,
+    pub checkpoint: Position,
+    /// It was read to its end, and all of it is settled.
+    pub is_done: bool,
+}
+
+/// The objects of a delivery stream, by their places; several may have been at one, one after the other. Empty where no journal was
+/// ever made ready. Blocks.
+pub fn objects_of(state_dir: &Path, stream: &str) -> Result<HashMap<String, Vec<ObjectRow>>, OpenError> {
+    let take = |transaction: &Transaction<'_>, version: i64| {
+        let mut found = HashMap::<String, Vec<ObjectRow>>::new();
+        // Before version 3 there was no redrive.
+        if version < 3 {
+            return Ok(found);
+        }
+        let mut statement = transaction.prepare(
+            "SELECT object.place, object.evidence, object.checkpoint, object.gone_since IS NOT NULL
+             FROM source_partition AS object JOIN stream ON stream.id = object.stream WHERE stream.name = ?1
+             ORDER BY object.id",
+        )?;
+        let mut rows = statement.query([stream])?;
+        while let Some(row) = rows.next()? {
+            let checkpoint = Position(row.get::<_, i64>(2)? as u64);
+            let object = ObjectRow { evidence: row.get(1)?, checkpoint, is_done: row.get(3)? };
+            found.entry(row.get(0)?).or_default().push(object);
+        }
+        Ok(found)
+    };
+    Ok(view(state_dir, &take)?.unwrap_or_default())
+}
+
+/// What is taken out of a database of some version.
+type Take<'a, T> = &'a dyn Fn(&Transaction<'_>, i64) -> Result<T, JournalError>;
+
+fn view<T>(state_dir: &Path, take: Take<'_, T>) -> Result<Option<T>, OpenError> {
+    let path = state_dir.join(DATABASE);
+    match path.try_exists() {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(source) => return Err(OpenError::Folder { path: state_dir.to_owned(), source }),
+    }
+    match view_with(&path, &path, OpenFlags::empty(), take) {
+        // Who may not write beside the database cannot share it, but can read one that nobody uses.
+        Err(OpenError::Journal(JournalError::Disk(_))) if is_at_rest(&path) => {
+            let view = view_with(&path, &immutable(&path), OpenFlags::SQLITE_OPEN_URI, take)?;
+            // A daemon that has begun meanwhile may have changed it under our hands.
+            if is_at_rest(&path) { Ok(view) } else { view_with(&path, &path, OpenFlags::empty(), take) }
+        }
+        read => read,
+    }
+}
+
+fn view_with<T>(path: &Path, name: &Path, flags: OpenFlags, take: Take<'_, T>) -> Result<Option<T>, OpenError> {
+    let flags = flags | OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let mut connection = Connection::open_with_flags(name, flags).map_err(broken)?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(broken)?;
+    let transaction = connection.transaction().map_err(broken)?;
+    let found = schema::version(&transaction).map_err(broken)?;
+    if found > schema::VERSION {
+        return Err(OpenError::FromTheFuture { path: path.to_owned(), found });
+    }
+    if found == 0 {
+        return Ok(None);
+    }
+    take(&transaction, found).map(Some).map_err(OpenError::Journal)
 }
 
 /// Partitions whose beginning another one reads may owe it still.
@@ -260,7 +302,8 @@ mod tests {
         assert!(!is_at_rest(&path), "the daemon runs");
         drop(journal);
         assert!(is_at_rest(&path));
-        let view = JournalView::read_with(&path, &immutable(&path), OpenFlags::SQLITE_OPEN_URI).unwrap().unwrap();
+        let view =
+            view_with(&path, &immutable(&path), OpenFlags::SQLITE_OPEN_URI, &JournalView::take).unwrap().unwrap();
         assert!(view.file("s", 1, 10).is_some());
         assert!(!beside(&path, "-wal").exists() && !beside(&path, "-shm").exists());
     }

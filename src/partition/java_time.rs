@@ -36,6 +36,8 @@ mod print;
 
 pub(super) use print::Moment;
 
+use std::collections::BTreeSet;
+
 use super::PrefixError;
 use field::Field;
 
@@ -72,6 +74,32 @@ impl TimePattern {
                 }
             }
         }
+    }
+
+    /// Where in `text` something may end that the pattern has printed from `start` on. Only numbers are looked at closely: there
+    /// may be more places than times would have, never fewer.
+    pub(super) fn ends(&self, text: &str, start: usize) -> BTreeSet<usize> {
+        let mut ends = BTreeSet::from([start]);
+        for item in &self.items {
+            ends = match item {
+                Item::Text(literal) => {
+                    let begins = |&at: &usize| text.get(at..).is_some_and(|rest| rest.starts_with(literal.as_str()));
+                    ends.into_iter().filter(begins).map(|at| at + literal.len()).collect()
+                }
+                Item::Field(field, width) => {
+                    let (least, is_number) = field.least();
+                    let is_number = is_number && *width == 0;
+                    let longest = field.longest().len().max(*width);
+                    let fits = |at: usize, len: usize| {
+                        let part = text.get(at..at + len);
+                        part.is_some_and(|part| !is_number || part.bytes().all(|c| c.is_ascii_digit()))
+                    };
+                    let lengths = |at| (least..=longest).filter(move |&len| fits(at, len)).map(move |len| at + len);
+                    ends.into_iter().flat_map(lengths).collect()
+                }
+            };
+        }
+        ends
     }
 
     /// A text at least as long as anything the pattern prints, and like it in its slashes and dots.

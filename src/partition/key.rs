@@ -5,7 +5,7 @@
 use super::{PrefixError, TimeZoneName};
 
 const EXTENSION_CHARS_MAX: usize = 128;
-const RANDOM_CHARS: usize = 11;
+pub(super) const RANDOM_CHARS: usize = 11;
 
 /// The key of one object. `at` is the same instant as the prefix's; its time is told in `zone`, as the prefix's is.
 pub fn object_key(

@@ -9,9 +9,12 @@ mod index;
 pub(super) use index::{INDEX_BYTES_MAX, index_part};
 pub use index::{IndexTemplate, Rotation, is_index_name};
 
+use std::collections::BTreeSet;
+
 use serde::{Serialize, Serializer};
 
 use super::java_time::{Moment, TimePattern};
+use super::key::RANDOM_CHARS;
 use super::{PrefixError, TimeZoneName, listed, nearest};
 
 /// What can stand for `!{firehose:error-output-type}`.
@@ -223,6 +226,32 @@ impl PrefixTemplate {
             }
         }
         out
+    }
+
+    /// Where in a key such a prefix may end, with one of these error output types in it. There may be more places than there have
+    /// been prefixes, never fewer. Templates of error outputs have no values of keys.
+    pub fn ends(&self, key: &str, error_types: &[&str]) -> BTreeSet<usize> {
+        let mut ends = BTreeSet::from([0]);
+        for piece in &self.pieces {
+            let from = |at: usize| -> BTreeSet<usize> {
+                let rest = key.get(at..).unwrap_or_default();
+                let behind = |text: &str| rest.starts_with(text).then(|| at + text.len());
+                match piece {
+                    Piece::Literal(text) => behind(text).into_iter().collect(),
+                    Piece::Time(pattern) => pattern.ends(key, at),
+                    Piece::RandomString => {
+                        let random = rest.get(..RANDOM_CHARS);
+                        random.filter(|text| text.bytes().all(|c| c.is_ascii_alphanumeric())).and_then(behind)
+                    }
+                    .into_iter()
+                    .collect(),
+                    Piece::ErrorOutputType => error_types.iter().filter_map(|name| behind(name)).collect(),
+                    Piece::Dynamic(..) => BTreeSet::new(),
+                }
+            };
+            ends = ends.into_iter().flat_map(from).collect();
+        }
+        ends
     }
 
     fn has_error_output_type(&self) -> bool {

@@ -6,9 +6,12 @@
 //! Which failure it was is told by the fields that only its envelope has. Numbers may be strings: Firehose's guide shows
 //! them so, its real objects have numbers.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 
 use crate::destination::opensearch::ID_BYTES_MAX;
@@ -101,8 +104,6 @@ struct Fields {
 }
 
 /// A number, or a number as a string.
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum Scalar {
     Integer(i64),
     Float(f64),
@@ -191,6 +192,39 @@ impl Fields {
             return Ok(Some(Old::Document { id, index }));
         }
         Ok(self.data_id.map(|data_id| Old::Endpoint { data_id }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+/// Refuses everything else at its first byte: to keep a long array until it is refused would take many times the line's length.
+struct ScalarVisitor;
+
+impl Visitor<'_> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a number or a string")
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Scalar, E> {
+        Ok(Scalar::Integer(number))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {
+        Ok(i64::try_from(number).map_or(Scalar::Float(number as f64), Scalar::Integer))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Scalar, E> {
+        Ok(Scalar::Float(number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar::Text(text.to_owned()))
     }
 }
 

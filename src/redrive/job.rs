@@ -1,12 +1,13 @@
 //! What a redrive was asked for, and which objects it means.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::config::model::{DeliveryStreamConfig, ErrorOutputConfig};
-use crate::partition::ERROR_OUTPUT_TYPES;
+use crate::config::model::DeliveryStreamConfig;
+use crate::partition::{ERROR_OUTPUT_TYPES, PrefixTemplate};
 
 use super::objects::ErrorObject;
 
@@ -46,53 +47,81 @@ impl Job {
 }
 
 /// The objects that a redrive reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Selection {
     /// With one of them their keys begin. None of them begins with another.
     pub prefixes: Vec<String>,
+    /// With what they begin as somebody has asked for it.
+    asked: Option<String>,
+    template: PrefixTemplate,
     written_by: String,
-    /// Whether the name of an object may begin with something else than its stream's.
-    has_name_prefix: bool,
     since: Option<Timestamp>,
     until: Timestamp,
 }
 
+/// Whose a listed object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// One that the redrive reads: old enough, young enough, and an error object of the stream itself.
+    Own,
+    /// The records of another stream have no business in this one.
+    Another,
+    /// Another stream may have written it just as well.
+    Unclear,
+}
+
+impl Whose {
+    /// What to tell people of an object that is [`Whose::Unclear`].
+    pub const UNCLEAR: &str = "its key does not tell where the name of its delivery stream begins; \
+        give `--prefix` with all that stands before the name";
+}
+
 impl Selection {
     pub fn new(job: &Job, stream: &DeliveryStreamConfig) -> Self {
-        let template = template(&stream.error_output);
+        let template = stream.error_output.destination.layout().prefix.clone();
         let prefixes = match &job.prefix {
             Some(prefix) => vec![prefix.clone()],
-            None => prefixes(template),
+            None => prefixes(template.text()),
         };
-        Self {
-            prefixes,
-            written_by: job.written_by.clone().unwrap_or_else(|| stream.name.clone()),
-            has_name_prefix: !template.is_empty() && !template.ends_with('/'),
-            since: job.since,
-            until: job.began,
+        let written_by = job.written_by.clone().unwrap_or_else(|| stream.name.clone());
+        Self { prefixes, asked: job.prefix.clone(), template, written_by, since: job.since, until: job.began }
+    }
+
+    /// Whether a listed object is one that the redrive reads.
+    pub fn whose(&self, object: &ErrorObject) -> Whose {
+        let is_of_the_time = object.modified < self.until && self.since.is_none_or(|since| object.modified >= since);
+        if is_of_the_time { self.by_key(&object.key) } else { Whose::Another }
+    }
+
+    fn by_key(&self, key: &str) -> Whose {
+        let by_template = self.by_template(key);
+        let has_decided = by_template.len() == 1;
+        match (has_decided, by_template.contains(self.written_by.as_str())) {
+            (true, true) => Whose::Own,
+            (true, false) => Whose::Another,
+            (false, _) if self.is_as_asked(key) => Whose::Own,
+            (false, true) => Whose::Unclear,
+            (false, false) => Whose::Another,
         }
     }
 
-    /// Whether a listed object is one that the redrive reads: it is old enough, young enough, and this stream's own. The
-    /// records of another one have no business in this one.
-    pub fn holds(&self, object: &ErrorObject) -> bool {
-        object.modified < self.until
-            && self.since.is_none_or(|since| object.modified >= since)
-            && self.is_own(&object.key)
+    /// The delivery streams that may have written an object, if the template has made its key.
+    fn by_template<'a>(&self, key: &'a str) -> BTreeSet<&'a str> {
+        let ends = self.template.ends(key, &error_types());
+        let names = ends.into_iter().filter_map(|end| key.get(end..)).filter(|name| !name.contains('/'));
+        names.filter_map(stream_of).filter(|stream| !stream.is_empty()).collect()
     }
 
-    fn is_own(&self, key: &str) -> bool {
-        let name = key.rsplit('/').next().unwrap_or_default();
-        match stream_of(name) {
-            Some(stream) if self.has_name_prefix => stream.ends_with(&self.written_by),
-            Some(stream) => stream == self.written_by,
-            None => false,
-        }
+    /// Whether the stream's name stands right behind the prefix that was asked for, or behind the last slash after it.
+    fn is_as_asked(&self, key: &str) -> bool {
+        let rest = self.asked.as_ref().and_then(|prefix| key.strip_prefix(prefix.as_str()));
+        let (Some(rest), Some(name)) = (rest, key.rsplit('/').next()) else { return false };
+        stream_of(name) == Some(&self.written_by) || (!rest.contains('/') && stream_of(rest) == Some(&self.written_by))
     }
 }
 
-fn template(error_output: &ErrorOutputConfig) -> &str {
-    error_output.destination.layout().prefix.text()
+fn error_types() -> Vec<&'static str> {
+    ERROR_OUTPUT_TYPES.into_iter().chain(OLD_ERROR_OUTPUT_TYPES).collect()
 }
 
 /// With what keys begin that a template makes: as far as it is known, which for the type is one of a few.
@@ -100,8 +129,7 @@ fn prefixes(template: &str) -> Vec<String> {
     let literal = |text: &str| text.split("!{").next().unwrap_or_default().to_owned();
     let before = literal(template);
     let Some(behind) = template[before.len()..].strip_prefix(ERROR_OUTPUT_TYPE) else { return vec![before] };
-    let types = ERROR_OUTPUT_TYPES.iter().chain(&OLD_ERROR_OUTPUT_TYPES);
-    types.map(|error_type| format!("{before}{error_type}{}", literal(behind))).collect()
+    error_types().into_iter().map(|error_type| format!("{before}{error_type}{}", literal(behind))).collect()
 }
 
 /// The delivery stream in an object's name: `<stream>-<version>-<yyyy-MM-dd-HH-mm-ss>-<uuid>`, with any extension.
@@ -131,6 +159,7 @@ fn stream_of(name: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::partition::PrefixKind;
 
     #[test]
     fn the_type_is_part_of_the_prefix_where_it_comes_first() {
@@ -164,25 +193,80 @@ mod tests {
         assert_eq!(stream_of(&format!("web{tail}0")), None);
     }
 
+    const TAIL: &str = "-1-2026-11-21-22-58-00-0f8fad5b-d9cb-469f-a165-70867728950e";
+
+    fn selection(template: &str, asked: Option<&str>, written_by: &str) -> Selection {
+        Selection {
+            prefixes: Vec::new(),
+            asked: asked.map(str::to_owned),
+            template: PrefixTemplate::parse(template, PrefixKind::ErrorOutput).unwrap(),
+            written_by: written_by.to_owned(),
+            since: None,
+            until: Timestamp::MAX,
+        }
+    }
+
     #[test]
-    fn only_objects_of_the_stream_and_of_the_time_are_read() {
+    fn only_objects_of_the_time_are_read() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let object = |stream: &str, second| ErrorObject {
-            key: format!("errors/{stream}-1-2026-11-21-22-58-00-0f8fad5b-d9cb-469f-a165-70867728950e"),
+        let object = |second| ErrorObject {
+            key: format!("errors/web{TAIL}"),
             size: 1,
             modified: at(second),
             etag: String::new(),
         };
-        let selection = Selection {
-            prefixes: Vec::new(),
-            written_by: "web".to_owned(),
-            has_name_prefix: false,
-            since: Some(at(100)),
-            until: at(200),
-        };
-        assert!(selection.holds(&object("web", 100)) && selection.holds(&object("web", 199)));
-        assert!(!selection.holds(&object("web", 99)) && !selection.holds(&object("web", 200)));
-        assert!(!selection.holds(&object("my-web", 150)) && !selection.holds(&object("web-2", 150)));
-        assert!(Selection { has_name_prefix: true, ..selection }.holds(&object("http-endpoint-failed-web", 150)));
+        let selection = Selection { since: Some(at(100)), until: at(200), ..selection("errors/", None, "web") };
+        for (second, whose) in [(99, Whose::Another), (100, Whose::Own), (199, Whose::Own), (200, Whose::Another)] {
+            assert_eq!(selection.whose(&object(second)), whose, "{second}");
+        }
+    }
+
+    #[test]
+    fn only_objects_that_the_template_made_for_the_stream_are_read() {
+        use Whose::{Another, Own, Unclear};
+        for (template, beginning, whose) in [
+            ("errors/", "errors/web", Own),
+            ("errors/", "errors/my-web", Another),
+            ("errors/", "errors/more/web", Another),
+            ("", "web", Own),
+            ("errors/!{firehose:error-output-type}-", "errors/processing-failed-web", Own),
+            ("errors/!{firehose:error-output-type}-", "errors/elasticsearch-failed-web", Own),
+            ("errors/!{firehose:error-output-type}-", "errors/processing-failed-my-web", Another),
+            ("errors/!{firehose:error-output-type}-", "errors/web", Another),
+            ("!{timestamp:yyyy/MM/dd/}!{firehose:error-output-type}/", "2026/11/21/processing-failed/web", Own),
+            ("!{timestamp:yyyy/MM/dd/}!{firehose:error-output-type}/", "2026/11/21/web", Another),
+            ("!{timestamp:yyyy/MM/dd/}!{firehose:error-output-type}/", "2026/11/x1/processing-failed/web", Another),
+            ("!{timestamp:yyyy/MM/dd/}!{firehose:error-output-type}/", "2026/11/21/data/web", Another),
+            ("e/!{timestamp:MMMM}/!{firehose:error-output-type}/", "e/November/processing-failed/web", Own),
+            ("e/!{firehose:random-string}!{firehose:error-output-type}", "e/aB345678901processing-failedweb", Own),
+            ("e/!{firehose:random-string}!{firehose:error-output-type}", "e/aB3processing-failedweb", Another),
+            ("e/!{firehose:error-output-type}/!{timestamp:HH}", "e/processing-failed/12web", Own),
+            ("e/!{firehose:error-output-type}/!{timestamp:HH}", "e/processing-failed/121web", Another),
+            // The hour 1 and a stream `2web`, or the hour 12 and `web`.
+            ("e/!{firehose:error-output-type}/!{timestamp:H}", "e/processing-failed/12web", Unclear),
+            ("e/!{firehose:error-output-type}/!{timestamp:H}", "e/processing-failed/1web", Own),
+            ("e/!{firehose:error-output-type}/!{timestamp:EEEE}-", "e/processing-failed/Monday-web", Own),
+            ("e/!{firehose:error-output-type}/!{timestamp:EEEE}-", "e/processing-failed/Monday-a-web", Unclear),
+        ] {
+            assert_eq!(selection(template, None, "web").by_key(&format!("{beginning}{TAIL}")), whose, "{beginning}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_was_asked_for_decides_what_the_template_does_not() {
+        use Whose::{Another, Own, Unclear};
+        let (dash, hour) = ("errors/!{firehose:error-output-type}-", "e/!{firehose:error-output-type}/!{timestamp:H}");
+        for (template, asked, beginning, whose) in [
+            (dash, "firehose/", "firehose/2026/11/web", Own),
+            (dash, "firehose/", "firehose/2026/11/my-web", Another),
+            (dash, "firehose/x-", "firehose/x-web", Own),
+            (dash, "firehose/x-", "firehose/x-my-web", Another),
+            (dash, "errors/processing-failed-my-", "errors/processing-failed-my-web", Another),
+            (hour, "e/processing-failed/12", "e/processing-failed/12web", Own),
+            (hour, "e/processing-failed/", "e/processing-failed/12web", Unclear),
+        ] {
+            let selection = selection(template, Some(asked), "web");
+            assert_eq!(selection.by_key(&format!("{beginning}{TAIL}")), whose, "{asked} {beginning}");
+        }
     }
 }

@@ -25,6 +25,7 @@ use crate::source::{Source, SourceContext, SourceError, SourceEvent};
 use super::Progress;
 use super::envelope::{self, Unreadable};
 use super::gather::{Gathered, is_processed};
+use super::job::Whose;
 use super::lines::{LINE_BYTES_MAX, Line, Lines};
 use super::objects::{self, ErrorObject, Listing, ObjectError, ObjectReader, Objects};
 use super::pace::Pace;
@@ -52,12 +53,20 @@ pub struct RedriveSource {
 
 /// What an error object is known by, as it stands in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct KnownBy {
+pub(super) struct KnownBy {
     key: String,
     size: u64,
     modified: jiff::Timestamp,
     etag: String,
+    /// It was not there any more when the rest of it was to be read, and people were told so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_missing: bool,
 }
+
+/// Why an object that the journal knows is not read again.
+pub(super) const CHANGED: &str = "it has changed since a redrive has read it";
+/// Tells why an object of the journal is not looked for.
+const ELSEWHERE: &str = "it is in another place than the error output is now";
 
 /// An error object that is being read.
 struct RedrivenObject {
@@ -83,6 +92,22 @@ impl SourcePartition for RedrivenObject {
 
 /// The stream takes nothing any more.
 struct Ended;
+
+/// What has come of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// It was there.
+    Seen,
+    Missing,
+    /// The stream takes nothing any more.
+    Ended,
+}
+
+impl Read {
+    fn of(sent: Result<(), Ended>, read: Self) -> Self {
+        sent.map_or(Self::Ended, |()| read)
+    }
+}
 
 /// Why reading an object has come to an end before its own.
 enum Stop {
@@ -155,12 +180,39 @@ impl RedriveSource {
                 error!(place = row.place, "what an error object is known by cannot be read; it is left alone");
                 continue;
             };
-            self.found(known.size);
-            if !self.read_one(objects, known.into(), (row.id, row.checkpoint)).await? {
+            if !self.finish(objects, row, known).await? {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// The rest of one object. That one is missing is told once; should it come back, it is read.
+    async fn finish(
+        &mut self,
+        objects: &Arc<dyn Objects>,
+        row: PartitionRow,
+        known: KnownBy,
+    ) -> Result<bool, SourceError> {
+        let (was_missing, object) = (known.is_missing, ErrorObject::from(known.clone()));
+        let read = if row.place == place(objects, &object) {
+            if !was_missing {
+                self.found(known.size);
+            }
+            self.read_one(objects, object, (row.id, row.checkpoint), was_missing).await?
+        } else {
+            if !was_missing {
+                self.found(known.size);
+                self.progress.add_object_left(&row.place, &ELSEWHERE);
+            }
+            self.lose(row.id, row.place, row.checkpoint).await
+        };
+        if read == Read::Missing && !was_missing {
+            let evidence = KnownBy { is_missing: true, ..known };
+            let evidence = serde_json::to_string(&evidence).unwrap_or_default();
+            self.context.journal.run("missing object", move |journal| journal.set_evidence(row.id, &evidence)).await?;
+        }
+        Ok(read != Read::Ended)
     }
 
     /// All that the job means and no redrive has read. False when the stream has ended.
@@ -170,17 +222,18 @@ impl RedriveSource {
         loop {
             let mut page = Vec::new();
             while page.len() < REGISTERED {
-                match listing.next().await.map_err(SourceError::ErrorObjects)? {
-                    Some(object) if selection.holds(&object) => page.push(object),
-                    Some(_) => {}
-                    None => break,
+                let Some(object) = listing.next().await.map_err(SourceError::ErrorObjects)? else { break };
+                match selection.whose(&object) {
+                    Whose::Own => page.push(object),
+                    Whose::Another => {}
+                    Whose::Unclear => self.progress.add_object_left(&place(objects, &object), &Whose::UNCLEAR),
                 }
             }
             if page.is_empty() {
                 return Ok(true);
             }
             for (object, id) in self.register(objects, page).await? {
-                if !self.read_one(objects, object, (id, Position(0))).await? {
+                if self.read_one(objects, object, (id, Position(0)), false).await? == Read::Ended {
                     return Ok(false);
                 }
             }
@@ -227,7 +280,7 @@ impl RedriveSource {
             Some(None) => return,
             None => {
                 self.found(object.size);
-                return self.progress.add_object_left(&object.key, &"it has changed since a redrive has read it");
+                return self.progress.add_object_left(&object.key, &CHANGED);
             }
         };
         self.found(object.size);
@@ -244,34 +297,48 @@ impl RedriveSource {
         self.progress.bytes_done.fetch_add(size, Ordering::Relaxed);
     }
 
-    /// One object from its checkpoint to its end. False when the stream has ended.
+    /// One object from its checkpoint to its end. That it is gone is no news if it `was_missing`.
     async fn read_one(
         &mut self,
         objects: &Arc<dyn Objects>,
         object: ErrorObject,
         (id, checkpoint): (PartitionId, Position),
-    ) -> Result<bool, SourceError> {
+        was_missing: bool,
+    ) -> Result<Read, SourceError> {
         let (name, size) = (place(objects, &object), object.size);
         let handle = Arc::new(RedrivenObject { id, name: name.clone() });
         let mut at = checkpoint;
         let error = match self.read_lines(objects, object, handle, &mut at).await {
             Ok(()) => {
+                if was_missing {
+                    self.found(size); // It has come back.
+                }
                 self.done(&self.progress.objects_done, size);
-                return Ok(self.send(SourceEvent::Gone(id)).await.is_ok());
+                return Ok(Read::of(self.send(SourceEvent::Gone(id)).await, Read::Seen));
             }
-            Err(Stop::Ended) => return Ok(false),
+            Err(Stop::Ended) => return Ok(Read::Ended),
             Err(Stop::Object(ObjectError::Attempt(error))) if error.class != ErrorClass::Denied => {
                 return Err(SourceError::ErrorObjects(error));
             }
             Err(Stop::Object(error)) => error,
         };
-        self.progress.add_object_left(&name, &error);
-        let lost = SourceEvent::Unreadable { partition: id, name, from: at, is_cut: false };
-        match error {
-            ObjectError::Changed | ObjectError::Gone => Ok(self.send(lost).await.is_ok()),
-            // It is there; the next redrive tries again.
-            ObjectError::Damaged(_) | ObjectError::Attempt(_) => Ok(true),
+        if !(was_missing && matches!(error, ObjectError::Gone)) {
+            self.progress.add_object_left(&name, &error);
         }
+        match error {
+            ObjectError::Gone => Ok(self.lose(id, name, at).await),
+            ObjectError::Changed => {
+                let lost = self.lose(id, name, at).await;
+                Ok(if lost == Read::Ended { lost } else { Read::Seen })
+            }
+            // It is there; the next redrive tries again.
+            ObjectError::Damaged(_) | ObjectError::Attempt(_) => Ok(Read::Seen),
+        }
+    }
+
+    /// What comes at `from` and behind cannot be read.
+    async fn lose(&self, partition: PartitionId, name: String, from: Position) -> Read {
+        Read::of(self.send(SourceEvent::Unreadable { partition, name, from, is_cut: false }).await, Read::Missing)
     }
 
     /// From `at` on, which follows what the stream has got.
@@ -288,7 +355,16 @@ impl RedriveSource {
         let mut told = self.context.told.take(handle.id);
         self.send(SourceEvent::Opened { partition: handle.clone(), checkpoint }).await?;
         let (mut lines, mut gathered) = (Lines::new(reader, checkpoint.0), Gathered::default());
-        while let Some(Line { start, end, bytes }) = lines.next().await? {
+        loop {
+            let Line { start, end, bytes } = match lines.next().await {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                Err(error) => {
+                    // What stands before the damage is sound.
+                    self.send_gathered(&handle, &mut gathered, &mut told, at).await?;
+                    return Err(error.into());
+                }
+            };
             let failed = bytes.as_deref().ok_or(Unreadable::TooLong(LINE_BYTES_MAX)).and_then(envelope::read);
             let failed = failed.inspect_err(|reason| self.progress.add_unreadable(&key, start, reason));
             let stage = failed.as_ref().ok().map(|failed| is_processed(failed, self.config.needs_keys));
@@ -400,7 +476,7 @@ fn chunk_of(partition: Arc<RedrivenObject>, gathered: Gathered, batch: Option<Ba
 }
 
 /// Where an object lies, as the journal and people know it.
-fn place(objects: &Arc<dyn Objects>, object: &ErrorObject) -> String {
+pub(super) fn place(objects: &Arc<dyn Objects>, object: &ErrorObject) -> String {
     format!("{}/{}", objects.name(), object.key)
 }
 
@@ -417,7 +493,7 @@ fn new_partition(objects: &Arc<dyn Objects>, object: &ErrorObject) -> NewPartiti
 
 impl KnownBy {
     /// An ETag is of the content; without one the time has to do.
-    fn is_of(&self, object: &ErrorObject) -> bool {
+    pub(super) fn is_of(&self, object: &ErrorObject) -> bool {
         let has_etag = !self.etag.is_empty() && !object.etag.is_empty();
         let is_same = if has_etag { self.etag == object.etag } else { self.modified == object.modified };
         is_same && self.size == object.size
@@ -427,13 +503,13 @@ impl KnownBy {
 impl From<&ErrorObject> for KnownBy {
     fn from(object: &ErrorObject) -> Self {
         let ErrorObject { key, size, modified, etag } = object.clone();
-        Self { key, size, modified, etag }
+        Self { key, size, modified, etag, is_missing: false }
     }
 }
 
 impl From<KnownBy> for ErrorObject {
     fn from(known: KnownBy) -> Self {
-        let KnownBy { key, size, modified, etag } = known;
+        let KnownBy { key, size, modified, etag, is_missing: _ } = known;
         Self { key, size, modified, etag }
     }
 }

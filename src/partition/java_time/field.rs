@@ -106,6 +106,15 @@ impl Field {
         }
     }
 
+    /// How many bytes it prints at least, and whether all of them are digits.
+    pub(super) fn least(self) -> (usize, bool) {
+        match self {
+            Self::Number(_, digits) | Self::Fraction(digits) => (digits.max(1), true),
+            Self::TwoDigits(_) => (2, true),
+            _ => (1, false),
+        }
+    }
+
     /// A text at least as long as anything that the field prints.
     pub(super) fn longest(self) -> String {
         match self {

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config;
+use crate::destination::retry::RetryLimits;
+use crate::redrive::dry_run;
+use crate::redrive::progress::Problem;
 
 const UUID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 
@@ -127,4 +130,81 @@ fn an_object_that_has_changed_is_not_read_again() {
     assert_eq!((summary.objects_left, summary.read), (1, 0));
     let delivered: Vec<_> = files(&folder.path().join("out/data")).into_iter().map(|(_, text)| text).collect();
     assert_eq!(delivered, ["one\n"]);
+}
+
+#[test]
+fn what_stands_before_damage_is_sent_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config_of(folder.path(), json!({}));
+    // Bytes that hardly compress, so that half of the object holds about half of the records.
+    let raw =
+        |number: u64| (0..20).map(move |n| format!("{:x}", (number * 20 + n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    let lines: Vec<_> =
+        (0..200).map(|n| envelope(&raw(n).collect::<String>(), "HttpEndpoint.RequestTimeout")).collect();
+    put(folder.path(), "http-endpoint-failed", 1, &[]);
+    let path = folder.path().join("backup/http-endpoint-failed").join(format!("web-1-2026-11-21-22-58-01-{UUID}"));
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, lines.join("\n").as_bytes()).unwrap();
+    let bytes = encoder.finish().unwrap();
+    std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    for _ in 0..2 {
+        let (result, progress) = run_once(&config);
+        result.unwrap();
+        assert_eq!(progress.summary().objects_left, 1);
+        let delivered: usize =
+            files(&folder.path().join("out/data")).iter().map(|(_, text)| text.lines().count()).sum();
+        assert!((60..140).contains(&delivered), "{delivered}");
+        let before = progress.summary().read;
+        assert!(before == 0 || before == delivered as u64, "{before} of {delivered}");
+    }
+}
+
+#[test]
+fn that_an_object_is_missing_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config_of(folder.path(), json!({}));
+    put(folder.path(), "http-endpoint-failed", 1, &[]);
+    let path = folder.path().join("backup/http-endpoint-failed").join(format!("web-1-2026-11-21-22-58-01-{UUID}"));
+    std::fs::write(&path, [0x1f, 0x8b, 8, 0]).unwrap();
+    assert_eq!(run_once(&config).1.summary().objects_left, 1, "damaged");
+    let elsewhere = json!({ "backup": { "directory": {
+        "path": folder.path().join("new"), "error_output_prefix": "!{firehose:error-output-type}/" } } });
+    let moved = config_of(folder.path(), elsewhere);
+    let summary = run_once(&moved).1.summary();
+    assert_eq!(summary.objects_left, 1);
+    let Problem { object, reason, .. } = &summary.objects_left_named[0];
+    assert!(object.contains("/backup/http-endpoint-failed/") && reason.contains("another place"), "{object} {reason}");
+    assert_eq!(run_once(&moved).1.summary().objects_left, 0);
+    // It is still there, so it is read again from where it was.
+    let config = config_of(folder.path(), json!({}));
+    assert_eq!(run_once(&config).1.summary().objects_left, 1);
+
+    let path2 = folder.path().join("backup/http-endpoint-failed").join(format!("web-1-2026-11-21-22-58-02-{UUID}"));
+    std::fs::write(&path2, [0x1f, 0x8b, 8, 0]).unwrap();
+    assert_eq!(run_once(&config).1.summary().objects_left, 2);
+    std::fs::remove_file(&path2).unwrap();
+    assert_eq!(run_once(&config).1.summary().objects_left, 2);
+    assert_eq!(run_once(&config).1.summary().objects_left, 1, "told before");
+}
+
+#[test]
+fn a_dry_run_knows_what_was_redriven_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config_of(folder.path(), json!({}));
+    let look = || {
+        let progress = Progress::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (stream, show) = (&config.delivery_streams[0], &mut |_: &_, _, _| Ok(()));
+        let (job, limits) = (Job { began: Timestamp::MAX, ..job() }, RetryLimits::default());
+        runtime.block_on(dry_run::run(&job, &config.state_dir, stream, limits, &progress, show)).unwrap();
+        let summary = progress.summary();
+        (summary.objects, summary.objects_before, summary.read, summary.objects_left)
+    };
+    put(folder.path(), "http-endpoint-failed", 1, &[envelope("one", "HttpEndpoint.RequestTimeout")]);
+    assert_eq!(look(), (1, 0, 1, 0));
+    run_once(&config).0.unwrap();
+    put(folder.path(), "http-endpoint-failed", 2, &[envelope("two", "HttpEndpoint.RequestTimeout")]);
+    assert_eq!(look(), (2, 1, 1, 0));
+    put(folder.path(), "http-endpoint-failed", 1, &[envelope("three", "HttpEndpoint.RequestTimeout")]);
+    assert_eq!(look(), (2, 0, 1, 1));
 }

@@ -191,6 +191,16 @@ fn lines_that_are_no_failed_records_are_named() {
 }
 
 #[test]
+fn what_is_neither_number_nor_string_is_refused_at_once() {
+    for (value, found) in [("[0,0]", "sequence"), ("{\"a\":0}", "map"), ("true", "boolean")] {
+        // Nothing is looked at behind the value's first byte: the rest of the line is not even JSON.
+        let line = format!(r#"{{"rawData":"","arrivalTimestamp":1,"errorCode":{value}"#);
+        let Err(Unreadable::NoEnvelope(reason)) = read(line.as_bytes()) else { panic!("{line}") };
+        assert!(reason.contains(found) && reason.contains("expected a number or a string"), "{reason}");
+    }
+}
+
+#[test]
 fn hostile_lines_are_no_envelopes() {
     let deep = "[".repeat(100_000);
     let twice = r#"{"rawData":"YWE=","rawData":"YmI=","errorCode":"a","arrivalTimestamp":1}"#;

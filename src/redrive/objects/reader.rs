@@ -30,6 +30,8 @@ pub struct ObjectReader {
     /// Where `body` stands in the object as it is stored.
     offset: u64,
     gzip: Option<MultiGzDecoder<Vec<u8>>>,
+    /// Why nothing more can be decompressed, while what stands before is given out.
+    damage: Option<String>,
     /// Decompressed bytes that the caller has had already.
     skip: u64,
     block: Vec<u8>,
@@ -47,7 +49,8 @@ impl ObjectReader {
         limits: RetryLimits,
     ) -> Result<Self, ObjectError> {
         let (block, head) = (vec![0; BLOCK_BYTES], Vec::new());
-        let mut reader = Self { objects, object, body: None, offset: 0, gzip: None, skip: 0, block, head, limits };
+        let mut reader =
+            Self { objects, object, body: None, offset: 0, gzip: None, damage: None, skip: 0, block, head, limits };
         let read = reader.fill(GZIP_MAGIC.len()).await?;
         if reader.block[..read] == GZIP_MAGIC {
             (reader.gzip, reader.skip) = (Some(decoder()), from);
@@ -61,6 +64,9 @@ impl ObjectReader {
 
     /// The next bytes, of which there is at least one; `None` at the end. Cancel safe only in that it can be dropped.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
+        if let Some(damage) = self.damage.clone() {
+            return Err(ObjectError::Damaged(damage));
+        }
         let Some(mut gzip) = self.gzip.take() else {
             let read = self.fill(BLOCK_BYTES).await?;
             return Ok((read > 0).then(|| Bytes::copy_from_slice(&self.block[..read])));
@@ -68,12 +74,15 @@ impl ObjectReader {
         loop {
             let read = self.fill(COMPRESSED_BYTES).await?;
             let decompressed = if read == 0 { gzip.try_finish() } else { gzip.write_all(&self.block[..read]) };
-            decompressed.map_err(|error| ObjectError::Damaged(error.to_string()))?;
+            self.damage = decompressed.err().map(|error| error.to_string());
             let mut bytes = Bytes::from(std::mem::take(gzip.get_mut()));
             let skipped = self.skip.min(bytes.len() as u64);
             self.skip -= skipped;
             // No more than `bytes` holds.
             let bytes = bytes.split_off(skipped as usize);
+            if let Some(damage) = self.damage.clone().filter(|_| bytes.is_empty()) {
+                return Err(ObjectError::Damaged(damage));
+            }
             if read == 0 || !bytes.is_empty() {
                 self.gzip = (read > 0).then_some(gzip);
                 return Ok(Some(bytes).filter(|bytes| !bytes.is_empty()));
