@@ -163,11 +163,12 @@ impl Outputs {
         1 + u64::from(self.backup.is_some())
     }
 
-    /// The place that a journalled delivery names: one of ours, or one that the configuration no longer knows.
-    pub async fn place(&self, locator: &Locator, room: Room<'_>) -> Result<Place, AttemptError> {
+    /// The place that a journalled delivery names: one of ours, or one that the configuration no longer knows. `None` for a
+    /// receiver that it no longer knows.
+    pub async fn place(&self, locator: &Locator, room: Room<'_>) -> Result<Option<Place>, AttemptError> {
         let ours: Vec<&Place> = self.all().map(|output| &output.place).collect();
         match ours.iter().find(|place| place.locator == *locator) {
-            Some(&place) => Ok(place.clone()),
+            Some(&place) => Ok(Some(place.clone())),
             None => Place::open_retired(locator, &ours, room).await,
         }
     }

@@ -3,7 +3,7 @@
 //! A pending delivery whose object exists is settled. One whose object is known not to exist is cancelled if the
 //! configuration has changed, and its records are new. Every other one is formed again from the same records, under its old
 //! key. A receiver cannot be asked: what it has acknowledged stays settled, and the rest is sent again in the requests that are
-//! journalled, or is new if processing has changed. Records of a settled delivery have had their fate and are skipped; every
+//! journalled, or is new if processing has changed or the receiver is another one now. Records of a settled delivery have had their fate and are skipped; every
 //! record that nobody holds is new. What that means for records that became several, and after processing has changed,
 //! [`Held::decide`] says.
 
@@ -121,8 +121,13 @@ struct Asked {
     child_place: Option<Place>,
 }
 
-/// The place that a locator in the journal names.
-async fn place_of(locator: &str, row: &DeliveryRow, outputs: &Outputs, room: Room<'_>) -> Result<Place, RecoveryError> {
+/// The place that a locator in the journal names; `None` for a receiver that the configuration no longer knows.
+async fn place_of(
+    locator: &str,
+    row: &DeliveryRow,
+    outputs: &Outputs,
+    room: Room<'_>,
+) -> Result<Option<Place>, RecoveryError> {
     let locator: Locator = serde_json::from_str(locator)
         .map_err(|source| RecoveryError::Locator { uuid: row.intent.uuid.clone(), source })?;
     outputs.place(&locator, room).await.map_err(RecoveryError::Destination)
@@ -151,19 +156,18 @@ pub async fn recover(
         let place = place_of(&row.intent.destination, &row, outputs, room).await?;
         let sent = sent.remove(&row.id).unwrap_or_default();
         let child_place = match &sent.child {
-            Some(child) => Some(place_of(&child.destination, &row, outputs, room).await?),
+            Some(child) => place_of(&child.destination, &row, outputs, room).await?,
             None => None,
         };
-        let is_receiver = place.target.is_receiver();
-        let has_receiver = outputs.destination.place.target.is_receiver();
-        if is_receiver && (row.intent.processing != processing || !has_receiver) {
-            // What was acknowledged has had its fate. The rest would be other requests now, or objects: it is new.
+        let is_as_before = row.intent.processing == processing;
+        let Some(place) = place.filter(|place| is_as_before || !place.target.is_receiver()) else {
+            // What was acknowledged has had its fate. The rest would be other requests now, or go elsewhere: it is new.
             let child = sent.child.as_ref().zip(child_place.as_ref());
             let Some(is_there) = asking.child_exists(room.stream, child).await else { return Ok(None) };
             let done = requests::done_of(&sent.requests, is_there);
             recovered.keep_done(row, done, room).await?;
             continue;
-        }
+        };
         let Some(existence) = asking.exists(room.stream, &place, &row.intent.key).await else { return Ok(None) };
         asked.push(Asked { row, place, existence, sent, child_place });
     }

@@ -175,6 +175,10 @@ fn documents(map: &Map<'_>) -> Option<DocumentsConfig> {
         value.problem("`type_name` does not go together with `data_stream`", None);
         return None;
     }
+    if let Some(value) = map.get("routing") {
+        value.problem("`routing` does not go together with `data_stream`", None);
+        return None;
+    }
     Some(documents)
 }
 

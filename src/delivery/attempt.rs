@@ -234,6 +234,7 @@ impl Way {
             if refused == 0 && retry_in.is_some() {
                 warn!(%stream, key, %to, code, error = message, request, attempt, accepted, later, ?retry_in, "some records were not taken; they are tried again");
             } else {
+                let retry_in = retry_in.filter(|_| later > 0);
                 error!(%stream, key, %to, code, error = message, request, attempt, accepted, refused, later, ?retry_in, "some records were not taken: what is refused or given up goes to the error output");
             }
             return;

@@ -1,6 +1,6 @@
 //! Where an output's objects or records go: an open destination, and its name in the journal.
 //!
-//! Always true: a [`Locator`] holds no secret, and what it names can be asked for after the configuration has changed.
+//! Always true: a [`Locator`] holds no secret, and what it names of objects can be asked for after the configuration has changed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
 use crate::config::model::{
-    AssumeRole, DestinationConfig, DirectoryConfig, DocumentsConfig, EndpointAuth, EndpointUrl, HttpEndpointConfig,
-    ObjectStoreConfig, OpenSearchConfig, Protocol, S3Config, TlsConfig,
+    AssumeRole, DestinationConfig, DirectoryConfig, DocumentsConfig, HttpEndpointConfig, Method, ObjectStoreConfig,
+    OpenSearchConfig, Protocol, RawFormat, S3Config,
 };
 use crate::destination::directory::DirectoryDestination;
 use crate::destination::http_endpoint::HttpEndpoint;
@@ -23,7 +23,6 @@ use crate::destination::s3::S3Destination;
 use crate::destination::{AttemptError, Destination};
 use crate::journal::Journal;
 use crate::log_limit::LogLimit;
-use crate::partition::IndexTemplate;
 
 /// A payload stays in memory up to so many bytes when it is to be uploaded, and when it becomes a file anyway.
 const MEMORY_UPLOAD: u64 = 4 << 20;
@@ -103,6 +102,12 @@ pub enum Locator {
     HttpEndpoint {
         /// Without its query, which may hold a key.
         url: String,
+        /// Of the query. Another one is another place: it may say what becomes of the records.
+        #[serde(default)]
+        query_hash: Option<String>,
+        /// How plain requests are made; nothing with Firehose's protocol.
+        #[serde(default)]
+        raw: Option<(RawFormat, Method)>,
     },
     OpenSearch {
         urls: Vec<String>,
@@ -198,14 +203,18 @@ impl Place {
     }
 
     /// A place that the configuration no longer knows, reached with what the journal remembers of it and what the present
-    /// places of the stream have in common with it.
+    /// places of the stream have in common with it. `None` for a receiver that is not the present one: its credentials are not
+    /// journalled, and it could not be asked what it has taken.
     pub(super) async fn open_retired(
         locator: &Locator,
         present: &[&Place],
         room: Room<'_>,
-    ) -> Result<Self, AttemptError> {
+    ) -> Result<Option<Self>, AttemptError> {
         let present: Vec<_> = present.iter().map(|place| &*place.connection).collect();
-        Self::open(locator.connection(&present), room).await
+        match locator.connection(&present) {
+            Some(connection) => Self::open(connection, room).await.map(Some),
+            None => Ok(None),
+        }
     }
 }
 
@@ -251,7 +260,14 @@ impl Locator {
                 conditional_put: s3.conditional_put,
             },
             Connection::Directory(directory) => Self::Directory { path: directory.path.clone() },
-            Connection::HttpEndpoint(endpoint) => Self::HttpEndpoint { url: endpoint.url.shown().to_owned() },
+            Connection::HttpEndpoint(endpoint) => Self::HttpEndpoint {
+                url: endpoint.url.shown().to_owned(),
+                query_hash: endpoint.url.query_hash(),
+                raw: match endpoint.protocol {
+                    Protocol::Firehose { .. } => None,
+                    Protocol::Raw { format, method, .. } => Some((format, method)),
+                },
+            },
             Connection::OpenSearch(cluster) => Self::OpenSearch {
                 urls: cluster.urls.iter().map(|url| url.shown().to_owned()).collect(),
                 documents: cluster.documents.clone(),
@@ -260,19 +276,19 @@ impl Locator {
     }
 
     /// The way to the place. What the journal does not know, secrets among it, is that of one of the `present` outputs: how
-    /// to assume the role of one with the same role, how to write of one with the same bucket.
-    fn connection(&self, present: &[&Connection]) -> Connection {
-        let (mut buckets, mut endpoints, mut clusters) = (Vec::new(), Vec::new(), Vec::new());
+    /// to assume the role of one with the same role, how to write of one with the same bucket. No way leads to a receiver that
+    /// is not among them.
+    fn connection(&self, present: &[&Connection]) -> Option<Connection> {
+        let (mut buckets, mut clusters) = (Vec::new(), Vec::new());
         for connection in present {
             match connection {
                 Connection::S3(s3) => buckets.push(s3),
-                Connection::HttpEndpoint(endpoint) => endpoints.push(endpoint),
                 Connection::OpenSearch(cluster) => clusters.push(cluster),
-                Connection::Directory(_) => {}
+                Connection::Directory(_) | Connection::HttpEndpoint(_) => {}
             }
         }
         let present = buckets;
-        match self {
+        Some(match self {
             Self::S3 { bucket, region, endpoint_url, force_path_style, role_arn, conditional_put } => {
                 let same_bucket = present.iter().find(|s3| s3.bucket == *bucket);
                 let assume_role = role_arn.as_ref().map(|role_arn| {
@@ -294,83 +310,25 @@ impl Locator {
                 })
             }
             Self::Directory { path } => Connection::Directory(DirectoryConfig { path: path.clone() }),
-            Self::HttpEndpoint { url } => {
-                let url = EndpointUrl::new(url.clone());
-                let retired = match endpoints.first() {
-                    Some(present) => HttpEndpointConfig { url, ..HttpEndpointConfig::clone(present) },
-                    None => bare_endpoint(url),
-                };
-                Connection::HttpEndpoint(Box::new(retired))
-            }
+            Self::HttpEndpoint { .. } => return None,
             Self::OpenSearch { urls, documents } => {
                 let is_same = |cluster: &OpenSearchConfig| {
                     cluster.urls.iter().any(|url| urls.iter().any(|known| known == url.shown()))
                 };
-                let same = clusters.iter().find(|cluster| is_same(cluster));
-                let known = || urls.iter().cloned().map(EndpointUrl::new).collect();
-                let documents = documents.clone();
-                let retired = match (same, clusters.first()) {
-                    // Nodes have come and gone.
-                    (Some(present), _) => OpenSearchConfig { documents, ..OpenSearchConfig::clone(present) },
-                    (None, Some(present)) => {
-                        OpenSearchConfig { urls: known(), documents, ..OpenSearchConfig::clone(present) }
-                    }
-                    (None, None) => bare_cluster(known(), documents),
-                };
-                Connection::OpenSearch(Box::new(retired))
+                // Nodes may have come and gone.
+                let present = clusters.into_iter().find(|cluster| is_same(cluster))?;
+                let same = OpenSearchConfig { documents: documents.clone(), ..OpenSearchConfig::clone(present) };
+                Connection::OpenSearch(Box::new(same))
             }
-        }
-    }
-}
-
-/// An endpoint of which nothing but its URL is known any more.
-fn bare_endpoint(url: EndpointUrl) -> HttpEndpointConfig {
-    HttpEndpointConfig {
-        url,
-        name: None,
-        protocol: Protocol::Firehose { access_key: None, common_attributes: Vec::new(), source_arn: String::new() },
-        gzip_level: None,
-        retry: Duration::ZERO,
-        in_flight: 1,
-        request_bytes_max: 64 << 20,
-        request_records_max: 10_000,
-        connect_timeout: Duration::from_secs(10),
-        write_timeout: REQUEST_TIMEOUT,
-        first_byte_timeout: REQUEST_TIMEOUT,
-        read_timeout: REQUEST_TIMEOUT,
-        response_timeout: REQUEST_TIMEOUT,
-        tls: TlsConfig::default(),
-        proxy: None,
-        auth: EndpointAuth::None,
-        headers: Vec::new(),
-    }
-}
-
-/// A cluster of which nothing but its nodes is known any more. Which index a delivery goes to is journalled with it.
-fn bare_cluster(urls: Vec<EndpointUrl>, documents: DocumentsConfig) -> OpenSearchConfig {
-    OpenSearchConfig {
-        urls,
-        index: IndexTemplate::default(),
-        documents,
-        routing: None,
-        pipeline: None,
-        gzip_level: None,
-        retry: Duration::ZERO,
-        in_flight: 1,
-        bulk_bytes_max: 5 << 20,
-        connect_timeout: Duration::from_secs(10),
-        response_timeout: REQUEST_TIMEOUT,
-        tls: TlsConfig::default(),
-        proxy: None,
-        auth: EndpointAuth::None,
-        headers: Vec::new(),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::{DocumentId, Secret, ServerSideEncryption};
+    use crate::config::model::{DocumentId, EndpointAuth, EndpointUrl, Secret, ServerSideEncryption, TlsConfig};
+    use crate::partition::IndexTemplate;
 
     fn s3() -> S3Config {
         S3Config {
@@ -393,51 +351,95 @@ mod tests {
     fn retired(locator: &Locator, present: &[&S3Config]) -> S3Config {
         let present: Vec<_> = present.iter().map(|&s3| Connection::S3(s3.clone())).collect();
         match locator.connection(&present.iter().collect::<Vec<_>>()) {
-            Connection::S3(s3) => s3,
-            Connection::Directory(_) | Connection::HttpEndpoint(_) | Connection::OpenSearch(_) => panic!("no bucket"),
+            Some(Connection::S3(s3)) => s3,
+            _ => panic!("no bucket"),
         }
     }
 
     fn endpoint(url: &str) -> HttpEndpointConfig {
-        let auth = EndpointAuth::Bearer(Secret("hush".to_owned()));
-        HttpEndpointConfig { auth, in_flight: 3, ..bare_endpoint(EndpointUrl::new(url.to_owned())) }
-    }
-
-    #[test]
-    fn a_retired_endpoint_is_reached_as_the_present_one_is() {
-        let before = endpoint("https://old.example/in?key=hush");
-        let locator = Locator::of(&Connection::HttpEndpoint(Box::new(before)));
-        assert_eq!(locator, Locator::HttpEndpoint { url: "https://old.example/in".to_owned() });
-        let now = endpoint("https://new.example/in");
-        let Connection::HttpEndpoint(retired) = locator.connection(&[&Connection::HttpEndpoint(Box::new(now.clone()))])
-        else {
-            panic!("no endpoint")
-        };
-        assert_eq!(*retired, HttpEndpointConfig { url: EndpointUrl::new("https://old.example/in".to_owned()), ..now });
+        HttpEndpointConfig {
+            url: EndpointUrl::new(url.to_owned()),
+            name: None,
+            protocol: Protocol::Firehose { access_key: None, common_attributes: Vec::new(), source_arn: String::new() },
+            gzip_level: None,
+            retry: Duration::ZERO,
+            in_flight: 3,
+            request_bytes_max: 64 << 20,
+            request_records_max: 10_000,
+            connect_timeout: REQUEST_TIMEOUT,
+            write_timeout: REQUEST_TIMEOUT,
+            first_byte_timeout: REQUEST_TIMEOUT,
+            read_timeout: REQUEST_TIMEOUT,
+            response_timeout: REQUEST_TIMEOUT,
+            tls: TlsConfig::default(),
+            proxy: None,
+            auth: EndpointAuth::Bearer(Secret("hush".to_owned())),
+            headers: Vec::new(),
+        }
     }
 
     fn cluster(url: &str, id: DocumentId) -> OpenSearchConfig {
-        let documents = DocumentsConfig { id, data_stream: false, type_name: None };
-        let auth = EndpointAuth::Bearer(Secret("hush".to_owned()));
-        OpenSearchConfig { auth, in_flight: 3, ..bare_cluster(vec![EndpointUrl::new(url.to_owned())], documents) }
+        OpenSearchConfig {
+            urls: vec![EndpointUrl::new(url.to_owned())],
+            index: IndexTemplate::default(),
+            documents: DocumentsConfig { id, data_stream: false, type_name: None },
+            routing: None,
+            pipeline: None,
+            gzip_level: None,
+            retry: Duration::ZERO,
+            in_flight: 3,
+            bulk_bytes_max: 5 << 20,
+            connect_timeout: REQUEST_TIMEOUT,
+            response_timeout: REQUEST_TIMEOUT,
+            tls: TlsConfig::default(),
+            proxy: None,
+            auth: EndpointAuth::Bearer(Secret("hush".to_owned())),
+            headers: Vec::new(),
+        }
+    }
+
+    fn at_endpoint(config: &HttpEndpointConfig) -> Connection {
+        Connection::HttpEndpoint(Box::new(config.clone()))
     }
 
     #[test]
-    fn a_retired_cluster_is_reached_as_the_present_one_is_with_documents_as_they_were() {
+    fn an_endpoint_is_the_same_with_other_keys_but_not_with_another_query_or_other_bodies() {
+        let raw = |format, method| Protocol::Raw { format, method, success_codes: Vec::new() };
+        let at = |url, protocol| HttpEndpointConfig { protocol, ..endpoint(url) };
+        let one = at("https://a.example/?query=one", raw(RawFormat::Lines, Method::Post));
+        let locator = Locator::of(&at_endpoint(&one));
+        let other_keys = HttpEndpointConfig { auth: EndpointAuth::None, retry: REQUEST_TIMEOUT, ..one.clone() };
+        assert_eq!(Locator::of(&at_endpoint(&other_keys)), locator);
+        let others = [
+            at("https://a.example/?query=two", raw(RawFormat::Lines, Method::Post)),
+            at("https://a.example/", raw(RawFormat::Lines, Method::Post)),
+            at("https://b.example/?query=one", raw(RawFormat::Lines, Method::Post)),
+            at("https://a.example/?query=one", raw(RawFormat::Ndjson, Method::Post)),
+            at("https://a.example/?query=one", raw(RawFormat::Lines, Method::Put)),
+            endpoint("https://a.example/?query=one"),
+        ];
+        for other in others {
+            let other = at_endpoint(&other);
+            assert_ne!(Locator::of(&other), locator);
+            assert!(locator.connection(&[&other]).is_none(), "nobody goes there again");
+        }
+        let old = r#"{"http_endpoint":{"url":"https://a.example/in"}}"#;
+        let plain = Locator::of(&at_endpoint(&endpoint("https://a.example/in")));
+        assert_eq!(serde_json::from_str::<Locator>(old).unwrap(), plain, "as journals have it");
+    }
+
+    #[test]
+    fn a_cluster_is_the_same_as_long_as_one_of_its_nodes_is_and_its_documents_are_as_they_were() {
         let connection = |config: &OpenSearchConfig| Connection::OpenSearch(Box::new(config.clone()));
         let before = cluster("https://a.example", DocumentId::Derived);
         let locator = Locator::of(&connection(&before));
-        let retired = |present: &[&Connection]| match locator.connection(present) {
-            Connection::OpenSearch(retired) => *retired,
-            _ => panic!("no cluster"),
-        };
         let elsewhere = cluster("https://b.example", DocumentId::None);
-        assert_eq!(retired(&[&connection(&elsewhere)]), before, "another cluster");
-        let mut grown = cluster("https://b.example", DocumentId::None);
+        assert!(locator.connection(&[&connection(&elsewhere)]).is_none(), "another cluster");
+        assert!(locator.connection(&[&at_endpoint(&endpoint("https://a.example"))]).is_none(), "no cluster any more");
+        let mut grown = elsewhere;
         grown.urls.push(EndpointUrl::new("https://a.example".to_owned()));
-        let expected = OpenSearchConfig { documents: before.documents.clone(), ..grown.clone() };
-        assert_eq!(retired(&[&connection(&grown)]), expected, "the same cluster with one node more");
-        assert_eq!(retired(&[]).urls, before.urls);
+        let expected = OpenSearchConfig { documents: before.documents, ..grown.clone() };
+        assert!(locator.connection(&[&connection(&grown)]) == Some(connection(&expected)), "with one node more");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{AssumeRole, Secret, TlsConfig};
 
@@ -63,7 +64,7 @@ pub enum Protocol {
 }
 
 /// What bodies are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RawFormat {
     /// A JSON text a line.
     Ndjson,
@@ -74,7 +75,7 @@ pub enum RawFormat {
     Bytes,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Method {
     Post,
     Put,
@@ -125,6 +126,12 @@ impl EndpointUrl {
     /// Without its query, which may hold a key.
     pub fn shown(&self) -> &str {
         self.whole.split('?').next().unwrap_or_default()
+    }
+
+    /// Of its query, where it has one: tells one query from another and shows neither.
+    pub fn query_hash(&self) -> Option<String> {
+        let (_, query) = self.whole.split_once('?')?;
+        Some(Sha256::digest(query).iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Whether it leads to this machine.

@@ -113,6 +113,7 @@ fn mistakes_are_named_with_what_would_do() {
         (with("data_stream: true, index_rotation: day"), "does not go together with `data_stream`"),
         (with("data_stream: true, document_id: { from_field: id }"), "do not go together with `data_stream`"),
         (with("data_stream: true, type_name: x"), "does not go together with `data_stream`"),
+        (with("data_stream: true, routing: { field: tenant }"), "`routing` does not go together with `data_stream`"),
         (with("document_id: random"), "one of `derived`, `none`"),
         (with("document_id: { from_field: '.a' }"), "the name of a field"),
         (with("routing: tenant"), "must be a mapping with `field`"),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{envelopes, failed, log, numbered, raw, to_opensearch};
 use crate::support::bulk::{Judgement, Reaction};
 use crate::support::scratch::{InTheWay, append};
-use crate::support::{BulkReceiver, Hydrant, Objects, Scratch, blockable, wait_until};
+use crate::support::{BulkReceiver, Endpoint, Hydrant, Objects, Scratch, blockable, endpoint, wait_until};
 
 #[test]
 fn after_the_retry_duration_documents_go_to_the_backup_in_firehoses_envelopes() {
@@ -135,27 +135,71 @@ fn what_waits_at_the_end_of_a_life_comes_alone_in_the_next() {
     assert_eq!(documents.iter().filter(|((index, _), _)| index == "other").count(), 1);
 }
 
-/// As it was journalled, under the ids with which it began; the way there is that of the present one.
+/// What the old one did not acknowledge goes there; what it had taken all the same is in both.
 #[test]
-fn a_delivery_goes_to_the_cluster_that_it_was_journalled_for() {
+fn what_was_not_acknowledged_goes_to_the_new_cluster() {
     let (scratch, old, new) = (Scratch::new(), BulkReceiver::start(), BulkReceiver::start());
-    scratch.log("a.log", "{\"n\":0}\n");
-    old.behave(|_, _| Reaction::Lose);
-    let mut config = to_opensearch(&scratch, &old.urls(), json!({}));
-    config["shutdown_timeout_seconds"] = 0.into();
-    let hydrant = Hydrant::run(&scratch, &config);
-    wait_until("it was taken, and the answer lost", || old.requests() > 0);
-    hydrant.terminate().expect_code(0);
-    old.behave(|_, _| Reaction::Judge);
-    append(&scratch.logs().join("a.log"), "{\"n\":1}\n");
-    let keys = json!({ "document_id": "none", "headers": { "X-Life": "second" } });
-    Hydrant::drain(&scratch, &to_opensearch(&scratch, &new.urls(), keys));
-    assert_eq!((old.lines(), new.lines()), (vec![r#"{"n":0}"#.to_owned()], vec![r#"{"n":1}"#.to_owned()]));
-    let last = old.received().pop().expect("a request");
-    assert_eq!((last.headers["x-life"].as_str(), last.items[0].action.as_str()), ("second", "create"));
-    assert!(old.documents().values().all(|document| document.writes == 1));
-    old.assert_no_complaints();
+    let config = with_one_of_two_pending(&scratch, &old);
+    let mut other = config.clone();
+    other["delivery_streams"][0]["destination"]["opensearch"]["urls"] = json!(new.urls());
+    let before = old.requests();
+    Hydrant::drain(&scratch, &other);
+    assert_eq!((old.requests(), old.lines()), (before, vec![r#"{"n":0}"#.to_owned()]));
+    assert_eq!(new.lines(), [r#"{"n":1}"#]);
     new.assert_no_complaints();
+}
+
+#[test]
+fn what_a_cluster_did_not_acknowledge_goes_to_an_endpoint_that_takes_its_place() {
+    let (scratch, old, new) = (Scratch::new(), BulkReceiver::start(), Endpoint::start());
+    let mut config = with_one_of_two_pending(&scratch, &old);
+    let before = old.requests();
+    config["delivery_streams"][0]["destination"] = json!({ "http_endpoint": { "url": new.url() } });
+    Hydrant::drain(&scratch, &config);
+    assert_eq!((old.requests(), old.lines()), (before, vec![r#"{"n":0}"#.to_owned()]));
+    assert_eq!(new.lines(), [r#"{"n":1}"#]);
+    assert!(envelopes(&scratch).is_empty());
+    new.assert_no_complaints();
+}
+
+#[test]
+fn what_an_endpoint_did_not_acknowledge_goes_to_a_cluster_that_takes_its_place() {
+    let (scratch, old, new) = (Scratch::new(), Endpoint::start(), BulkReceiver::start());
+    scratch.log("a.log", log(&numbered(2)));
+    old.behave(|request, _| match request.records[0].as_slice() {
+        br#"{"n":0}"# => endpoint::Reaction::Accept,
+        _ => endpoint::Reaction::Refuse(500, &[]),
+    });
+    let mut config = to_opensearch(&scratch, &new.urls(), json!({}));
+    config["shutdown_timeout_seconds"] = 0.into();
+    let mut before = config.clone();
+    before["delivery_streams"][0]["destination"] = json!({ "http_endpoint": { "url": old.url(), "max_records": 1 } });
+    let hydrant = Hydrant::run(&scratch, &before);
+    wait_until("the second is refused", || old.received().len() >= 2);
+    hydrant.terminate().expect_code(0);
+    let before = old.received().len();
+    Hydrant::drain(&scratch, &config);
+    assert_eq!((old.received().len(), old.lines()), (before, vec![r#"{"n":0}"#.to_owned()]));
+    assert_eq!(new.lines(), [r#"{"n":1}"#]);
+    assert!(envelopes(&scratch).is_empty());
+    new.assert_no_complaints();
+}
+
+/// Of two documents the first is taken; the life ends.
+fn with_one_of_two_pending(scratch: &Scratch, old: &BulkReceiver) -> Value {
+    scratch.log("a.log", log(&numbered(2)));
+    old.judge(|item, _| match item.json()["n"].as_u64() {
+        Some(0) => Judgement::Take,
+        _ => Judgement::Refuse(503, "unavailable_shards_exception"),
+    });
+    let keys = json!({ "auth": { "bearer_token": "hunter2" } });
+    let mut config = to_opensearch(scratch, &old.urls(), keys);
+    config["shutdown_timeout_seconds"] = 0.into();
+    let hydrant = Hydrant::run(scratch, &config);
+    wait_until("the second was tried again", || old.requests() >= 2);
+    hydrant.terminate().expect_code(0);
+    old.judge(|_, _| Judgement::Take);
+    config
 }
 
 /// Other documents would come of them: what was acknowledged stays so, the rest is made anew, under the same ids.
