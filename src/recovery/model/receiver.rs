@@ -120,7 +120,7 @@ impl Process<'_> {
         Some(self.plan(row, payload))
     }
 
-    /// Processing has changed: what is done is settled, the rest is new. The row that is left, if there is one.
+    /// Processing or the receiver has changed: what is done is settled, the rest is new. The row that is left, if there is one.
     pub(super) fn keep_done(&mut self, row: i64) -> Option<DeliveryRow> {
         let sent = self.received().journal.remove(&row).unwrap_or_default();
         let is_there = sent.child.as_ref().is_some_and(|key| self.world.objects.contains_key(key));
