@@ -4,9 +4,9 @@
 //! Persistent, changed by one transaction at a time: checkpoints and journalled deliveries; and the objects, of which the first
 //! one under a key stays. Volatile: read positions, open buffers, uploads. A life may end between any two steps, the answer of
 //! a put may be lost, and the next life may process the same records otherwise: it makes the same number of parts of each, and
-//! other ones of them fail, or send them to another receiver. Whether an object exists can be asked or it cannot. The destination may be a receiver instead, which takes
-//! requests, each once by its id, finds some too large, and does not take others: see [`receiver`]. Or it judges each record of
-//! several requests at a time: see [`index`].
+//! other ones of them fail, or send them to another receiver. Whether an object exists can be asked or it cannot. The destination
+//! may be a receiver instead, which takes requests, each once by its id, finds some too large, and does not take others: see
+//! [`receiver`]. Or it judges each record of several requests at a time: see [`index`].
 //!
 //! The bytes of a part follow from its batch: whoever forms a delivery again with the same processing forms the same bytes.
 
