@@ -369,25 +369,6 @@ fn what_waits_at_the_end_of_a_life_comes_in_the_next_under_the_same_id() {
     endpoint.assert_no_complaints();
 }
 
-/// The URL of a delivery is journalled; the way there is that of the present one.
-#[test]
-fn a_delivery_goes_to_the_endpoint_that_it_was_journalled_for() {
-    let (scratch, old, new) = (Scratch::new(), Endpoint::start(), Endpoint::start());
-    scratch.log("a.log", "one\n");
-    old.behave(|_, _| Reaction::Refuse(500, &[]));
-    let mut config = to_endpoint(&scratch, &old, json!({ "access_key": "before" }));
-    config["shutdown_timeout_seconds"] = 0.into();
-    let hydrant = Hydrant::run(&scratch, &config);
-    wait_until("it was refused", || !old.received().is_empty());
-    hydrant.terminate().expect_code(0);
-    old.behave(|_, _| Reaction::Accept);
-    append(&scratch.logs().join("a.log"), "two\n");
-    Hydrant::drain(&scratch, &to_endpoint(&scratch, &new, json!({ "access_key": "after" })));
-    assert_eq!((old.lines(), new.lines()), (vec!["one".to_owned()], vec!["two".to_owned()]));
-    let last = old.received().pop().expect("a request");
-    assert_eq!(last.headers["x-amz-firehose-access-key"], "after");
-}
-
 /// Other requests would come of them: what was acknowledged stays so, the rest is new.
 #[test]
 fn with_another_processing_nothing_is_lost_and_nothing_acknowledged_comes_again() {

@@ -184,9 +184,11 @@ fn error_objects_of_firehose_are_sent_under_their_ids() {
     ];
     let folder = scratch.backup().join("AmazonOpenSearchService_failed");
     std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::create_dir_all(scratch.path("state")).expect("a folder");
     let name = "web-1-2023-11-14-22-13-20-0f8fad5b-d9cb-469f-a165-70867728950e";
     std::fs::write(folder.join(name), lines.concat()).expect("an error object");
-    let finished = redrive(&scratch, "web", &[], &[]).wait().expect_code(1);
+    let prefix = ["--prefix", "AmazonOpenSearchService_failed/"];
+    let finished = redrive(&scratch, "web", &prefix, &[]).wait().expect_code(1);
     assert!(finished.stderr.contains("`esDocumentId` is none that a cluster takes"), "{finished}");
     assert!(finished.stderr.contains("`esIndexName` is none that a cluster takes"), "{finished}");
     receiver.assert_no_complaints();

@@ -223,19 +223,32 @@ fn a_value_that_cannot_stand_in_an_index_name_harms_its_record_alone() {
     assert_eq!(found, bad);
 }
 
+/// Data streams take no routing.
 #[test]
 fn data_streams_pipelines_and_routing_are_named() {
-    let (scratch, receiver) = (Scratch::new(), BulkReceiver::start());
-    scratch.log("a.log", "{\"@timestamp\":\"2026-11-21T00:00:00Z\",\"user\":\"a\"}\n{\"@timestamp\":\"2026-11-21T00:00:00Z\",\"user\":7}\n");
-    let keys = json!({ "data_stream": true, "pipeline": "clean", "routing": { "field": "user" } });
-    Hydrant::drain(&scratch, &to_opensearch(&scratch, &receiver.urls(), keys));
-    receiver.assert_no_complaints();
-    let received = receiver.received();
-    let items = &received[0].items;
-    assert!(items.iter().all(|item| item.action == "create" && item.index == "web"));
-    assert_eq!(items.iter().map(|item| item.target["routing"].clone()).collect::<Vec<_>>(), [json!("a"), json!("7")]);
-    let in_line = received[0].line.contains("pipeline=clean");
-    assert!(in_line || items.iter().all(|item| item.target["pipeline"] == "clean"), "{}", received[0].line);
+    for (keys, action, routing) in [
+        (json!({ "data_stream": true, "pipeline": "clean" }), "create", [json!(null), json!(null)]),
+        (
+            json!({ "pipeline": "clean", "routing": { "field": "user" }, "index_rotation": "none" }),
+            "create",
+            [json!("a"), json!("7")],
+        ),
+    ] {
+        let (scratch, receiver) = (Scratch::new(), BulkReceiver::start());
+        let lines = [r#""a""#, "7"].map(|user| format!(r#"{{"@timestamp":"2026-11-21T00:00:00Z","user":{user}}}"#));
+        scratch.log("a.log", log(&lines));
+        Hydrant::drain(&scratch, &to_opensearch(&scratch, &receiver.urls(), keys));
+        receiver.assert_no_complaints();
+        let received = receiver.received();
+        let items = &received[0].items;
+        assert!(items.iter().all(|item| item.action == action && item.index == "web"));
+        assert_eq!(
+            items.iter().map(|item| item.target.get("routing").cloned().unwrap_or_default()).collect::<Vec<_>>(),
+            routing
+        );
+        let in_line = received[0].line.contains("pipeline=clean");
+        assert!(in_line || items.iter().all(|item| item.target["pipeline"] == "clean"), "{}", received[0].line);
+    }
 }
 
 /// It is asked what it is before anything is sent, and again until it will do.
