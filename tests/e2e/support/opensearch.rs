@@ -79,10 +79,15 @@ impl OpenSearch {
         format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// What it answers; it has to be a success.
+    /// What it answers; it has to be a success. An index that has just been made may have no shard yet that answers (503).
     #[track_caller]
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
-        let (status, answer) = self.try_ask(method, path, body).expect("OpenSearch is there");
+        let mut answer = None;
+        wait_until("a shard answers", || {
+            answer = Some(self.try_ask(method, path, body).expect("OpenSearch is there"));
+            answer.as_ref().is_some_and(|(status, _)| *status != 503)
+        });
+        let (status, answer) = answer.expect("it has answered");
         assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
         answer
     }
@@ -90,7 +95,7 @@ impl OpenSearch {
     /// Every document of the indexes that the pattern matches.
     pub fn documents(&self, pattern: &str) -> Vec<Found> {
         self.ask("POST", &format!("/{pattern}/_refresh"), None);
-        let found = self.ask("GET", &format!("/{pattern}/_search?size=1000000&sort=_doc"), None);
+        let found = self.ask("GET", &format!("/{pattern}/_search?size=1000000&sort=_doc&allow_partial_search_results=false"), None);
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let hits = found["hits"]["hits"].as_array().expect("hits");
         let found = hits.iter().map(|hit| Found {

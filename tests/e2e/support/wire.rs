@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 
 use super::s3::runtime;
+use super::wait::DEADLINE;
 
 /// One request as it came.
 #[derive(Debug, Clone)]
@@ -37,14 +38,15 @@ type Handler = Arc<dyn Fn(Request) -> Reply + Send + Sync>;
 /// A server on a port of its own, which can go away and come back.
 pub struct Listener {
     address: SocketAddr,
+    _reserved: TcpSocket,
     handler: Handler,
     runtime: Option<Runtime>,
 }
 
 impl Listener {
     pub fn start(handler: impl Fn(Request) -> Reply + Send + Sync + 'static) -> Self {
-        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut listener = Self { address: anywhere, handler: Arc::new(handler), runtime: None };
+        let (address, reserved) = reserve();
+        let mut listener = Self { address, _reserved: reserved, handler: Arc::new(handler), runtime: None };
         listener.listen();
         listener
     }
@@ -55,16 +57,13 @@ impl Listener {
 
     /// Nobody listens there any more, and every connection is broken.
     pub fn stop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        end(self.runtime.take());
     }
 
     /// Where it was before.
     pub fn listen(&mut self) {
         let runtime = runtime();
         let listener = runtime.block_on(TcpListener::bind(self.address)).expect("a port on loopback");
-        self.address = listener.local_addr().expect("its address");
         runtime.spawn(serve(listener, self.handler.clone()));
         self.runtime = Some(runtime);
     }
@@ -73,6 +72,22 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// A port that nobody else is given as long as the socket lives: it does not listen, so whoever connects is refused, and whoever
+/// binds the port with `SO_REUSEADDR`, as tokio does, may listen.
+fn reserve() -> (SocketAddr, TcpSocket) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option of it");
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port on loopback");
+    (socket.local_addr().expect("its address"), socket)
+}
+
+/// Everything that runs there is gone afterwards, its port is free again.
+fn end(runtime: Option<Runtime>) {
+    if let Some(runtime) = runtime {
+        runtime.shutdown_timeout(DEADLINE);
     }
 }
 
@@ -141,13 +156,15 @@ async fn more(socket: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<()> {
 /// Passes connections on to another port of this machine, until it goes away.
 pub struct Forwarder {
     address: SocketAddr,
+    _reserved: TcpSocket,
     upstream: u16,
     runtime: Option<Runtime>,
 }
 
 impl Forwarder {
     pub fn start(upstream: u16) -> Self {
-        let mut forwarder = Self { address: SocketAddr::from(([127, 0, 0, 1], 0)), upstream, runtime: None };
+        let (address, reserved) = reserve();
+        let mut forwarder = Self { address, _reserved: reserved, upstream, runtime: None };
         forwarder.listen();
         forwarder
     }
@@ -158,16 +175,13 @@ impl Forwarder {
 
     /// Nobody listens there any more, and every connection is broken.
     pub fn stop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        end(self.runtime.take());
     }
 
     /// Where it was before.
     pub fn listen(&mut self) {
         let runtime = runtime();
         let listener = runtime.block_on(TcpListener::bind(self.address)).expect("a port on loopback");
-        self.address = listener.local_addr().expect("its address");
         let upstream = self.upstream;
         runtime.spawn(async move {
             loop {
