@@ -60,6 +60,7 @@ pub mod redrive;
 pub mod rename;
 pub mod requests;
 pub mod schema;
+pub mod sequence_number;
 pub mod source;
 pub mod status;
 pub mod stream;

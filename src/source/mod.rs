@@ -7,6 +7,7 @@
 //! A new source is one file or folder, one variant of [`SourceConfig`] and one line of [`open`].
 
 pub mod file;
+pub mod kinesis;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -95,7 +95,11 @@ impl OpenSearch {
     /// Every document of the indexes that the pattern matches.
     pub fn documents(&self, pattern: &str) -> Vec<Found> {
         self.ask("POST", &format!("/{pattern}/_refresh"), None);
-        let found = self.ask("GET", &format!("/{pattern}/_search?size=1000000&sort=_doc&allow_partial_search_results=false"), None);
+        let found = self.ask(
+            "GET",
+            &format!("/{pattern}/_search?size=1000000&sort=_doc&allow_partial_search_results=false"),
+            None,
+        );
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let hits = found["hits"]["hits"].as_array().expect("hits");
         let found = hits.iter().map(|hit| Found {
