@@ -8,19 +8,23 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use crate::positions::{put_varint, take_varint};
+use crate::position::Kept;
+use crate::positions::{NO_FLAGS, put_distance, put_varint, take_distance, take_varint};
 use crate::record::{Chunk, OversizeRecord, PartitionId, Position, PositionRange};
 
 /// Memory of a batch that is waited for.
-pub const BATCH_BYTES: u64 = size_of::<Batch>() as u64;
+pub const BATCH_BYTES: u64 = size_of::<Waiting<u64>>() as u64;
 /// Bits of a batch's first number beside its length.
-const HAS_GAP: u64 = 1;
-const HAS_FAILED: u64 = 2;
+const HAS_GAP: u8 = 1;
+const HAS_FAILED: u8 = 2;
 const FLAG_BITS: u32 = 2;
 
 /// What the first batch comes behind.
-const NONE: Batch =
-    Batch { range: PositionRange { start: Position(0), end: Position(0) }, arrival_ms: 0, failed_ms: None };
+const NONE: Batch = Batch {
+    range: PositionRange { start: Position::BEGINNING, end: Position::BEGINNING },
+    arrival_ms: 0,
+    failed_ms: None,
+};
 
 /// Records of one partition that were processed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,18 +57,40 @@ struct Coded {
 /// What a byte string of [`Coded`] holds, one after the other; ends early where it is none.
 struct Decoder<'a> {
     bytes: &'a [u8],
-    end: u64,
+    end: Position,
     arrival_ms: i64,
 }
 
+/// A batch that is waited for, with positions as they are kept.
+#[derive(Debug, Clone, Copy)]
+struct Waiting<P> {
+    start: P,
+    end: P,
+    arrival_ms: i64,
+    failed_ms: Option<i64>,
+}
+
 /// The batches of one partition that is read again, as far as they are not behind it.
-#[derive(Debug, Default)]
-pub struct Told(VecDeque<Batch>);
+#[derive(Debug)]
+pub struct Told(Queue);
+
+#[derive(Debug)]
+enum Queue {
+    Offsets(VecDeque<Waiting<u64>>),
+    Positions(VecDeque<Waiting<Position>>),
+}
 
 /// The batches of all deliveries that are formed again.
 #[derive(Debug, Default)]
 pub struct ToldOf {
-    by_partition: HashMap<PartitionId, BTreeMap<Position, Batch>>,
+    by_partition: HashMap<PartitionId, Sorted>,
+}
+
+/// By their beginnings; of a file as long as all of them are.
+#[derive(Debug)]
+enum Sorted {
+    Offsets(BTreeMap<u64, Waiting<u64>>),
+    Positions(BTreeMap<Position, Waiting<Position>>),
 }
 
 impl Batch {
@@ -84,10 +110,6 @@ impl Batch {
             arrival_ms: record.arrival.as_millisecond(),
             failed_ms: record.failed_at.map(|at| at.as_millisecond()),
         }
-    }
-
-    fn overlaps(&self, other: &Self) -> bool {
-        self.range.start < other.range.end && other.range.start < self.range.end
     }
 }
 
@@ -163,11 +185,12 @@ impl Coded {
 
 /// Appends a batch that comes behind `last`.
 fn put(bytes: &mut Vec<u8>, last: &Batch, batch: &Batch) {
-    let gap = batch.range.start.0 - last.range.end.0;
-    let flags = if gap > 0 { HAS_GAP } else { 0 } | if batch.failed_ms.is_some() { HAS_FAILED } else { 0 };
-    put_varint(bytes, (batch.range.end.0 - batch.range.start.0) << FLAG_BITS | flags);
-    if gap > 0 {
-        put_varint(bytes, gap);
+    let has_gap = batch.range.start > last.range.end;
+    let flags = if has_gap { HAS_GAP } else { 0 } | if batch.failed_ms.is_some() { HAS_FAILED } else { 0 };
+    let PositionRange { start, end } = batch.range;
+    put_distance(bytes, start, end, (flags, FLAG_BITS));
+    if has_gap {
+        put_distance(bytes, last.range.end, start, NO_FLAGS);
     }
     put_varint(bytes, zigzag(batch.arrival_ms.wrapping_sub(last.arrival_ms)));
     if let Some(failed_ms) = batch.failed_ms {
@@ -177,22 +200,23 @@ fn put(bytes: &mut Vec<u8>, last: &Batch, batch: &Batch) {
 
 impl<'a> Decoder<'a> {
     fn of(bytes: &'a [u8]) -> Self {
-        Self { bytes, end: 0, arrival_ms: 0 }
+        Self { bytes, end: Position::BEGINNING, arrival_ms: 0 }
     }
 
     fn take(&mut self) -> Option<Batch> {
-        let first = take_varint(&mut self.bytes)?;
-        let (length, flags) = (first >> FLAG_BITS, first & (HAS_GAP | HAS_FAILED));
-        let gap = if flags & HAS_GAP == 0 { 0 } else { take_varint(&mut self.bytes)? };
-        let start = self.end.checked_add(gap)?;
-        let end = start.checked_add(length).filter(|&end| end > start)?;
+        let (length, flags) = take_distance(&mut self.bytes, FLAG_BITS)?;
+        let start = match flags & HAS_GAP {
+            0 => self.end,
+            _ => take_distance(&mut self.bytes, 0)?.0.behind(self.end)?,
+        };
+        let end = length.behind(start).filter(|&end| end > start)?;
         let arrival_ms = self.arrival_ms.wrapping_add(unzigzag(take_varint(&mut self.bytes)?));
         let failed_ms = match flags & HAS_FAILED {
             0 => None,
             _ => Some(arrival_ms.wrapping_add(unzigzag(take_varint(&mut self.bytes)?))),
         };
         (self.end, self.arrival_ms) = (end, arrival_ms);
-        Some(Batch { range: PositionRange::new(start, end), arrival_ms, failed_ms })
+        Some(Batch { range: PositionRange { start, end }, arrival_ms, failed_ms })
     }
 }
 
@@ -221,56 +245,135 @@ fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
+impl<P: Kept> Waiting<P> {
+    fn of(batch: &Batch) -> Self {
+        let Batch { range, arrival_ms, failed_ms } = *batch;
+        Self { start: P::of(range.start), end: P::of(range.end), arrival_ms, failed_ms }
+    }
+
+    fn batch(&self) -> Batch {
+        let range = PositionRange { start: self.start.position(), end: self.end.position() };
+        Batch { range, arrival_ms: self.arrival_ms, failed_ms: self.failed_ms }
+    }
+}
+
+/// Where two do not go together the one that is there stays.
+fn insert<P: Kept>(known: &mut BTreeMap<P, Waiting<P>>, batch: &Batch) {
+    let batch = Waiting::of(batch);
+    let before = known.range(..batch.end).next_back();
+    if before.is_none_or(|(_, before)| before.end <= batch.start) {
+        known.insert(batch.start, batch);
+    }
+}
+
+impl Sorted {
+    fn insert(&mut self, batch: &Batch) {
+        match self {
+            Self::Offsets(known) if batch.range.end.is_offset() => insert(known, batch),
+            Self::Offsets(known) => {
+                let batches = known.values().map(Waiting::batch);
+                let mut wide = batches.map(|batch| (batch.range.start, Waiting::of(&batch))).collect();
+                insert(&mut wide, batch);
+                *self = Self::Positions(wide);
+            }
+            Self::Positions(known) => insert(known, batch),
+        }
+    }
+}
+
 impl ToldOf {
     /// Adds those of another delivery. Where two do not go together the one that is there stays.
     pub fn add(&mut self, batches: &Batches) {
         for partition in batches.partitions() {
-            let known = self.by_partition.entry(partition).or_default();
-            for batch in batches.of(partition) {
-                let before = known.range(..batch.range.end).next_back();
-                if before.is_none_or(|(_, before)| !before.overlaps(&batch)) {
-                    known.insert(batch.range.start, batch);
-                }
-            }
+            let known = self.by_partition.entry(partition).or_insert(Sorted::Offsets(BTreeMap::new()));
+            batches.of(partition).for_each(|batch| known.insert(&batch));
         }
     }
 
     pub fn take(&mut self, partition: PartitionId) -> Told {
-        Told(self.by_partition.remove(&partition).unwrap_or_default().into_values().collect())
+        let known = self.by_partition.remove(&partition);
+        known.map_or_else(Told::default, |known| {
+            Told(match known {
+                Sorted::Offsets(known) => Queue::Offsets(known.into_values().collect()),
+                Sorted::Positions(known) => Queue::Positions(known.into_values().collect()),
+            })
+        })
+    }
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self(Queue::Offsets(VecDeque::new()))
     }
 }
 
 impl Told {
     /// Everything before `position` was read.
-    pub fn pass(&mut self, position: u64) {
-        while self.0.front().is_some_and(|batch| batch.range.end.0 <= position) {
-            self.0.pop_front();
-        }
-        if self.0.is_empty() {
-            self.0 = VecDeque::new();
+    pub fn pass(&mut self, position: Position) {
+        match &mut self.0 {
+            Queue::Offsets(queue) => pass(queue, position),
+            Queue::Positions(queue) => pass(queue, position),
         }
     }
 
     /// Where the batch ends that begins at `position`.
-    pub fn end_of(&self, position: u64) -> Option<u64> {
+    pub fn end_of(&self, position: Position) -> Option<Position> {
         let batch = self.from(position)?;
-        (batch.range.start.0 == position).then_some(batch.range.end.0)
+        (batch.range.start == position).then_some(batch.range.end)
     }
 
     /// The next place behind `position` at which a batch begins or ends: no other one goes on behind it.
-    pub fn border(&self, position: u64) -> Option<u64> {
+    pub fn border(&self, position: Position) -> Option<Position> {
         let PositionRange { start, end } = self.from(position)?.range;
-        Some(if position < start.0 { start.0 } else { end.0 })
+        Some(if position < start { start } else { end })
     }
 
     /// The batch that holds all of what was read from `start` to `end`.
-    pub fn holding(&self, start: u64, end: u64) -> Option<Batch> {
-        self.from(start).copied().filter(|batch| batch.range.start.0 <= start && end <= batch.range.end.0)
+    pub fn holding(&self, start: Position, end: Position) -> Option<Batch> {
+        self.from(start).filter(|batch| batch.range.start <= start && end <= batch.range.end)
     }
 
-    fn from(&self, position: u64) -> Option<&Batch> {
-        self.0.iter().find(|batch| position < batch.range.end.0)
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Queue::Offsets(queue) => queue.len(),
+            Queue::Positions(queue) => queue.len(),
+        }
     }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    #[cfg(test)]
+    fn list(&self) -> Vec<Batch> {
+        match &self.0 {
+            Queue::Offsets(queue) => queue.iter().map(Waiting::batch).collect(),
+            Queue::Positions(queue) => queue.iter().map(Waiting::batch).collect(),
+        }
+    }
+
+    fn from(&self, position: Position) -> Option<Batch> {
+        match &self.0 {
+            Queue::Offsets(queue) => from(queue, position),
+            Queue::Positions(queue) => from(queue, position),
+        }
+    }
+}
+
+fn pass<P: Kept>(queue: &mut VecDeque<Waiting<P>>, position: Position) {
+    let position = P::of(position);
+    while queue.front().is_some_and(|batch| batch.end <= position) {
+        queue.pop_front();
+    }
+    if queue.is_empty() {
+        *queue = VecDeque::new();
+    }
+}
+
+fn from<P: Kept>(queue: &VecDeque<Waiting<P>>, position: Position) -> Option<Batch> {
+    let position = P::of(position);
+    queue.iter().find(|batch| position < batch.end).map(Waiting::batch)
 }
 
 #[cfg(test)]
@@ -283,6 +386,10 @@ mod tests {
 
     fn batch(start: u64, end: u64, arrival_ms: i64) -> Batch {
         Batch { range: PositionRange::new(start, end), arrival_ms, failed_ms: None }
+    }
+
+    fn at(offset: u64) -> Position {
+        Position::at(offset)
     }
 
     fn batches(list: &[Batch]) -> Batches {
@@ -300,7 +407,7 @@ mod tests {
             let mut at = 0;
             let batch = |(gap, length, arrival_ms, failed_ms)| {
                 let range = PositionRange::new(at + gap, at + gap + length);
-                at = range.end.0;
+                at = range.end.offset();
                 Batch { range, arrival_ms, failed_ms }
             };
             steps.into_iter().map(batch).collect()
@@ -334,11 +441,11 @@ mod tests {
         fn what_is_told_of_several_deliveries_never_overlaps(lists in proptest::collection::vec(list(), 0..4)) {
             let mut told_of = ToldOf::default();
             lists.iter().for_each(|list| told_of.add(&batches(list)));
-            let told = told_of.take(FILE);
-            prop_assert!(told.0.iter().zip(told.0.iter().skip(1)).all(|(one, next)| one.range.end <= next.range.start));
+            let told = told_of.take(FILE).list();
+            prop_assert!(told.windows(2).all(|two| two[0].range.end <= two[1].range.start));
             // The first one's are all there.
             let first = lists.first().into_iter().flatten();
-            prop_assert!(first.clone().all(|batch| told.0.contains(batch)));
+            prop_assert!(first.clone().all(|batch| told.contains(batch)));
         }
     }
 
@@ -369,15 +476,18 @@ mod tests {
         // What does not go together with it counts for nothing.
         told_of.add(&batches(&[batch(15, 25, 7), batch(40, 50, 8)]));
         let mut told = told_of.take(FILE);
-        assert_eq!((told.end_of(0), told.border(0)), (None, Some(10)));
-        assert_eq!((told.end_of(10), told.border(10)), (Some(20), Some(20)));
-        assert_eq!((told.end_of(12), told.border(12)), (None, Some(20)));
-        assert_eq!(told.holding(10, 20), Some(batch(10, 20, 5)));
-        assert_eq!(told.holding(12, 14), Some(batch(10, 20, 5)));
-        assert_eq!((told.holding(12, 21), told.holding(8, 12), told.holding(30, 35)), (None, None, None));
-        told.pass(20);
-        assert_eq!((told.end_of(20), told.0.len()), (Some(30), 2));
-        told.pass(99);
-        assert_eq!((told.border(99), told.end_of(99)), (None, None));
+        assert_eq!((told.end_of(at(0)), told.border(at(0))), (None, Some(at(10))));
+        assert_eq!((told.end_of(at(10)), told.border(at(10))), (Some(at(20)), Some(at(20))));
+        assert_eq!((told.end_of(at(12)), told.border(at(12))), (None, Some(at(20))));
+        assert_eq!(told.holding(at(10), at(20)), Some(batch(10, 20, 5)));
+        assert_eq!(told.holding(at(12), at(14)), Some(batch(10, 20, 5)));
+        assert_eq!(
+            (told.holding(at(12), at(21)), told.holding(at(8), at(12)), told.holding(at(30), at(35))),
+            (None, None, None)
+        );
+        told.pass(at(20));
+        assert_eq!((told.end_of(at(20)), told.len()), (Some(at(30)), 2));
+        told.pass(at(99));
+        assert_eq!((told.border(at(99)), told.end_of(at(99))), (None, None));
     }
 }

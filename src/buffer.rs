@@ -247,17 +247,17 @@ mod tests {
                         let sealed = buffer.seal().unwrap();
                         prop_assert_eq!((sealed.bytes, sealed.records), (naive.bytes(), naive.held.len() as u64));
                         prop_assert!(sealed.bytes <= size || sealed.records == 1);
-                        sealed_positions.extend(sealed.set.ranges(PartitionId(1)).iter().copied());
+                        sealed_positions.extend(sealed.set.ranges(PartitionId(1)).iter());
                         naive.held.clear();
                     }
                 }
             }
-            sealed_positions.extend(buffer.seal().iter().flat_map(|s| s.set.ranges(PartitionId(1)).to_vec()));
+            sealed_positions.extend(buffer.seal().iter().flat_map(|s| s.set.ranges(PartitionId(1)).iter().collect::<Vec<_>>()));
             prop_assert!(buffer.seal().is_none());
             let mut next = 0;
             for range in sealed_positions {
-                prop_assert_eq!(range.start.0, next);
-                next = range.end.0;
+                prop_assert_eq!(range.start.offset(), next);
+                next = range.end.offset();
             }
             prop_assert_eq!(next, position);
         }

@@ -74,9 +74,9 @@ impl Readers {
             let progress = match row {
                 Some(row) if is_file_of(row, &content_of(file, Some(row))?)? => {
                     // Behind the look at the journal: what has come since is unread.
-                    let size = reader.text_size(&content_of(file, Some(row))?, row.checkpoint.0)?;
+                    let size = reader.text_size(&content_of(file, Some(row))?, row.checkpoint.offset())?;
                     // A file that was cut shorter this moment is another one.
-                    (size >= row.checkpoint.0).then(|| Progress::new(row, size, reader.needs_copies))
+                    (size >= row.checkpoint.offset()).then(|| Progress::new(row, size, reader.needs_copies))
                 }
                 Some(_) | None => None,
             };
@@ -163,8 +163,9 @@ impl Standing<'_> {
         let content = content_of(file, self.row.as_ref())?;
         let whole = Progress { size: self.size(file)?, checkpoint: 0, parts: Vec::new() };
         let progress = self.progress.as_ref().unwrap_or(&whole);
-        let states: BTreeMap<u64, State> = progress.parts.iter().map(|part| (part.range.start.0, part.state)).collect();
-        let cuts = progress.parts.iter().map(|part| part.range.end.0).collect();
+        let states: BTreeMap<u64, State> =
+            progress.parts.iter().map(|part| (part.range.start.offset(), part.state)).collect();
+        let cuts = progress.parts.iter().map(|part| part.range.end.offset()).collect();
         let mut records = Records::default();
         let evidence = self.row.as_ref().and_then(|row| Evidence::from_json(&row.evidence));
         let order = evidence.and_then(|evidence| evidence.order());
@@ -194,7 +195,7 @@ fn content_of(file: &File, row: Option<&FileRow>) -> io::Result<Content> {
 /// Whether an open file is the one of this row by its content; device and inode are equal. Without evidence nobody knows.
 fn is_file_of(row: &FileRow, file: &Content) -> io::Result<bool> {
     match Evidence::from_json(&row.evidence) {
-        Some(evidence) => evidence.matches(file, row.checkpoint.0, None),
+        Some(evidence) => evidence.matches(file, row.checkpoint.offset(), None),
         None => Ok(false),
     }
 }

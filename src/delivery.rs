@@ -144,7 +144,7 @@ pub struct Shipping {
 
 fn known_by((partition, is_unread): &(Arc<dyn SourcePartition>, bool)) -> KnownBy {
     let read_to = partition.read_so_far().map(|(position, hash)| ReadTo { position, hash });
-    let evidence = if *is_unread { partition.evidence(Position(0)) } else { None };
+    let evidence = if *is_unread { partition.evidence(Position::BEGINNING) } else { None };
     KnownBy { partition: partition.id(), evidence, read_to }
 }
 

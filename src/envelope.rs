@@ -166,7 +166,7 @@ struct EndpointFailed<'a> {
 /// The line for a record that an HTTP endpoint has not taken.
 pub fn endpoint_failed(frame: &Frame<'_>, reason: &Reason) -> Bytes {
     let earlier = Earlier::decode(frame.earlier).unwrap_or_default();
-    let sequence_number = sequence_number(frame.partition, frame.range.start);
+    let sequence_number = sequence_number(frame.partition, frame.range.record());
     let (data_id, subsequence_number) = match earlier.id {
         Some(OldId::Endpoint { data_id }) => {
             let number = data_id.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
@@ -243,7 +243,12 @@ pub fn document_failed(frame: &Frame<'_>, reason: &Reason, document: &FailedDocu
 
 /// As in a shard, a later record has a larger number: the source partition's, and twenty digits for the position in it.
 fn sequence_number(partition: PartitionId, position: Position) -> String {
-    format!("{}{:020}", partition.0, position.0)
+    match position.record() {
+        // A part of an aggregated record has the number of the whole.
+        Some((sequence_number, 0)) => sequence_number.to_string(),
+        Some((sequence_number, sub_sequence_number)) => format!("{sequence_number}.{sub_sequence_number}"),
+        None => format!("{}{:020}", partition.0, position.offset()),
+    }
 }
 
 /// The line for a record that failed in an earlier life and passes in this one.
@@ -424,7 +429,7 @@ mod tests {
         };
         let failure = Failure { code: ErrorCode::NotInSchema, table: Some(Arc::new(table)), ..Failure::new("no") };
         let origin =
-            Origin { place: "here", partition: PartitionId(7), position: Position(100), number: 1, arrival: at(5) };
+            Origin { place: "here", partition: PartitionId(7), position: Position::at(100), number: 1, arrival: at(5) };
         let line = failed(b"{}", &failure, origin, at(7));
         assert_eq!(
             std::str::from_utf8(&line).unwrap(),

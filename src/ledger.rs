@@ -78,7 +78,7 @@ impl Ledger {
     /// `holder` needs all of `set`: a delivery found in the journal.
     pub fn hold_all(&mut self, holder: HolderId, set: &RecordSet) {
         for (partition, ranges) in set.iter() {
-            if let Some(&first) = ranges.first() {
+            if let Some(first) = ranges.first() {
                 self.hold(holder, partition, first);
             }
         }
@@ -195,7 +195,7 @@ mod tests {
                     }
                 }
                 for p in 1..4 {
-                    prop_assert_eq!(ledger.checkpoint(PartitionId(p)).0, naive.checkpoint(p));
+                    prop_assert_eq!(ledger.checkpoint(PartitionId(p)).offset(), naive.checkpoint(p));
                     prop_assert!(naive.checkpoint(p) >= before[p as usize - 1], "a checkpoint moved back");
                     let idle = !naive.needs.iter().any(|(q, _, _)| *q == p);
                     prop_assert_eq!(ledger.is_settled(PartitionId(p)), idle);

@@ -52,6 +52,7 @@ pub mod notify;
 pub mod output;
 pub mod partition;
 pub mod pool;
+pub mod position;
 pub mod positions;
 pub mod processing;
 pub mod record;

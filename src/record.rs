@@ -3,7 +3,6 @@
 //! Records never travel one by one. A [`Chunk`] is one contiguous buffer with the ends of its records, and it covers one
 //! unbroken range of positions of one source partition. Nothing in this module knows what a source or a destination is.
 
-use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,30 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::convert::Columns;
 use crate::partition::Partition;
-
-/// A place in a source partition, ordered as the source is read: for a file, a byte offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Position(pub u64);
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Positions from `start` up to, but without, `end`. Never empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PositionRange {
-    pub start: Position,
-    pub end: Position,
-}
-
-impl PositionRange {
-    pub fn new(start: u64, end: u64) -> Self {
-        debug_assert!(start < end, "an empty range of positions");
-        Self { start: Position(start), end: Position(end) }
-    }
-}
+pub use crate::position::{Position, PositionRange};
 
 /// The time in whole milliseconds.
 pub fn now() -> Timestamp {
@@ -161,7 +137,7 @@ pub struct Chunk {
     /// may say that a record ends there: the journal keeps the place.
     pub last_is_bare: bool,
     /// Where each record ends in the source, counted from `start`, if that is not where it ends in `data`.
-    pub source_ends: Option<Arc<Vec<u64>>>,
+    pub source_ends: Option<SourceEnds>,
     /// What processing has left: `data` holds for each record of the source so many records, none or several too, and
     /// their bytes as they leave, delimiters included.
     pub made: Option<Arc<Vec<u32>>>,
@@ -182,6 +158,23 @@ pub struct Chunk {
     pub is_processed: bool,
     /// Memory that this chunk holds; given back when the last clone is dropped.
     pub permit: Arc<crate::memory::Permit>,
+}
+
+/// Where each record of a chunk ends in its source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceEnds {
+    /// Counted from where the chunk starts.
+    Offsets(Arc<Vec<u64>>),
+    Positions(Arc<Vec<Position>>),
+}
+
+impl SourceEnds {
+    fn of(&self, records: Range<usize>, moved: u64) -> Self {
+        match self {
+            Self::Offsets(ends) => Self::Offsets(Arc::new(ends[records].iter().map(|end| end - moved).collect())),
+            Self::Positions(ends) => Self::Positions(Arc::new(ends[records].to_vec())),
+        }
+    }
 }
 
 /// Partitions of a chunk's records.
@@ -292,16 +285,32 @@ impl Chunk {
 
     /// The position behind the source's record `index`.
     pub fn end_position(&self, index: usize) -> Position {
-        let end = self.source_ends.as_ref().map_or_else(|| u64::from(self.ends[index]), |ends| ends[index]);
-        Position(self.start.0 + end)
+        match &self.source_ends {
+            None => self.start.plus(u64::from(self.ends[index])),
+            Some(SourceEnds::Offsets(ends)) => self.start.plus(ends[index]),
+            Some(SourceEnds::Positions(ends)) => ends[index],
+        }
+    }
+
+    /// Where each record ends in the source, told apart from `ends`.
+    pub fn every_source_end(&self) -> SourceEnds {
+        self.source_ends
+            .clone()
+            .unwrap_or_else(|| SourceEnds::Offsets(Arc::new(self.ends.iter().map(|&end| u64::from(end)).collect())))
+    }
+
+    /// By what record `index` is known; see [`PositionRange::record`].
+    pub fn record_position(&self, index: usize) -> Position {
+        self.range(index, index + 1).record()
     }
 
     /// How many records, from the record `from` on, end at `until` or before it; at least one.
     pub fn records_until(&self, from: usize, until: Position) -> usize {
-        let until = until.0.saturating_sub(self.start.0);
         let whole = match &self.source_ends {
-            Some(ends) => ends[from..].partition_point(|&end| end <= until),
-            None => self.ends[from..].partition_point(|&end| u64::from(end) <= until),
+            Some(SourceEnds::Positions(ends)) => ends[from..].partition_point(|&end| end <= until),
+            _ if !until.is_offset() => self.records() - from,
+            Some(SourceEnds::Offsets(ends)) => ends[from..].partition_point(|&end| self.start.plus(end) <= until),
+            None => self.ends[from..].partition_point(|&end| self.start.plus(u64::from(end)) <= until),
         };
         whole.max(1)
     }
@@ -330,7 +339,7 @@ impl Chunk {
             data: if self.rows.is_some() { Bytes::new() } else { self.data.slice(..self.ends[index - 1] as usize) },
             ends: Arc::new(self.ends[..index].to_vec()),
             last_is_bare: false,
-            source_ends: self.source_ends.as_ref().map(|ends| Arc::new(ends[..index].to_vec())),
+            source_ends: self.source_ends.as_ref().map(|ends| ends.of(0..index, 0)),
             made: self.made.as_ref().map(|made| Arc::new(made[..index].to_vec())),
             record_ends: self.record_ends.as_ref().map(|ends| Arc::new(ends[..self.made(0, index) as usize].to_vec())),
             partitions: self.partitions.as_ref().map(|partitions| Arc::new(partitions.of(0..index))),
@@ -343,15 +352,12 @@ impl Chunk {
     /// The records from `index` on; at least one.
     pub fn from(&self, index: usize) -> Self {
         let (start, base) = (self.position(index), self.record_start(index));
-        let moved = start.0 - self.start.0;
+        let moved = start.bytes_from(self.start);
         Self {
             start,
             data: if self.rows.is_some() { Bytes::new() } else { self.data.slice(base as usize..) },
             ends: Arc::new(self.ends[index..].iter().map(|end| end - base).collect()),
-            source_ends: self
-                .source_ends
-                .as_ref()
-                .map(|ends| Arc::new(ends[index..].iter().map(|end| end - moved).collect())),
+            source_ends: self.source_ends.as_ref().map(|ends| ends.of(index..self.records(), moved)),
             made: self.made.as_ref().map(|made| Arc::new(made[index..].to_vec())),
             record_ends: self.record_ends.as_ref().map(|ends| {
                 let ends = &ends[self.made(0, index) as usize..];
@@ -432,7 +438,7 @@ mod tests {
         let budget = MemoryBudget::new(1 << 20).join();
         Chunk {
             partition: Arc::new(Nowhere),
-            start: Position(100),
+            start: Position::at(100),
             data: Bytes::new(),
             ends: Arc::new(vec![10, 20, 30]),
             delimiter_len: 1,
@@ -455,7 +461,7 @@ mod tests {
         let whole = converted();
         let of = |chunk: &Chunk, index: usize| {
             let rows = chunk.rows.as_ref().unwrap().range(index, index + 1);
-            (chunk.position(index).0, rows, chunk.partition_of(index, index + 1).0.unwrap().values()[0].clone())
+            (chunk.position(index).offset(), rows, chunk.partition_of(index, index + 1).0.unwrap().values()[0].clone())
         };
         let (first, rest) = (whole.until(1), whole.from(1));
         assert_eq!((first.records(), rest.records()), (1, 2));

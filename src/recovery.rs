@@ -313,7 +313,7 @@ impl Recovered {
         self.owners.add(whole, &in_whole, owner);
         self.owners.add(partly, &in_part, owner);
         for (partition, ranges) in row.intent.set.iter() {
-            let ends = |range: &PositionRange| [range.start, range.end];
+            let ends = |range: PositionRange| [range.start, range.end];
             self.cuts.entry(partition).or_default().extend(ranges.iter().flat_map(ends));
         }
     }

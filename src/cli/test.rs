@@ -134,7 +134,7 @@ fn chunk(trial: &Trial<'_>, test: &PipelineTest) -> Result<Option<Chunk>, TrialE
     }
     Ok(Some(Chunk {
         partition: Arc::new(Given { header: test.header.as_deref().map(|header| Bytes::from(in_source(header))) }),
-        start: Position(0),
+        start: Position::BEGINNING,
         data: Bytes::from(data),
         ends: Arc::new(ends),
         delimiter_len: 0,

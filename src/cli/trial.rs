@@ -85,7 +85,7 @@ impl<'a> Trial<'a> {
                 let fates = self.fates(&chunk).map_err(TrialError::from)?;
                 for (index, fate) in fates.iter().enumerate() {
                     let record = Outcome::Fate(chunk.record(index), fate);
-                    show(Tried { position: chunk.position(index).0, record })?;
+                    show(Tried { position: chunk.position(index).offset(), record })?;
                 }
                 Ok(())
             }

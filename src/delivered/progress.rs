@@ -48,10 +48,10 @@ struct Holders {
 impl Progress {
     /// Of a file of `size` bytes. `needs_copies` where a backup takes every record too.
     pub fn new(row: &FileRow, size: u64, needs_copies: bool) -> Self {
-        let checkpoint = row.checkpoint.0.min(size);
+        let checkpoint = row.checkpoint.offset().min(size);
         let mut progress = Self { size, checkpoint, parts: Vec::new() };
-        let skipped = row.skipped.0.min(checkpoint);
-        let owed = row.owed.0.clamp(skipped, checkpoint);
+        let skipped = row.skipped.offset().min(checkpoint);
+        let owed = row.owed.offset().clamp(skipped, checkpoint);
         progress.push(0, skipped, State::Skipped);
         progress.push(skipped, owed, State::Unread);
         progress.push(owed, checkpoint, State::Delivered);
@@ -74,7 +74,7 @@ impl Progress {
     /// Bytes in this state.
     pub fn bytes(&self, state: State) -> u64 {
         let parts = self.parts.iter().filter(|part| part.state == state);
-        parts.map(|part| part.range.end.0 - part.range.start.0).sum()
+        parts.map(|part| part.range.end.offset() - part.range.start.offset()).sum()
     }
 
     fn push(&mut self, start: u64, end: u64, state: State) {
@@ -96,8 +96,8 @@ fn borders(held: &[Held], checkpoint: u64, size: u64) -> Vec<(u64, Change<'_>)> 
     for held in held {
         for range in &held.ranges {
             let clip = |position: u64| position.clamp(checkpoint, size);
-            borders.push((clip(range.start.0), Change { held, by: 1 }));
-            borders.push((clip(range.end.0), Change { held, by: -1 }));
+            borders.push((clip(range.start.offset()), Change { held, by: 1 }));
+            borders.push((clip(range.end.offset()), Change { held, by: -1 }));
         }
     }
     borders.sort_by_key(|&(position, _)| position);
@@ -137,7 +137,7 @@ mod tests {
             let mut at = start;
             let range = |(gap, length): (u64, u64)| {
                 let range = PositionRange::new(at + gap, at + gap + length);
-                at = range.end.0;
+                at = range.end.offset();
                 range
             };
             let ranges = steps.into_iter().map(range).collect();
@@ -146,14 +146,15 @@ mod tests {
     }
 
     fn naive(row: &FileRow, position: u64, needs_copies: bool) -> State {
-        let holds = |held: &&Held| held.ranges.iter().any(|r| r.start.0 <= position && position < r.end.0);
+        let holds =
+            |held: &&Held| held.ranges.iter().any(|r| r.start.offset() <= position && position < r.end.offset());
         let holders: Vec<&Held> = row.held.iter().filter(holds).collect();
         let is_settled = |kind| holders.iter().any(|held| held.settled && held.kind == kind);
-        if position < row.skipped.0.min(row.checkpoint.0) {
+        if position < row.skipped.offset().min(row.checkpoint.offset()) {
             State::Skipped
-        } else if position < row.owed.0.min(row.checkpoint.0) {
+        } else if position < row.owed.offset().min(row.checkpoint.offset()) {
             State::Unread
-        } else if position < row.checkpoint.0 {
+        } else if position < row.checkpoint.offset() {
             State::Delivered
         } else if holders.iter().any(|held| !held.settled) {
             State::InFlight
@@ -178,18 +179,18 @@ mod tests {
             let row = FileRow {
                 partition: PartitionId(1),
                 stream: "s".into(),
-                checkpoint: Position(checkpoint),
-                skipped: Position(skipped),
-                owed: Position(owed),
+                checkpoint: Position::at(checkpoint),
+                skipped: Position::at(skipped),
+                owed: Position::at(owed),
                 evidence,
                 held,
             };
             let progress = Progress::new(&row, size, needs_copies);
             let mut at = 0;
             for part in &progress.parts {
-                prop_assert_eq!(part.range.start.0, at);
-                at = part.range.end.0;
-                for position in part.range.start.0..at {
+                prop_assert_eq!(part.range.start.offset(), at);
+                at = part.range.end.offset();
+                for position in part.range.start.offset()..at {
                     prop_assert_eq!(part.state, naive(&row, position, needs_copies), "at {}", position);
                 }
             }

@@ -229,9 +229,8 @@ fn never_sent(data: &[u8], misfits: Option<&Misfit>, limits: &Limits, ended_ms: 
 }
 
 fn is_in(done: &RecordSet, header: &Header) -> bool {
-    let ranges = done.ranges(header.partition);
-    let next = ranges.partition_point(|range| range.end <= header.range.start);
-    ranges.get(next).is_some_and(|range| range.start <= header.range.start)
+    let next = done.ranges(header.partition).behind(header.range.start).first();
+    next.is_some_and(|range| range.start <= header.range.start)
 }
 
 fn scan(layout: &Layout, payload: &Payload, mut with: impl FnMut(Item)) -> io::Result<()> {
@@ -300,7 +299,7 @@ mod tests {
                 let mut expected: Vec<u64> = held.iter().copied().filter(|source| !elsewhere(source)).collect();
                 expected.dedup();
                 let found: Vec<u64> = records.ranges().into_iter()
-                    .flat_map(|(_, range)| (range.start.0..range.end.0).step_by(10)).map(|at| at / 10).collect();
+                    .flat_map(|(_, range)| (range.start.offset()..range.end.offset()).step_by(10)).map(|at| at / 10).collect();
                 prop_assert_eq!(found, expected);
                 (at, payload) = (end, part.cut.payload.end);
             }

@@ -283,7 +283,7 @@ impl World {
             place: "/a".into(),
             device: 1,
             inode: 1,
-            checkpoint: Position(0),
+            checkpoint: Position::BEGINNING,
             evidence: String::new(),
             copy_of: None,
         };

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 
-use crate::positions::{put_varint, take_varint};
-use crate::record::{Chunk, PartitionId, PositionRange};
+use crate::positions::{NO_FLAGS, put_distance, put_varint, take_distance, take_varint};
+use crate::record::{Chunk, PartitionId, Position, PositionRange};
 
 use super::payload::Payload;
 
-/// A frame's header has seven numbers.
-const HEADER_BYTES_MAX: usize = 7 * 10;
+/// A frame's header has five numbers and two positions.
+const HEADER_BYTES_MAX: usize = 5 * 10 + 2 * 74;
 /// How much is read of a payload at once.
 const WINDOW: usize = 256 << 10;
 
@@ -51,8 +51,8 @@ impl Frame<'_> {
         let delimiter = if self.data.ends_with(delimiter) { &[] } else { delimiter };
         put_varint(out, (self.data.len() + delimiter.len()) as u64);
         put_varint(out, self.partition.0.unsigned_abs());
-        put_varint(out, self.range.start.0);
-        put_varint(out, self.range.end.0 - self.range.start.0);
+        put_distance(out, Position::BEGINNING, self.range.start, NO_FLAGS);
+        put_distance(out, self.range.start, self.range.end, NO_FLAGS);
         put_varint(out, self.ordinal);
         put_varint(out, self.arrival_ms.unsigned_abs());
         put_varint(out, self.earlier.len() as u64);
@@ -121,16 +121,16 @@ pub fn each<'a>(pieces: &'a [&'a [u8]]) -> impl Iterator<Item = Frame<'a>> {
 
 fn header(bytes: &[u8]) -> Option<Header> {
     let mut rest = bytes;
-    let mut number = || take_varint(&mut rest);
-    let (data, partition, start, length) = (number()?, number()?, number()?, number()?);
-    let (ordinal, arrival_ms, earlier) = (number()?, number()?, number()?);
-    let end = start.checked_add(length).filter(|&end| end > start)?;
+    let (data, partition) = (take_varint(&mut rest)?, take_varint(&mut rest)?);
+    let start = take_distance(&mut rest, 0)?.0.behind(Position::BEGINNING)?;
+    let end = take_distance(&mut rest, 0)?.0.behind(start).filter(|&end| end > start)?;
+    let (ordinal, arrival_ms, earlier) = (take_varint(&mut rest)?, take_varint(&mut rest)?, take_varint(&mut rest)?);
     Some(Header {
         bytes: data,
         earlier,
         length: data.checked_add(earlier)?.checked_add((bytes.len() - rest.len()) as u64)?,
         partition: PartitionId(i64::try_from(partition).ok()?),
-        range: PositionRange::new(start, end),
+        range: PositionRange { start, end },
         ordinal,
         arrival_ms: i64::try_from(arrival_ms).ok()?,
     })

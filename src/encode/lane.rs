@@ -502,7 +502,7 @@ mod tests {
         let permit = budget.acquire(data.len() as u64 * 2, &CancellationToken::new(), Duration::from_secs(1)).unwrap();
         Chunk {
             partition: Arc::new(File),
-            start: Position(0),
+            start: Position::BEGINNING,
             data: guarded(data, permit.clone()),
             ends: Arc::new(ends),
             delimiter_len: 1,

@@ -40,6 +40,9 @@ struct PartitionCopy {
     device: u64,
     inode: u64,
     checkpoint: u64,
+    /// As the database has it; empty in files.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    sequence_number: String,
     evidence: String,
     #[serde(default)]
     read_to: u64,
@@ -58,6 +61,13 @@ struct PartitionCopy {
     /// A uuid, too.
     #[serde(default)]
     shared_with: Option<String>,
+}
+
+impl PartitionCopy {
+    /// A text that is none means the beginning.
+    fn sequence_number_or_none(&self) -> &str {
+        super::place::position(0, &self.sequence_number).map_or("", |_| &self.sequence_number)
+    }
 }
 
 impl CheckpointCopy {
@@ -85,8 +95,8 @@ impl CheckpointCopy {
                 transaction.execute(
                     "INSERT INTO source_partition
                      (stream, uuid, place, device, inode, checkpoint, evidence, read_to, read_hash, gone_since,
-                      skipped_to, shared_to)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                      skipped_to, shared_to, sequence_number)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                     params![
                         id,
                         partition.uuid,
@@ -99,7 +109,8 @@ impl CheckpointCopy {
                         partition.read_hash,
                         partition.gone_since,
                         partition.skipped_to.unwrap_or(partition.checkpoint) as i64,
-                        partition.shared_to as i64
+                        partition.shared_to as i64,
+                        partition.sequence_number_or_none()
                     ],
                 )?;
             }
@@ -149,14 +160,15 @@ impl Journal {
                 place: row.place,
                 device: row.device,
                 inode: row.inode,
-                checkpoint: row.checkpoint.0,
+                checkpoint: row.checkpoint.offset(),
+                sequence_number: super::place::columns(row.checkpoint).1,
                 evidence: row.evidence,
-                read_to: row.read_to.as_ref().map_or(0, |read| read.position.0),
+                read_to: row.read_to.as_ref().map_or(0, |read| read.position.offset()),
                 read_hash: row.read_to.map_or_else(String::new, |read| read.hash),
                 copy_of: row.copy_of.and_then(|original| uuids.get(&original).cloned()),
                 gone_since: row.gone_since,
-                skipped_to: Some(row.beginning.skipped_to.0),
-                shared_to: row.beginning.shared_to.0,
+                skipped_to: Some(row.beginning.skipped_to.offset()),
+                shared_to: row.beginning.shared_to.offset(),
                 shared_with: row.beginning.shared_with.and_then(|other| uuids.get(&other).cloned()),
             });
             streams.push(StreamCopy { name, version, scanned, partitions: partitions.collect() });

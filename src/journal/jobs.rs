@@ -104,11 +104,11 @@ mod tests {
         let other = journal.stream("web", "one").unwrap().id;
         let objects = journal.register(stream, &["/a", "/b", "/c", "/a"].map(|place| new_file(place, 0))).unwrap();
         journal.register(other, &[new_file("/a", 0)]).unwrap();
-        let moved = Checkpoint { partition: objects[1], position: Position(7), evidence: None };
+        let moved = Checkpoint { partition: objects[1], position: Position::at(7), evidence: None };
         journal.settle(stream, &[], &[moved]).unwrap();
         journal.mark_gone(&objects[..1], 5, true).unwrap();
         let unfinished: Vec<_> =
-            journal.unfinished(stream).unwrap().iter().map(|row| (row.id, row.checkpoint.0)).collect();
+            journal.unfinished(stream).unwrap().iter().map(|row| (row.id, row.checkpoint.offset())).collect();
         assert_eq!(unfinished, [(objects[1], 7), (objects[2], 0), (objects[3], 0)]);
         let found = journal.at_places(stream, &["/a".to_owned(), "/c".to_owned(), "/\"d'".to_owned()]).unwrap();
         let ids = |place: &str| found[place].iter().map(|row| (row.id, row.gone_since)).collect::<Vec<_>>();

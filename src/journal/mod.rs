@@ -15,6 +15,7 @@ mod copy;
 mod jobs;
 mod open;
 mod partitions;
+mod place;
 mod read;
 mod requests;
 mod schema;
@@ -157,7 +158,7 @@ impl Intent {
 
     /// From where `partition` has to be read, at its checkpoint or behind it, so that the same is made of its records again.
     pub fn needed(&self, partition: PartitionId, checkpoint: Position) -> Option<PositionRange> {
-        let first = *self.set.ranges(partition).first()?;
+        let first = self.set.ranges(partition).first()?;
         let start = self.batches.needed_for(partition, first).start;
         Some(PositionRange { start: start.max(checkpoint.min(first.start)), ..first })
     }
@@ -395,12 +396,13 @@ impl Journal {
                 requests::forget(transaction, *delivery)?;
             }
             let mut statement = transaction
-                .prepare_cached("UPDATE source_partition SET checkpoint = max(checkpoint, ?2) WHERE id = ?1")?;
+                .prepare_cached("UPDATE source_partition SET checkpoint = ?2, sequence_number = ?3 WHERE id = ?1 AND (sequence_number, checkpoint) < (?3, ?2)")?;
             for checkpoint in checkpoints {
                 if let Some(evidence) = &checkpoint.evidence {
                     partitions::store_evidence(transaction, checkpoint.partition, evidence)?;
                 }
-                statement.execute(params![checkpoint.partition.0, checkpoint.position.0 as i64])?;
+                let (offset, sequence_number) = place::columns(checkpoint.position);
+                statement.execute(params![checkpoint.partition.0, offset, sequence_number])?;
             }
             transaction.prepare_cached(FORGET_PASSED)?.execute([stream])?;
             let query = "SELECT count(*), coalesce(sum(ranges + batches / 2), 0) FROM delivery WHERE stream = ?1";
@@ -430,7 +432,7 @@ impl Journal {
 const FORGET_PASSED: &str = "
     DELETE FROM delivery WHERE stream = ?1 AND settled = 1 AND NOT EXISTS (
         SELECT 1 FROM delivery_records AS held JOIN source_partition AS source ON source.id = held.partition
-        WHERE held.delivery = delivery.id AND held.end_position > source.checkpoint)";
+        WHERE held.delivery = delivery.id AND (held.end_sequence, held.end_position) > (source.sequence_number, source.checkpoint))";
 
 fn insert(transaction: &Transaction<'_>, stream: i64, intent: &Intent, requests: &[Request]) -> Result<DeliveryRowId> {
     let kind = match intent.kind {
@@ -508,15 +510,17 @@ fn insert_records(
     batches: &Batches,
 ) -> Result<()> {
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO delivery_records (delivery, partition, first_position, end_position, ranges, partial, batches)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO delivery_records
+             (delivery, partition, first_position, end_position, ranges, partial, batches, end_sequence)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
     for (partition, ranges) in set.iter() {
         let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { continue };
-        let several = (ranges.len() > 1).then(|| encode_ranges(ranges));
+        let several = (ranges.len() > 1 || !last.end.is_offset()).then(|| encode_ranges(ranges));
         let partly = Some(partial.ranges(partition)).filter(|ranges| !ranges.is_empty()).map(encode_ranges);
-        let (first, end) = (first.start.0 as i64, last.end.0 as i64);
-        statement.execute(params![delivery, partition.0, first, end, several, partly, batches.coded(partition)])?;
+        let (first, (end, sequence)) = (first.start.offset() as i64, place::columns(last.end));
+        let batches = batches.coded(partition);
+        statement.execute(params![delivery, partition.0, first, end, several, partly, batches, sequence])?;
     }
     Ok(())
 }

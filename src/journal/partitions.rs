@@ -143,7 +143,7 @@ impl Journal {
     pub fn still_copy(&self, partition: PartitionId, checkpoint: Position, evidence: &str) -> Result<()> {
         self.change_partitions(|transaction| {
             let statement = "UPDATE source_partition SET checkpoint = max(checkpoint, ?2), evidence = ?3 WHERE id = ?1";
-            transaction.execute(statement, params![partition.0, checkpoint.0 as i64, evidence])?;
+            transaction.execute(statement, params![partition.0, checkpoint.offset() as i64, evidence])?;
             Ok(())
         })
     }
@@ -161,7 +161,7 @@ impl Journal {
                         AND original.shared_to = 0 AND ?2 <= max(original.checkpoint, own.checkpoint)) THEN 0 ELSE ?2 END,
                     shared_with = copy_of, copy_of = NULL, checkpoint = ?2, evidence = ?3
                 WHERE id = ?1 AND copy_of IS NOT NULL";
-            transaction.execute(statement, params![copy.partition.0, checkpoint.0 as i64, evidence])?;
+            transaction.execute(statement, params![copy.partition.0, checkpoint.offset() as i64, evidence])?;
             store_known(transaction, std::slice::from_ref(copy))
         })
     }
@@ -235,7 +235,7 @@ impl Journal {
 
 /// As [`partition_row`] takes them.
 pub(super) const PARTITION_COLUMNS: &str = "id, uuid, place, device, inode, checkpoint, evidence, read_to, read_hash, copy_of, \
-     gone_since, skipped_to, shared_to, shared_with";
+     gone_since, skipped_to, shared_to, shared_with, sequence_number";
 
 /// What another partition has settled by now is owed no longer.
 const FORGIVE: &str = "
@@ -245,7 +245,8 @@ const FORGIVE: &str = "
         WHERE other.id = own.shared_with AND other.checkpoint >= own.shared_to AND other.shared_to = 0)";
 
 pub(super) fn store_known(transaction: &Transaction<'_>, known: &[KnownBy]) -> Result<()> {
-    let mut unread = transaction.prepare_cached("SELECT 1 FROM source_partition WHERE id = ?1 AND checkpoint = 0")?;
+    let mut unread = transaction
+        .prepare_cached("SELECT 1 FROM source_partition WHERE id = ?1 AND checkpoint = 0 AND sequence_number = ''")?;
     let mut read_to = transaction
         .prepare_cached("UPDATE source_partition SET read_to = ?2, read_hash = ?3 WHERE id = ?1 AND read_to < ?2")?;
     for known in known {
@@ -255,7 +256,7 @@ pub(super) fn store_known(transaction: &Transaction<'_>, known: &[KnownBy]) -> R
             store_evidence(transaction, known.partition, evidence)?;
         }
         if let Some(read) = &known.read_to {
-            read_to.execute(params![known.partition.0, read.position.0 as i64, read.hash])?;
+            read_to.execute(params![known.partition.0, read.position.offset() as i64, read.hash])?;
         }
     }
     Ok(())
@@ -278,33 +279,51 @@ pub(super) fn store_evidence(
 
 fn insert(transaction: &Transaction<'_>, stream: i64, new: &NewPartition) -> Result<PartitionId> {
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO source_partition (stream, uuid, place, device, inode, checkpoint, evidence, copy_of, skipped_to)
+        "INSERT INTO source_partition
+             (stream, uuid, place, device, inode, checkpoint, evidence, copy_of, skipped_to, sequence_number)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
-                 coalesce((SELECT skipped_to FROM source_partition WHERE id = ?8), ?6))",
+                 coalesce((SELECT skipped_to FROM source_partition WHERE id = ?8), ?6), ?9)",
     )?;
     let uuid = uuid::Uuid::new_v4().to_string();
-    let (device, inode, checkpoint) = (new.device as i64, new.inode as i64, new.checkpoint.0 as i64);
+    let (device, inode, (checkpoint, sequence_number)) =
+        (new.device as i64, new.inode as i64, super::place::columns(new.checkpoint));
     let copy_of = new.copy_of.map(|id| id.0);
-    statement.execute(params![stream, uuid, new.place, device, inode, checkpoint, new.evidence, copy_of])?;
+    statement.execute(params![
+        stream,
+        uuid,
+        new.place,
+        device,
+        inode,
+        checkpoint,
+        new.evidence,
+        copy_of,
+        sequence_number
+    ])?;
     Ok(PartitionId(transaction.last_insert_rowid()))
 }
 
+/// A text that is no sequence number.
+fn unreadable(column: usize) -> rusqlite::Error {
+    let reason = Box::new(crate::sequence_number::NotASequenceNumber);
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, reason)
+}
+
 pub(super) fn partition_row(row: &Row<'_>) -> rusqlite::Result<PartitionRow> {
-    let read_to = ReadTo { position: Position(row.get::<_, i64>(7)? as u64), hash: row.get(8)? };
+    let read_to = ReadTo { position: Position::at(row.get::<_, i64>(7)? as u64), hash: row.get(8)? };
     Ok(PartitionRow {
         id: PartitionId(row.get(0)?),
         uuid: row.get(1)?,
         place: row.get(2)?,
         device: row.get::<_, i64>(3)? as u64,
         inode: row.get::<_, i64>(4)? as u64,
-        checkpoint: Position(row.get::<_, i64>(5)? as u64),
+        checkpoint: super::place::position(row.get(5)?, &row.get::<_, String>(14)?).ok_or(unreadable(14))?,
         evidence: row.get(6)?,
         read_to: (!read_to.hash.is_empty()).then_some(read_to),
         copy_of: row.get::<_, Option<i64>>(9)?.map(PartitionId),
         gone_since: row.get(10)?,
         beginning: Beginning {
-            skipped_to: Position(row.get::<_, i64>(11)? as u64),
-            shared_to: Position(row.get::<_, i64>(12)? as u64),
+            skipped_to: Position::at(row.get::<_, i64>(11)? as u64),
+            shared_to: Position::at(row.get::<_, i64>(12)? as u64),
             shared_with: row.get::<_, Option<i64>>(13)?.map(PartitionId),
         },
     })

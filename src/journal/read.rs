@@ -73,7 +73,7 @@ impl JournalView {
         while let Some(row) = rows.next()? {
             let partition = PartitionId(row.get(0)?);
             let key = (row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64);
-            let checkpoint = Position(row.get::<_, i64>(4)? as u64);
+            let checkpoint = Position::at(row.get::<_, i64>(4)? as u64);
             view.files.entry(key).or_default().push(FileRow {
                 partition,
                 stream: row.get(3)?,
@@ -114,7 +114,7 @@ pub fn objects_of(state_dir: &Path, stream: &str) -> Result<HashMap<String, Vec<
         )?;
         let mut rows = statement.query([stream])?;
         while let Some(row) = rows.next()? {
-            let checkpoint = Position(row.get::<_, i64>(2)? as u64);
+            let checkpoint = Position::at(row.get::<_, i64>(2)? as u64);
             let object = ObjectRow { evidence: row.get(1)?, checkpoint, is_done: row.get(3)? };
             found.entry(row.get(0)?).or_default().push(object);
         }
@@ -176,7 +176,7 @@ impl Debts {
         let mut statement = transaction
             .prepare("SELECT id, checkpoint, copy_of, skipped_to, shared_to, shared_with FROM source_partition")?;
         let rows = statement.query_map([], |row| {
-            let position = |column| Ok::<_, rusqlite::Error>(Position(row.get::<_, i64>(column)? as u64));
+            let position = |column| Ok::<_, rusqlite::Error>(Position::at(row.get::<_, i64>(column)? as u64));
             let partition = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(PartitionId));
             let beginning = Beginning { skipped_to: position(3)?, shared_to: position(4)?, shared_with: partition(5)? };
             Ok((PartitionId(row.get(0)?), Debt { checkpoint: position(1)?, copy_of: partition(2)?, beginning }))
@@ -190,7 +190,9 @@ impl Debts {
     }
 
     fn owed(&self, partition: PartitionId) -> Position {
-        let Some(debt) = self.0.get(&partition).filter(|_| !self.is_settled(partition)) else { return Position(0) };
+        let Some(debt) = self.0.get(&partition).filter(|_| !self.is_settled(partition)) else {
+            return Position::BEGINNING;
+        };
         // A copy is settled to its checkpoint where its original is.
         if debt.copy_of.is_some() { debt.checkpoint } else { debt.beginning.shared_to }
     }
@@ -202,7 +204,7 @@ impl Debts {
             let Beginning { shared_to, shared_with, .. } = debt.beginning;
             partition = match (debt.copy_of, shared_with) {
                 (Some(original), _) => original,
-                (None, _) if shared_to == Position(0) => return true,
+                (None, _) if shared_to == Position::BEGINNING => return true,
                 (None, Some(other)) if self.0.get(&other).is_some_and(|other| other.checkpoint >= shared_to) => other,
                 (None, _) => return false,
             };
@@ -285,7 +287,7 @@ mod tests {
             ranges: ranges.iter().map(|&(start, end)| PositionRange::new(start, end)).collect(),
         };
         let row = view.file("s", 1, 10).unwrap();
-        assert_eq!((row.partition, row.checkpoint), (files[0], Position(0)));
+        assert_eq!((row.partition, row.checkpoint), (files[0], Position::BEGINNING));
         assert_eq!(row.held, [held(Kind::Fate, true, &[(0, 10), (20, 30)]), held(Kind::Copy, false, &[(0, 30)])]);
         assert_eq!(view.file("t", 1, 10).unwrap().held, []);
         assert!(view.file("t", 1, 11).is_none() && view.file("s", 2, 10).is_none() && view.file("u", 1, 10).is_none());
@@ -312,7 +314,7 @@ mod tests {
     fn beginning(folder: &Path, inode: u64) -> (u64, u64) {
         let view = JournalView::read(folder).unwrap().unwrap();
         let row = view.file("s", 1, inode).unwrap();
-        (row.skipped.0, row.owed.0)
+        (row.skipped.offset(), row.owed.offset())
     }
 
     #[test]
@@ -320,19 +322,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let journal = open(folder.path()).journal;
         let stream = journal.stream("s", "one").unwrap().id;
-        let latest = NewPartition { checkpoint: Position(4), ..new_file("/a", 10) };
+        let latest = NewPartition { checkpoint: Position::at(4), ..new_file("/a", 10) };
         let original = journal.register(stream, &[latest]).unwrap()[0];
         let copy = |place, inode| NewPartition { copy_of: Some(original), ..new_file(place, inode) };
         let copies = journal.register(stream, &[copy("/a.1", 11), copy("/a.2", 12), copy("/a.3", 13)]).unwrap();
         let settle = |position| {
-            let moved = Checkpoint { partition: original, position: Position(position), evidence: None };
+            let moved = Checkpoint { partition: original, position: Position::at(position), evidence: None };
             journal.settle(stream, &[], &[moved]).unwrap();
         };
         let stands_alone = |n: usize, from| {
             let known = KnownBy { partition: copies[n], evidence: None, read_to: None };
             // A repetition changes nothing.
-            journal.stands_alone(&known, Position(from), "e").unwrap();
-            journal.stands_alone(&known, Position(from), "e").unwrap();
+            journal.stands_alone(&known, Position::at(from), "e").unwrap();
+            journal.stands_alone(&known, Position::at(from), "e").unwrap();
         };
         stands_alone(0, 9);
         stands_alone(1, 0);
@@ -360,7 +362,7 @@ mod tests {
         let copy = NewPartition { copy_of: Some(original), ..new_file("/a.1", 11) };
         let copies = journal.register(stream, &[copy]).unwrap();
         let known = KnownBy { partition: copies[0], evidence: None, read_to: None };
-        journal.stands_alone(&known, Position(9), "e").unwrap();
+        journal.stands_alone(&known, Position::at(9), "e").unwrap();
         drop(journal);
         let connection = Connection::open(folder.path().join(DATABASE)).unwrap();
         connection.execute("DELETE FROM source_partition WHERE inode = 10", []).unwrap();
@@ -374,12 +376,12 @@ mod tests {
         let Opened { journal, .. } = open(folder.path());
         let stream = journal.stream("s", "one").unwrap().id;
         let old = journal.register(stream, &[new_file("/a", 10)]).unwrap()[0];
-        let moved = Checkpoint { partition: old, position: Position(7), evidence: None };
+        let moved = Checkpoint { partition: old, position: Position::at(7), evidence: None };
         journal.settle(stream, &[], &[moved]).unwrap();
         let new = journal.register(stream, &[new_file("/b", 10)]).unwrap()[0];
         drop(journal);
         let view = JournalView::read(folder.path()).unwrap().unwrap();
         let row = view.file("s", 1, 10).unwrap();
-        assert_eq!((row.partition, row.checkpoint), (new, Position(0)));
+        assert_eq!((row.partition, row.checkpoint), (new, Position::BEGINNING));
     }
 }

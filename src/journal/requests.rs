@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(journal.requests(stream).unwrap()[&second].requests, more);
 
         journal.keep_done(second, &RecordSet::default()).unwrap();
-        let passed = Checkpoint { partition: file, position: Position(30), evidence: None };
+        let passed = Checkpoint { partition: file, position: Position::at(30), evidence: None };
         journal.settle(stream, &[], &[passed]).unwrap();
         assert_eq!(journal.deliveries(stream).unwrap(), []);
         assert!(journal.requests(stream).unwrap().is_empty());

@@ -5,7 +5,7 @@
 use rusqlite::Connection;
 
 /// The version that this program writes.
-pub const VERSION: i64 = 6;
+pub const VERSION: i64 = 7;
 
 const TABLES: &str = "
 CREATE TABLE meta (
@@ -29,6 +29,7 @@ CREATE TABLE source_partition (
     device     INTEGER NOT NULL,
     inode      INTEGER NOT NULL,
     checkpoint INTEGER NOT NULL,
+    sequence_number TEXT NOT NULL DEFAULT '',
     evidence   TEXT NOT NULL DEFAULT '',
     read_to    INTEGER NOT NULL DEFAULT 0,
     read_hash  TEXT NOT NULL DEFAULT '',
@@ -38,7 +39,7 @@ CREATE TABLE source_partition (
     shared_to   INTEGER NOT NULL DEFAULT 0,
     shared_with INTEGER
 ) STRICT;
-CREATE INDEX source_partition_of_stream ON source_partition (stream);
+CREATE INDEX source_partition_of_stream ON source_partition (stream, place);
 
 CREATE TABLE delivery (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -65,6 +66,7 @@ CREATE TABLE delivery_records (
     partition      INTEGER NOT NULL REFERENCES source_partition (id) ON DELETE CASCADE,
     first_position INTEGER NOT NULL,
     end_position   INTEGER NOT NULL,
+    end_sequence   TEXT NOT NULL DEFAULT '',
     ranges         BLOB,
     partial        BLOB,
     batches        BLOB,
@@ -145,8 +147,16 @@ CREATE TABLE delivery_child (
 /// From version 5: whom a delivery is addressed to at its destination. There was nobody.
 const FROM_5: &str = "ALTER TABLE delivery ADD COLUMN addressee TEXT NOT NULL DEFAULT '';";
 
+/// From version 6: sequence numbers, which only shards of Kinesis streams have; and an object is found by its place.
+const FROM_6: &str = "
+ALTER TABLE source_partition ADD COLUMN sequence_number TEXT NOT NULL DEFAULT '';
+ALTER TABLE delivery_records ADD COLUMN end_sequence TEXT NOT NULL DEFAULT '';
+DROP INDEX IF EXISTS source_partition_of_stream;
+CREATE INDEX source_partition_of_stream ON source_partition (stream, place);
+";
+
 /// What leads from one version to the next, from version 1 on.
-const STEPS: [&str; VERSION as usize - 1] = [FROM_1, FROM_2, FROM_3, FROM_4, FROM_5];
+const STEPS: [&str; VERSION as usize - 1] = [FROM_1, FROM_2, FROM_3, FROM_4, FROM_5, FROM_6];
 
 /// 0 for a database in which there is nothing yet.
 pub fn version(connection: &Connection) -> rusqlite::Result<i64> {

@@ -14,7 +14,7 @@ pub(super) fn new_file(name: &str, inode: u64) -> NewPartition {
         place: name.into(),
         device: 1,
         inode,
-        checkpoint: Position(0),
+        checkpoint: Position::BEGINNING,
         evidence: String::from("e"),
         copy_of: None,
     }
@@ -49,7 +49,7 @@ pub(super) fn intent(uuid: &str, set: RecordSet) -> Intent {
 }
 
 fn checkpoint(partition: PartitionId, position: u64) -> Checkpoint {
-    Checkpoint { partition, position: Position(position), evidence: None }
+    Checkpoint { partition, position: Position::at(position), evidence: None }
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_damaged_database_is_set_aside_and_the_copy_takes_its_place() {
     let stream = journal.stream("s", "two").unwrap();
     assert_eq!((stream.version, stream.scanned), (2, true));
     let rows = journal.partitions(stream.id).unwrap();
-    assert_eq!((rows[0].checkpoint, rows[0].inode), (Position(500), 10));
+    assert_eq!((rows[0].checkpoint, rows[0].inode), (Position::at(500), 10));
     assert!(folder.path().join("hydrant.db.damaged-1").exists());
     drop(journal);
     // The next start is an ordinary one; the notice stays until somebody removes it.
@@ -271,7 +271,7 @@ fn evidence_that_was_taken_before_the_partition_went_on_elsewhere_is_not_stored(
         let late = Checkpoint { evidence: Some(evidence_of(place, inode, "late")), ..checkpoint(file, 5) };
         journal.settle(stream, &[], &[late]).unwrap();
         let row = journal.partitions(stream).unwrap().remove(0);
-        assert_eq!((row.checkpoint, row.evidence.as_str()), (Position(5), "copy"));
+        assert_eq!((row.checkpoint, row.evidence.as_str()), (Position::at(5), "copy"));
     }
     let own = Checkpoint { evidence: Some(evidence_of("/a.1", 11, "own")), ..checkpoint(file, 6) };
     journal.settle(stream, &[], &[own]).unwrap();
@@ -287,7 +287,7 @@ fn evidence_is_stored_with_the_delivery_that_needs_it() {
     let changes = journal.changes();
     let held = set(&[(files[0], 0, 9)]);
     let known = |position, hash: &str| {
-        let read_to = ReadTo { position: Position(position), hash: hash.into() };
+        let read_to = ReadTo { position: Position::at(position), hash: hash.into() };
         [KnownBy { partition: files[0], evidence: Some(evidence_of("/a", 10, "head")), read_to: Some(read_to) }]
     };
     journal.intend(stream, &intent("u1", held), &known(9, "nine")).unwrap();
@@ -296,7 +296,7 @@ fn evidence_is_stored_with_the_delivery_that_needs_it() {
     journal.intend(stream, &intent("u2", set(&[(files[0], 0, 5)])), &known(5, "five")).unwrap();
     let rows = journal.partitions(stream).unwrap();
     assert_eq!([rows[0].evidence.as_str(), rows[1].evidence.as_str()], ["head", "e"]);
-    assert_eq!(rows[0].read_to, Some(ReadTo { position: Position(9), hash: String::from("nine") }));
+    assert_eq!(rows[0].read_to, Some(ReadTo { position: Position::at(9), hash: String::from("nine") }));
     assert_eq!(rows[1].read_to, None);
 }
 
@@ -362,9 +362,9 @@ fn gone_files_are_forgotten_in_time_and_living_ones_never() {
     assert_eq!(journal.forget_gone(stream, &[], 5_000, 100).unwrap(), [files[0]]);
     assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [], "its copy still needs the original");
     let rows = journal.partitions(stream).unwrap();
-    let read_to = Some(ReadTo { position: Position(3), hash: String::from("three") });
+    let read_to = Some(ReadTo { position: Position::at(3), hash: String::from("three") });
     let alone = KnownBy { partition: rows.last().unwrap().id, evidence: None, read_to };
-    journal.stands_alone(&alone, Position(3), "e").unwrap();
+    journal.stands_alone(&alone, Position::at(3), "e").unwrap();
     assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [], "nor is what they share settled");
     journal.settle(stream, &[], &[checkpoint(files[1], 3)]).unwrap();
     assert_eq!(journal.forget_gone(stream, &[], 0, 1).unwrap(), [files[1]], "only so many are remembered");
@@ -385,13 +385,19 @@ fn a_partition_goes_on_in_its_copy() {
     let rows = journal.partitions(stream).unwrap();
     assert_eq!(rows.len(), 1);
     let row = &rows[0];
-    assert_eq!((row.id, row.place.as_str(), row.inode, row.checkpoint), (files[0], "/a.1", 11, Position(5)));
+    assert_eq!((row.id, row.place.as_str(), row.inode, row.checkpoint), (files[0], "/a.1", 11, Position::at(5)));
     assert_eq!(row.gone_since, None);
 }
 
 /// Takes out of the database what that version did not have.
 fn make_old(folder: &Path, version: i64) {
     let connection = Connection::open(folder.join("hydrant.db")).unwrap();
+    connection.execute("ALTER TABLE source_partition DROP COLUMN sequence_number", []).unwrap();
+    connection.execute("ALTER TABLE delivery_records DROP COLUMN end_sequence", []).unwrap();
+    if version == 6 {
+        connection.pragma_update(None, "user_version", version).unwrap();
+        return;
+    }
     connection.execute("ALTER TABLE delivery DROP COLUMN addressee", []).unwrap();
     if version == 5 {
         connection.pragma_update(None, "user_version", version).unwrap();
@@ -423,6 +429,44 @@ fn make_old(folder: &Path, version: i64) {
     connection.pragma_update(None, "user_version", version).unwrap();
 }
 
+/// A shard's checkpoint is behind a record: later sequence numbers have more digits, or larger ones.
+#[test]
+fn checkpoints_of_a_shard_are_ordered_by_value_and_pass_its_deliveries() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path()).journal;
+    let stream = journal.stream("s", "one").unwrap().id;
+    let at = |number: &str, sub| Position::behind(number.parse().unwrap(), sub);
+    let new = NewPartition { inode: 0, device: 0, ..new_file("shardId-000000000000", 0) };
+    let shard = journal.register(stream, std::slice::from_ref(&new)).unwrap()[0];
+    let set = |start, end| {
+        let mut set = RecordSet::default();
+        set.add(shard, PositionRange { start, end });
+        set
+    };
+    let places = [Position::BEGINNING, at("99", 3), at("99", 12), at("100", 0), at(&"9".repeat(129), 1)];
+    let settle = |rows: &[DeliveryRowId], position| {
+        journal.settle(stream, rows, &[Checkpoint { partition: shard, position, evidence: None }]).unwrap();
+    };
+    let mut rows = Vec::new();
+    for (n, two) in places.windows(2).enumerate() {
+        rows.push(journal.intend(stream, &intent(&format!("u{n}"), set(two[0], two[1])), &[]).unwrap());
+    }
+    let held: Vec<_> = journal.deliveries(stream).unwrap().into_iter().map(|row| row.intent.set).collect();
+    assert_eq!(held, places.windows(2).map(|two| set(two[0], two[1])).collect::<Vec<_>>());
+    for (n, two) in places.windows(2).enumerate().take(3) {
+        settle(&rows[n..=n], two[1]);
+        settle(&[], two[0]);
+        assert_eq!(journal.partitions(stream).unwrap()[0].checkpoint, two[1], "it never moves back");
+        assert_eq!(journal.deliveries(stream).unwrap().len(), 3 - n, "and passes what is settled");
+    }
+    journal.write_copy().unwrap();
+    drop(journal);
+    std::fs::remove_file(folder.path().join("hydrant.db")).unwrap();
+    let journal = open(folder.path()).journal;
+    let stream = journal.stream("s", "one").unwrap().id;
+    assert_eq!(journal.partitions(stream).unwrap()[0].checkpoint, places[3], "the copy knows it");
+}
+
 #[test]
 fn a_database_of_version_1_is_brought_up_to_date_with_its_rows() {
     let folder = tempfile::tempdir().unwrap();
@@ -437,13 +481,13 @@ fn a_database_of_version_1_is_brought_up_to_date_with_its_rows() {
     }
     make_old(folder.path(), 1);
     let skipped = || JournalView::read(folder.path()).unwrap().unwrap().file("s", 1, 10).unwrap().skipped;
-    assert_eq!(skipped(), Position(500), "a view of version 1 does not know where the file was begun");
+    assert_eq!(skipped(), Position::at(500), "a view of version 1 does not know where the file was begun");
     let Opened { journal, start } = open(folder.path());
     assert_eq!(start, Start::Journal);
-    assert_eq!(skipped(), Position(500), "nor does anybody later");
+    assert_eq!(skipped(), Position::at(500), "nor does anybody later");
     let stream = journal.stream("s", "one").unwrap().id;
     let row = journal.partitions(stream).unwrap().remove(0);
-    assert_eq!((row.place.as_str(), row.checkpoint, row.evidence.as_str()), ("/a", Position(500), "e"));
+    assert_eq!((row.place.as_str(), row.checkpoint, row.evidence.as_str()), ("/a", Position::at(500), "e"));
     assert_eq!((row.read_to, row.copy_of, row.gone_since), (None, None, None));
     let expected = Intent { processing: String::from("version 1"), ..held };
     assert_eq!(journal.deliveries(stream).unwrap()[0].intent, expected);
@@ -568,9 +612,9 @@ fn batches_stay_with_what_is_pending_and_go_with_its_settlement() {
     journal.shrink(row, &set(&[(files[0], 2, 12)])).unwrap();
     let left = journal.deliveries(stream).unwrap().remove(0).intent;
     assert_eq!(left.batches, batches(&[(files[0], 0, 5), (files[0], 5, 20)]));
-    assert_eq!(left.needed(files[0], Position(0)).map(|needed| needed.start), Some(Position(0)));
-    assert_eq!(left.needed(files[0], Position(1)).map(|needed| needed.start), Some(Position(1)));
-    assert_eq!(left.needed(files[1], Position(0)), None);
+    assert_eq!(left.needed(files[0], Position::BEGINNING).map(|needed| needed.start), Some(Position::BEGINNING));
+    assert_eq!(left.needed(files[0], Position::at(1)).map(|needed| needed.start), Some(Position::at(1)));
+    assert_eq!(left.needed(files[1], Position::BEGINNING), None);
     assert_eq!(journal.settle(stream, &[row], &[]).unwrap(), Left { deliveries: 1, ranges: 3 });
     assert!(journal.deliveries(stream).unwrap()[0].intent.batches.is_empty());
 }
@@ -652,7 +696,7 @@ proptest! {
                 }
             }
             known.retain(|_, (held, settled)| {
-                !*settled || (0..2).any(|file| held.end(files[file]).is_some_and(|end| end.0 > checkpoints[file]))
+                !*settled || (0..2).any(|file| held.end(files[file]).is_some_and(|end| end.offset() > checkpoints[file]))
             });
             let found: BTreeMap<_, _> = journal
                 .deliveries(stream)
@@ -661,7 +705,7 @@ proptest! {
                 .map(|row| (row.id, (row.intent.set, row.settled)))
                 .collect();
             prop_assert_eq!(&found, &known);
-            let stored: Vec<_> = journal.partitions(stream).unwrap().iter().map(|row| row.checkpoint.0).collect();
+            let stored: Vec<_> = journal.partitions(stream).unwrap().iter().map(|row| row.checkpoint.offset()).collect();
             prop_assert_eq!(stored, checkpoints);
         }
     }

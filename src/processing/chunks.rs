@@ -270,7 +270,7 @@ impl Processing {
         let header = header.map(|header| encoding.decode_without_bom_handling(&header).0.into_owned());
         let origin = Origin {
             name: &name,
-            position: work.chunk.start.0,
+            position: work.chunk.start,
             arrival: work.chunk.arrival,
             header: header.as_deref().map(str::as_bytes).map_err(|reason| *reason),
         };
@@ -294,7 +294,7 @@ impl Processing {
         let (mut scratch, mut records, mut failures) = (Scratch::default(), Records::default(), Vec::new());
         while !made.is_enough(chunk) {
             let index = made.ends.len();
-            let origin = Origin { position: chunk.position(index).0, ..origin };
+            let origin = Origin { position: chunk.record_position(index), ..origin };
             records.clear();
             pipeline.run(chunk.record(index), &origin, &mut scratch, &mut records, &mut failures);
             if failures.len() > FAILED_PARTS_MAX {
@@ -505,11 +505,10 @@ impl Processing {
         granted.absorb(budget.overdraw(kept - granted.bytes()));
         let permit = Arc::new(granted);
         let source = Chunk { failed_at: made.failed_at, ..source };
-        let ends = |index: usize| source.end_position(index).0 - source.start.0;
         let chunk = Chunk {
             data: guarded(data, permit.clone()),
             ends: Arc::new(made.ends),
-            source_ends: Some(Arc::new((0..source.records()).map(ends).collect())),
+            source_ends: Some(source.every_source_end()),
             made: Some(Arc::new(made.records)),
             record_ends,
             partitions: self.shape.partitioner.is_some().then(|| Arc::new(made.partitions)),
@@ -574,7 +573,7 @@ fn failed_record(
 ) -> Vec<Apart> {
     let place = envelope::place(chunk, index);
     let is_one = failures.len() == 1;
-    let (partition, position) = (chunk.partition.id(), chunk.position(index));
+    let (partition, position) = (chunk.partition.id(), chunk.record_position(index));
     let (attempts, arrival) = envelope::first_attempts(chunk, index);
     let mut by_type = BTreeMap::<ErrorType, (Vec<u8>, u64)>::new();
     for (data, failure) in failures.drain(..) {

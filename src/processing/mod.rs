@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::envelope::DataCatalogTable;
 use crate::partition::PartitionError;
-use crate::record::NoHeader;
+use crate::record::{NoHeader, Position};
 
 mod add_brackets;
 mod add_metadata;
@@ -70,8 +70,8 @@ pub use try_out::{Down, Fate, Leaving};
 pub struct Origin<'a> {
     /// The file's path.
     pub name: &'a str,
-    /// The record's first byte in it.
-    pub position: u64,
+    /// The record's first byte in it, or its numbers in a shard.
+    pub position: Position,
     /// When it was read.
     pub arrival: Timestamp,
     /// The file's last skipped header line without its line end.

@@ -128,20 +128,26 @@ impl<'a> Slice<'a> {
     /// What the seeds of all its batches have in common.
     fn seed(self) -> Seed {
         let arrival_ms = self.origin.arrival.as_millisecond().unsigned_abs();
-        Seed { arrival_ms, partition: self.chunk.partition.id().0, position: self.origin.position, step: 0, index: 0 }
+        Seed {
+            arrival_ms,
+            partition: self.chunk.partition.id().0,
+            position: self.origin.position.fold(),
+            step: 0,
+            index: 0,
+        }
     }
 
     fn record(self, index: usize) -> Record<'a> {
-        let (data, offset) = (self.chunk.record(index), self.chunk.position(index).0);
-        Record { data, source: index as u32, offset, keys: None }
+        let (data, position) = (self.chunk.record(index), self.chunk.record_position(index));
+        Record { data, source: index as u32, position, keys: None }
     }
 
     fn records<'p>(self, passing: &'p Passing) -> Vec<Record<'p>> {
-        let offset = |source: u32| self.chunk.position(source as usize).0;
+        let position = |source: u32| self.chunk.record_position(source as usize);
         let record = |(data, source, keys): (&'p [u8], u32, &'p Option<_>)| Record {
             data,
             source,
-            offset: offset(source),
+            position: position(source),
             keys: keys.as_ref(),
         };
         passing.iter().map(record).collect()
@@ -171,7 +177,7 @@ fn run_processors(
 ) -> Result<(), Stop> {
     let (mut scratch, mut failures): (_, Vec<(Vec<u8>, Failure)>) = (Scratch::default(), Vec::new());
     for record in given {
-        let origin = Origin { position: record.offset, ..slice.origin };
+        let origin = Origin { position: record.position, ..slice.origin };
         pipeline.run(record.data, &origin, &mut scratch, &mut out.records, &mut failures);
         out.name_last(record.source, record.keys.cloned());
         let part = |(data, failure)| FailedPart { source: record.source, data, failure };

@@ -19,6 +19,7 @@ use super::*;
 use crate::batches::{Batch, Batches, Told};
 use crate::buffer::{Buffer, Hints};
 use crate::ledger::{HolderId, Ledger};
+use crate::positions::Ranges;
 use crate::requests::Request;
 use receiver::Received;
 
@@ -311,7 +312,7 @@ impl<'w> Process<'w> {
 
     fn recover(&mut self) -> Result<(), Crash> {
         for (file, &checkpoint) in self.world.checkpoints.iter().enumerate() {
-            self.ledger.open(id(file), Position(checkpoint));
+            self.ledger.open(id(file), Position::at(checkpoint));
         }
         let processing = self.processing.clone();
         let present = Present { version: self.world.version, processing: &processing };
@@ -339,7 +340,7 @@ impl<'w> Process<'w> {
                 let holder = HolderId(self.holders);
                 self.holders += 1;
                 for (file, _) in row.intent.set.iter() {
-                    let checkpoint = Position(self.world.checkpoints[file.0 as usize]);
+                    let checkpoint = Position::at(self.world.checkpoints[file.0 as usize]);
                     self.ledger.hold(holder, file, row.intent.needed(file, checkpoint).expect("it holds some of it"));
                 }
                 if self.world.rules.tells_batches && row.intent.processing == self.processing {
@@ -361,12 +362,15 @@ impl<'w> Process<'w> {
             (0..self.read.len()).filter(|&f| self.read[f] < self.world.files[f].len() as u64).collect();
         let file = unread[self.world.rng.below(unread.len() as u64) as usize];
         let (start, told) = (self.read[file], &mut self.told[file]);
-        told.pass(start);
+        told.pass(Position::at(start));
         let come = (start + 1 + self.world.rng.below(4)).min(self.world.files[file].len() as u64);
-        let end = told.end_of(start).or(told.border(start).filter(|&border| border < come)).unwrap_or(come);
+        let (start_position, is_in_time) = (Position::at(start), |&border: &u64| border < come);
+        let border = told.border(start_position).map(Position::offset).filter(is_in_time);
+        let end = told.end_of(start_position).map(Position::offset).or(border).unwrap_or(come);
         self.world.now += 1;
         let new = Batch { range: PositionRange::new(start, end), arrival_ms: self.world.now, failed_ms: None };
-        let batch = told.holding(start, end).map_or(new, |told| Batch { range: new.range, ..told });
+        let batch =
+            told.holding(start_position, Position::at(end)).map_or(new, |told| Batch { range: new.range, ..told });
         for record in start..end {
             self.route(file, record, batch);
             for to in self.open.keys().copied().collect::<Vec<_>>() {
@@ -378,7 +382,7 @@ impl<'w> Process<'w> {
         }
         self.ledger.read(id(file), new.range).expect("records follow each other");
         self.read[file] = end;
-        self.owners.forget_before(id(file), Position(end));
+        self.owners.forget_before(id(file), Position::at(end));
         self.ship_reformed()
     }
 
@@ -445,7 +449,7 @@ impl<'w> Process<'w> {
     fn ship_reformed(&mut self) -> Result<(), Crash> {
         let is_read = |row: &i64| {
             let set = &self.world.journal[row].intent.set;
-            set.iter().all(|(file, ranges)| ranges.iter().all(|range| range.end.0 <= self.read[file.0 as usize]))
+            set.iter().all(|(file, ranges)| ranges.iter().all(|range| range.end.offset() <= self.read[file.0 as usize]))
         };
         let complete: Vec<_> = self.reforming.keys().copied().filter(is_read).collect();
         for row in complete {
@@ -531,14 +535,14 @@ impl<'w> Process<'w> {
         journalled.settled = true;
         journalled.intent.batches = Batches::default();
         self.ledger.settle(holder);
-        let moved: Vec<_> = (0..self.read.len()).map(|file| self.ledger.checkpoint(id(file)).0).collect();
+        let moved: Vec<_> = (0..self.read.len()).map(|file| self.ledger.checkpoint(id(file)).offset()).collect();
         let checkpoints = &mut self.world.checkpoints;
         for (checkpoint, moved) in checkpoints.iter_mut().zip(moved) {
             *checkpoint = moved.max(*checkpoint);
         }
         self.world.journal.retain(|_, row| {
-            let is_passed = |(file, ranges): (PartitionId, &[PositionRange])| {
-                ranges.iter().all(|range| range.end.0 <= checkpoints[file.0 as usize])
+            let is_passed = |(file, ranges): (PartitionId, Ranges<'_>)| {
+                ranges.iter().all(|range| range.end.offset() <= checkpoints[file.0 as usize])
             };
             !row.settled || !row.intent.set.iter().all(is_passed)
         });

@@ -90,7 +90,7 @@ enum Before {
 }
 
 fn before(known: &HashMap<String, Vec<ObjectRow>>, place: &str, object: &ErrorObject) -> Before {
-    let Some(rows) = known.get(place) else { return Before::Settled(Position(0)) };
+    let Some(rows) = known.get(place) else { return Before::Settled(Position::BEGINNING) };
     let is_same =
         |row: &&ObjectRow| serde_json::from_str::<KnownBy>(&row.evidence).is_ok_and(|known| known.is_of(object));
     match rows.iter().find(is_same) {
@@ -107,8 +107,8 @@ async fn read(
     limits: RetryLimits,
     of_line: &mut (dyn FnMut(Result<Failed, Unreadable>, u64) + Send),
 ) -> Result<(), ObjectError> {
-    let reader = ObjectReader::open(place.clone(), object.clone(), from.0, limits).await?;
-    let mut lines = Lines::new(reader, from.0);
+    let reader = ObjectReader::open(place.clone(), object.clone(), from.offset(), limits).await?;
+    let mut lines = Lines::new(reader, from.offset());
     while let Some(Line { start, bytes, .. }) = lines.next().await? {
         let failed = bytes.as_deref().ok_or(Unreadable::TooLong(LINE_BYTES_MAX)).and_then(envelope::read);
         of_line(failed, start);

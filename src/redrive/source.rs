@@ -19,7 +19,7 @@ use crate::destination::retry::RetryLimits;
 use crate::failpoint;
 use crate::journal::{NewPartition, PartitionRow};
 use crate::memory::{Permit, guarded};
-use crate::record::{self, Chunk, PartitionId, PlacedEvidence, Position, PositionRange, SourcePartition};
+use crate::record::{self, Chunk, PartitionId, PlacedEvidence, Position, PositionRange, SourceEnds, SourcePartition};
 use crate::source::{Source, SourceContext, SourceError, SourceEvent};
 
 use super::Progress;
@@ -233,7 +233,7 @@ impl RedriveSource {
                 return Ok(true);
             }
             for (object, id) in self.register(objects, page).await? {
-                if self.read_one(objects, object, (id, Position(0)), false).await? == Read::Ended {
+                if self.read_one(objects, object, (id, Position::BEGINNING), false).await? == Read::Ended {
                     return Ok(false);
                 }
             }
@@ -351,10 +351,10 @@ impl RedriveSource {
     ) -> Result<(), Stop> {
         let checkpoint = *at;
         let key = object.key.clone();
-        let reader = ObjectReader::open(objects.clone(), object, checkpoint.0, self.limits).await?;
+        let reader = ObjectReader::open(objects.clone(), object, checkpoint.offset(), self.limits).await?;
         let mut told = self.context.told.take(handle.id);
         self.send(SourceEvent::Opened { partition: handle.clone(), checkpoint }).await?;
-        let (mut lines, mut gathered) = (Lines::new(reader, checkpoint.0), Gathered::default());
+        let (mut lines, mut gathered) = (Lines::new(reader, checkpoint.offset()), Gathered::default());
         loop {
             let Line { start, end, bytes } = match lines.next().await {
                 Ok(Some(line)) => line,
@@ -371,7 +371,7 @@ impl RedriveSource {
             if stage.is_none_or(|stage| !gathered.goes_on(start, stage)) {
                 self.send_gathered(&handle, &mut gathered, &mut told, at).await?;
             }
-            if gathered.is_empty() && at.0 < start {
+            if gathered.is_empty() && at.offset() < start {
                 self.skip(handle.id, start, at).await?; // Blank lines.
             }
             match (failed, stage) {
@@ -394,9 +394,9 @@ impl RedriveSource {
         if gathered.is_empty() {
             return false;
         }
-        match (told.end_of(gathered.start), told.border(gathered.start)) {
-            (Some(end), _) => gathered.end >= end,
-            (None, Some(border)) if gathered.end >= border => true,
+        match (told.end_of(Position::at(gathered.start)), told.border(Position::at(gathered.start))) {
+            (Some(end), _) => Position::at(gathered.end) >= end,
+            (None, Some(border)) if Position::at(gathered.end) >= border => true,
             (None, _) => gathered.memory() >= self.chunk || self.pace.is_enough(gathered.records()),
         }
     }
@@ -412,8 +412,8 @@ impl RedriveSource {
         if gathered.is_empty() {
             return Ok(());
         }
-        let batch = told.holding(gathered.start, gathered.end);
-        told.pass(gathered.end);
+        let batch = told.holding(Position::at(gathered.start), Position::at(gathered.end));
+        told.pass(Position::at(gathered.end));
         self.pace.wait(gathered.records()).await;
         let permit = self.memory_for(gathered.memory())?;
         let (records, bytes) = (gathered.records() as u64, gathered.end - gathered.start);
@@ -422,14 +422,14 @@ impl RedriveSource {
         self.context.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
         failpoint::pass("read");
         self.send(SourceEvent::Chunk(chunk)).await?;
-        at.0 += bytes;
+        *at = at.plus(bytes);
         Ok(())
     }
 
     /// What lies between `at` and `end` holds no record.
     async fn skip(&self, partition: PartitionId, end: u64, at: &mut Position) -> Result<(), Ended> {
-        self.send(SourceEvent::Skipped { partition, range: PositionRange::new(at.0, end) }).await?;
-        *at = Position(end);
+        self.send(SourceEvent::Skipped { partition, range: PositionRange::new(at.offset(), end) }).await?;
+        *at = Position::at(end);
         Ok(())
     }
 
@@ -457,12 +457,12 @@ fn chunk_of(partition: Arc<RedrivenObject>, gathered: Gathered, batch: Option<Ba
     let at = |ms| jiff::Timestamp::from_millisecond(ms).ok();
     Chunk {
         partition,
-        start: Position(start),
+        start: Position::at(start),
         data: guarded(data, permit.clone()),
         ends: Arc::new(ends),
         delimiter_len: 0,
         last_is_bare: false,
-        source_ends: Some(Arc::new(source_ends)),
+        source_ends: Some(SourceEnds::Offsets(Arc::new(source_ends))),
         made: None,
         record_ends: None,
         partitions: None,
@@ -485,7 +485,7 @@ fn new_partition(objects: &Arc<dyn Objects>, object: &ErrorObject) -> NewPartiti
         place: place(objects, object),
         device: 0,
         inode: 0,
-        checkpoint: Position(0),
+        checkpoint: Position::BEGINNING,
         evidence: serde_json::to_string(&KnownBy::from(object)).unwrap_or_default(),
         copy_of: None,
     }

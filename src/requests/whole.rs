@@ -64,7 +64,7 @@ mod tests {
             }
             let whole = Whole::of(&set);
             prop_assert_eq!(Whole::from_bytes(whole.as_bytes().to_vec()), Some(whole.clone()));
-            let expected: Vec<_> = set.iter().flat_map(|(id, ranges)| ranges.iter().map(move |&r| (id, r))).collect();
+            let expected: Vec<_> = set.iter().flat_map(|(id, ranges)| ranges.iter().map(move |r| (id, r))).collect();
             prop_assert_eq!(whole.ranges(), expected);
         }
 

@@ -305,7 +305,7 @@ impl Stream {
                 let until = from + fit;
                 let range = chunk.range(from, until);
                 open.buffer.push(now_ms, chunk.partition.id(), range, chunk.made(from, until), chunk.len(from, until));
-                trace!(path = chunk.partition.name(), end = %range.end.0, "records entered a buffer");
+                trace!(path = chunk.partition.name(), end = %range.end.offset(), "records entered a buffer");
                 if chunk.is_cut(until) {
                     open.buffer.cut(chunk.partition.id());
                 }

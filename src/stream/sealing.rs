@@ -121,7 +121,7 @@ impl Stream {
         let Some(sealed) = open.buffer.seal() else { return };
         let output = &open.output;
         // By the journal's account: a hole that was skipped moves the ledger's checkpoint alone.
-        let is_unread = |id| self.stored.get(&id).is_none_or(|&stored| stored == Position(0));
+        let is_unread = |id| self.stored.get(&id).is_none_or(|&stored| stored == Position::BEGINNING);
         let handle = |id| Some((self.partitions.get(&id)?.clone(), is_unread(id)));
         let partitions = sealed.set.iter().filter_map(|(id, _)| handle(id)).collect();
         let values = route.partition.as_ref().map_or(&[][..], Partition::values);

@@ -108,7 +108,7 @@ fn derived<'b>(origin: &[u8; 16], frame: &Frame<'_>, room: &'b mut [u8; DERIVED_
     let mut place = [0; 40];
     place[..16].copy_from_slice(origin);
     place[16..24].copy_from_slice(&frame.partition.0.to_le_bytes());
-    place[24..32].copy_from_slice(&frame.range.start.0.to_le_bytes());
+    place[24..32].copy_from_slice(&frame.range.record().fold().to_le_bytes());
     place[32..].copy_from_slice(&frame.ordinal.to_le_bytes());
     // The room is exactly what 16 bytes take.
     let written = URL_SAFE_NO_PAD.encode_slice(xxh3_128(&place).to_be_bytes(), room).unwrap_or_default();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use crate::memory::blocks;
+use crate::record::Position;
 
 use super::super::patient;
 use super::bindings::{Fate, Transform, TransformPre};
@@ -97,8 +98,8 @@ pub(super) struct Calling {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Given<'a> {
     pub data: &'a [u8],
-    /// Of the source record that it was made from, in its file.
-    pub offset: u64,
+    /// Of the source record that it was made from.
+    pub position: Position,
 }
 
 /// The batch that a record belongs to.

@@ -48,7 +48,7 @@ impl Inputs<'_> {
             put_list(&mut input[DATA..], data_at, record.data.len());
             input[ARRIVAL..][..8].copy_from_slice(&self.batch.seed.arrival_ms.to_le_bytes());
             input[SOURCE] = FILE;
-            input[OFFSET..][..8].copy_from_slice(&record.offset.to_le_bytes());
+            input[OFFSET..][..8].copy_from_slice(&record.position.offset().to_le_bytes());
             if is_utf8 {
                 put_list(&mut input[PATH..], path_at, path.len());
                 memory[path_at..][..path.len()].copy_from_slice(path);

@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::processing::passing::{FailedPart, PartitionKeys, Passing, merged};
 use crate::processing::{Down, ErrorCode, Failure, patient};
+use crate::record::Position;
 
 use super::ComponentError;
 use super::bindings::{Fate, MadeRecord};
@@ -90,7 +91,7 @@ pub struct Record<'a> {
     pub data: &'a [u8],
     pub source: u32,
     /// Of its source record.
-    pub offset: u64,
+    pub position: Position,
     pub keys: Option<&'a Arc<PartitionKeys>>,
 }
 
@@ -184,7 +185,7 @@ impl Transform {
         while start < records.len() {
             let end = self.batch_end(records, start);
             let seed = Seed { step: self.step as u32, ..seed }.moved(start, &records[start]);
-            let given = records[start..end].iter().map(|record| Given { data: record.data, offset: record.offset });
+            let given = records[start..end].iter().map(|record| Given { data: record.data, position: record.position });
             let batch = Trial {
                 transform: self,
                 of: Batch { path, seed },
@@ -280,7 +281,7 @@ impl Transform {
     /// records in a row, no more; a component that passes nothing else is down all the same.
     fn passes_probe(&self, records: usize) -> bool {
         let Some(probe) = self.health.probe().filter(|_| self.health.may_spare(records)) else { return false };
-        let given = Given { data: &probe.data, offset: probe.seed.position };
+        let given = Given { data: &probe.data, position: Position::at(probe.seed.position) };
         let batch = Batch { path: &probe.path, seed: probe.seed };
         self.attempt_afresh(batch, &[given], self.calling.timeout).is_ok()
     }
@@ -537,7 +538,7 @@ impl Trial<'_> {
 impl Seed {
     /// That of a batch which begins `by` records behind this one, with `first`.
     fn moved(self, by: usize, first: &Record<'_>) -> Self {
-        Self { position: first.offset, index: self.index + by as u32, ..self }
+        Self { position: first.position.fold(), index: self.index + by as u32, ..self }
     }
 }
 

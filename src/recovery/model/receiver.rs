@@ -189,7 +189,7 @@ impl Process<'_> {
         let whole_fates = whole.split(&self.world.journal[&row].intent.partial).0;
         let received = self.received();
         for (file, ranges) in whole_fates.iter() {
-            let records = ranges.iter().flat_map(|range| range.start.0..range.end.0);
+            let records = ranges.iter().flat_map(|range| range.start.offset()..range.end.offset());
             received.done.extend(records.map(|record| (file.0 as usize, record)));
         }
     }

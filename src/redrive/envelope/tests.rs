@@ -128,7 +128,7 @@ fn our_own_envelopes_are_read() {
         let origin = Origin {
             place: "here",
             partition: PartitionId(7),
-            position: Position(100),
+            position: Position::at(100),
             number: 1,
             arrival: at(1_700_000_000_123),
         };
@@ -224,7 +224,7 @@ proptest! {
     fn every_record_comes_out_as_it_went_in(raw in prop::collection::vec(any::<u8>(), 0..300), attempts in any::<u32>()) {
         let failure = Failure { attempts, table: None, ..Failure::new("no") };
         let arrival = Timestamp::from_millisecond(5).unwrap();
-        let line = failed(&raw, &failure, Origin { place: "\"", partition: PartitionId(7), position: Position(1), number: 0, arrival }, arrival);
+        let line = failed(&raw, &failure, Origin { place: "\"", partition: PartitionId(7), position: Position::at(1), number: 0, arrival }, arrival);
         let found = read(&line).unwrap();
         prop_assert_eq!((found.raw, found.attempts), (raw, attempts));
     }
@@ -256,7 +256,7 @@ fn the_table_of_a_failed_conversion_is_passed_over() {
     let line = failed(
         b"{",
         &failure,
-        Origin { place: "", partition: PartitionId(7), position: Position(1), number: 0, arrival },
+        Origin { place: "", partition: PartitionId(7), position: Position::at(1), number: 0, arrival },
         arrival,
     );
     assert_eq!(read(&line).unwrap().entry, Entry::Partitioning);

@@ -120,14 +120,14 @@ impl World {
             match event {
                 SourceEvent::Opened { partition, checkpoint } => {
                     let life = lives.entry(partition.id()).or_default();
-                    assert!(life.opened.replace(checkpoint.0).is_none());
-                    life.end = checkpoint.0;
+                    assert!(life.opened.replace(checkpoint.offset()).is_none());
+                    life.end = checkpoint.offset();
                 }
                 SourceEvent::Chunk(chunk) => lives.get_mut(&chunk.partition.id()).expect("opened").take(&chunk),
                 SourceEvent::Skipped { partition, range } => {
                     let life = lives.get_mut(&partition).expect("opened");
-                    assert_eq!(life.end, range.start.0);
-                    life.end = range.end.0;
+                    assert_eq!(life.end, range.start.offset());
+                    life.end = range.end.offset();
                 }
                 SourceEvent::Gone(partition) => lives.get_mut(&partition).expect("opened").is_gone = true,
                 SourceEvent::End => has_ended = true,
@@ -142,7 +142,7 @@ impl World {
     }
 
     fn settle(&self, partition: PartitionId, at: u64) {
-        let moved = Checkpoint { partition, position: Position(at), evidence: None };
+        let moved = Checkpoint { partition, position: Position::at(at), evidence: None };
         self.journal.settle(self.stream, &[], &[moved]).unwrap();
     }
 }
@@ -150,14 +150,19 @@ impl World {
 impl Life {
     fn take(&mut self, chunk: &Chunk) {
         let range = chunk.range(0, chunk.records());
-        assert_eq!(self.end, range.start.0, "no gap");
+        assert_eq!(self.end, range.start.offset(), "no gap");
         for index in 0..chunk.records() {
             let (range, earlier) = (chunk.range(index, index + 1), chunk.earlier(index).expect("a failed record"));
             assert_eq!((earlier.attempts, earlier.arrival_ms), (2, 1_700_000_000_000));
-            self.records.push((range.start.0, range.end.0, chunk.is_processed, chunk.record(index).to_vec()));
+            self.records.push((
+                range.start.offset(),
+                range.end.offset(),
+                chunk.is_processed,
+                chunk.record(index).to_vec(),
+            ));
         }
-        self.chunks.push((range.start.0, range.end.0));
-        self.end = range.end.0;
+        self.chunks.push((range.start.offset(), range.end.offset()));
+        self.end = range.end.offset();
     }
 }
 

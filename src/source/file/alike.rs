@@ -54,8 +54,8 @@ pub(super) fn holds_read(row: &PartitionRow, content: &Content, cutting: &Cuttin
     let evidence = Evidence::from_json(&row.evidence);
     let order = evidence.as_ref().and_then(Evidence::order);
     row.read_to.as_ref().is_some_and(|read| {
-        has_hash(content, read.position.0, &read.hash)
-            && !is_mere_head(content, read.position.0, cutting, order)
+        has_hash(content, read.position.offset(), &read.hash)
+            && !is_mere_head(content, read.position.offset(), cutting, order)
             && match &evidence {
                 Some(evidence) => evidence.has_head(content),
                 // None could be taken of what was truncated; a hash from the first byte on needs no head beside it.
@@ -69,7 +69,7 @@ pub(super) fn holds_settled(row: &PartitionRow, content: &Content, cutting: &Cut
     let evidence = Evidence::from_json(&row.evidence);
     let order = evidence.as_ref().and_then(Evidence::order);
     evidence.as_ref().and_then(Evidence::whole).is_some_and(|(at, hash)| {
-        at == row.checkpoint.0
+        at == row.checkpoint.offset()
             && at > 0
             && content.look().is_ok_and(|seen| seen.size > at)
             && has_hash(content, at, hash)

@@ -78,7 +78,7 @@ impl Files {
         path: PathBuf,
     ) {
         // The first versions stored only how much was equal and settled.
-        let settled = Shared { equal_to: row.checkpoint.0, needed: row.checkpoint.0 };
+        let settled = Shared { equal_to: row.checkpoint.offset(), needed: row.checkpoint.offset() };
         let evidence = Evidence::from_json(&row.evidence);
         let known = evidence.as_ref().and_then(Evidence::shared).unwrap_or(settled);
         let equal_to = if content.is_unpacked() { known.equal_to } else { 0 };
@@ -86,7 +86,7 @@ impl Files {
         if let Some(copy) = self.copies.get_mut(&row.id) {
             copy.former_order = copy.former_order.or(evidence.and_then(|evidence| evidence.order()));
             copy.was_equal_to = known.equal_to;
-            copy.noted = (known.equal_to, row.checkpoint.0);
+            copy.noted = (known.equal_to, row.checkpoint.offset());
         }
     }
 
@@ -185,7 +185,7 @@ impl Files {
         if let Some(evidence) = is_news.then(|| copy_evidence(&copy.content, copy.shared, copy.order()).ok()).flatten()
         {
             let evidence = evidence.to_json();
-            self.journal(|journal, _| journal.still_copy(id, Position(settled), &evidence))?;
+            self.journal(|journal, _| journal.still_copy(id, Position::at(settled), &evidence))?;
             copy.noted = (equal_to, settled);
         }
         Ok(Fate::Copy)
@@ -202,7 +202,7 @@ impl Files {
         if self.may_go_on_in_longer(row) {
             return Fate::Copy;
         }
-        let settled = row.checkpoint.0;
+        let settled = row.checkpoint.offset();
         if copy.is_mere_head(settled, &self.cutting) {
             return Fate::Alone(0);
         }
@@ -212,7 +212,7 @@ impl Files {
         }
         let is_like_settled = holds_settled(row, &copy.content, &self.cutting);
         // Where it may have got lines of its own, what the journal holds behind the checkpoint would be looked for in them.
-        let reaches_read = row.read_to.as_ref().is_some_and(|read| read.position.0 <= copy.size);
+        let reaches_read = row.read_to.as_ref().is_some_and(|read| read.position.offset() <= copy.size);
         let holds_pending = known == 0 && is_like_settled && !reaches_read;
         // A whole twin has nothing of its own, and what the original owes is read nowhere else.
         let is_owed_twin = copy.content.is_unpacked() && known == copy.size && settled < known;
@@ -275,12 +275,12 @@ impl Files {
         });
         // What it shares with its original counts as read: a later copy or twin of it is known by that as well.
         let hash = prefix.as_ref().filter(|prefix| prefix.at() == from && from > 0).map(Prefix::to_text);
-        let read_to = hash.map(|hash| ReadTo { position: Position(from), hash });
+        let read_to = hash.map(|hash| ReadTo { position: Position::at(from), hash });
         let known = KnownBy { partition: id, evidence: None, read_to };
         let evidence = evidence.unwrap_or_default();
-        self.journal(|journal, _| journal.stands_alone(&known, Position(from), &evidence))?;
+        self.journal(|journal, _| journal.stands_alone(&known, Position::at(from), &evidence))?;
         self.shares.push(Share { from: original, with: id, end: from });
-        self.open_partition(id, content, path, Position(from), prefix);
+        self.open_partition(id, content, path, Position::at(from), prefix);
         self.was_in(id, order);
         Ok(())
     }

@@ -12,7 +12,7 @@ use tracing::warn;
 use crate::batches::Batch;
 use crate::config::model::OnOversize;
 use crate::memory::{Permit, guarded};
-use crate::record::{self, Chunk, OversizeRecord, Position, PositionRange, SourcePartition};
+use crate::record::{self, Chunk, OversizeRecord, Position, PositionRange, SourceEnds, SourcePartition};
 
 use super::cutting::Cutting;
 use super::tail::Read;
@@ -84,10 +84,10 @@ impl FileSource {
         self.cover(&permit, (data.capacity() + 4 * ends.capacity()) as u64);
         self.count(ends.len() as u64, end - start);
         // Only a single record ends in the source elsewhere than in the data.
-        let source_ends = (end - start != data.len() as u64).then(|| Arc::new(vec![end - start]));
+        let source_ends = (end - start != data.len() as u64).then(|| SourceEnds::Offsets(Arc::new(vec![end - start])));
         Chunk {
             partition,
-            start: Position(start),
+            start: Position::at(start),
             data: guarded(data, permit.clone()),
             ends: Arc::new(ends),
             source_ends,

@@ -225,7 +225,7 @@ impl Files {
         };
         // With `latest` nothing reads the mark before there is something behind it, and then it may be gone.
         let order = self.cutting.order_by_mark(&content);
-        let file = Arc::new(TailedFile::new(id, content, path, at.0, prefix));
+        let file = Arc::new(TailedFile::new(id, content, path, at.offset(), prefix));
         file.was_in(order);
         self.missing.remove(&id);
         self.unfound.remove(&id);
@@ -233,13 +233,14 @@ impl Files {
         let partition: Arc<dyn SourcePartition> = file.clone();
         let name = partition.name();
         self.events.push_back(SourceEvent::Opened { partition, checkpoint: at });
-        if cuts.iter().any(|cut| cut.0 > size) {
+        if cuts.iter().any(|cut| cut.offset() > size) {
             // It was cut shorter while nobody looked: what the journal holds of the rest is gone.
-            cuts.retain(|cut| cut.0 <= size);
-            let from = Position(size.max(at.0));
+            cuts.retain(|cut| cut.offset() <= size);
+            let from = Position::at(size.max(at.offset()));
             self.events.push_back(SourceEvent::Unreadable { partition: id, name, from, is_cut: true });
         }
-        let mut tail = Tail::new(file, at.0, cuts.into_iter().map(|cut| cut.0).collect(), self.cutting.clone());
+        let mut tail =
+            Tail::new(file, at.offset(), cuts.into_iter().map(|cut| cut.offset()).collect(), self.cutting.clone());
         tail.told = self.context.told.take(id);
         self.open.insert(id, OpenFile::new(tail));
         self.by_key.insert(key, id);

@@ -64,7 +64,8 @@ impl Files {
             open.tail.turn_to_other_file();
             open.last_growth = Instant::now();
             open.is_matched = true;
-            let evidence = file.evidence(Position(file.checkpoint())).map_or(String::new(), |evidence| evidence.text);
+            let evidence =
+                file.evidence(Position::at(file.checkpoint())).map_or(String::new(), |evidence| evidence.text);
             let to = new_place(&content, &path, evidence);
             return self.journal(|journal, _| journal.goes_on(id, &to, copy));
         }
@@ -73,9 +74,9 @@ impl Files {
         let known = Evidence::from_json(&row.evidence);
         let mut prefix = known.as_ref().and_then(Evidence::prefix);
         let order = known.as_ref().and_then(Evidence::order);
-        let link = prefix.as_mut().and_then(|prefix| prefix.link_before(row.checkpoint.0));
+        let link = prefix.as_mut().and_then(|prefix| prefix.link_before(row.checkpoint.offset()));
         let names = names_of(&row).iter().map(|name| name.display().to_string()).collect();
-        let evidence = Evidence::take(&content, row.checkpoint.0, link);
+        let evidence = Evidence::take(&content, row.checkpoint.offset(), link);
         let evidence =
             evidence.map_or(String::new(), |evidence| evidence.with_names(names).with_order(order).to_json());
         let to = new_place(&content, &path, evidence);
@@ -89,5 +90,5 @@ impl Files {
 fn new_place(content: &Content, path: &Path, evidence: String) -> NewPartition {
     let (device, inode) = (content.key.device, content.key.inode);
     let place = path.display().to_string();
-    NewPartition { place, device, inode, checkpoint: Position(0), evidence, copy_of: None }
+    NewPartition { place, device, inode, checkpoint: Position::BEGINNING, evidence, copy_of: None }
 }

@@ -184,7 +184,7 @@ impl Evidence {
     /// Whether the bytes behind the chain's link are those that were read, as far as they are there and not too many.
     fn may_have_been_read(&self, content: &Content, size: u64, read_to: &ReadTo) -> bool {
         let Some(mut prefix) = self.prefix() else { return true };
-        let end = read_to.position.0;
+        let end = read_to.position.offset();
         if end > size {
             // Cut off behind what is settled, or another file that begins like this one. What is left has to be known as far as it
             // can be: a few bytes are those of many a file, so is a header line, and a hole may be that of any writer.
@@ -356,7 +356,7 @@ mod tests {
         let mut read = Prefix::beginning_at(0);
         let link = read.link_before(0);
         read.update(b"header\nfirst\n");
-        let read_to = ReadTo { position: Position(13), hash: read.to_text() };
+        let read_to = ReadTo { position: Position::at(13), hash: read.to_text() };
         let evidence = Evidence { born: None, ..Evidence::take(&content(b"header\nfirst\n"), 7, link).unwrap() };
         let is_it = |bytes: &[u8]| evidence.matches(&content(bytes), 7, Some(&read_to)).unwrap();
         assert!(is_it(b"header\nfirst\nsecond\n"));
@@ -369,7 +369,7 @@ mod tests {
         let mut read = Prefix::beginning_at(0);
         let link = read.link_before(0);
         read.update(b"header\nfirst\n");
-        let read_to = ReadTo { position: Position(13), hash: read.to_text() };
+        let read_to = ReadTo { position: Position::at(13), hash: read.to_text() };
         let evidence = Evidence { born: None, ..Evidence::take(&content(b"head"), 0, link).unwrap() };
         let is_it = |bytes: &[u8]| evidence.matches(&content(bytes), 0, Some(&read_to)).unwrap();
         assert!(is_it(b"header\nfirst\nsecond\n"));
@@ -403,7 +403,7 @@ mod tests {
         let mut read = Prefix::beginning_at(0);
         let link = read.link_before(0);
         read.update(b"\0\0\0\0first\nsecond\n");
-        let read_to = ReadTo { position: Position(17), hash: read.to_text() };
+        let read_to = ReadTo { position: Position::at(17), hash: read.to_text() };
         for checkpoint in [0, 4] {
             let taken = Evidence::take(&content(b"\0\0\0\0"), checkpoint, link.clone()).unwrap();
             let evidence = Evidence { born: None, ..taken };

@@ -116,11 +116,11 @@ impl Files {
         let evidence = evidence.map_or(String::new(), |evidence| evidence.with_order(order).to_json());
         let FileKey { device, inode } = content.key;
         let place = path.display().to_string();
-        let row = NewPartition { place, device, inode, checkpoint: Position(0), evidence, copy_of: None };
+        let row = NewPartition { place, device, inode, checkpoint: Position::BEGINNING, evidence, copy_of: None };
         let ids = self.journal(|journal, stream| journal.register(stream, std::slice::from_ref(&row)))?;
         failpoint::gap("registered");
         if let Some(&id) = ids.first() {
-            self.open_partition(id, content, path, Position(0), None);
+            self.open_partition(id, content, path, Position::BEGINNING, None);
             self.was_in(id, order);
         }
         Ok(())
@@ -142,7 +142,7 @@ impl Files {
                 continue;
             }
             let Some(Orphan { open, kept, .. }) = self.go_on_in_share(orphan) else { continue };
-            let (id, name, from) = (open.tail.file.id, open.tail.file.name(), Position(open.tail.position));
+            let (id, name, from) = (open.tail.file.id, open.tail.file.name(), Position::at(open.tail.position));
             self.report_lost(&name, open.tail.behind().saturating_sub(kept));
             self.events.push_back(SourceEvent::Unreadable { partition: id, name, from, is_cut: true });
             self.end(&open);
@@ -250,7 +250,7 @@ impl Files {
 /// What the journal has, or will have when all is settled, of a file that is let go.
 pub fn row_of(open: &OpenFile) -> PartitionRow {
     let file = &open.tail.file;
-    let position = Position(open.tail.position);
+    let position = Position::at(open.tail.position);
     let key = file.key();
     PartitionRow {
         id: file.id,

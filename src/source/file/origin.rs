@@ -57,14 +57,14 @@ impl Files {
         if !names_of(row).iter().any(|name| names::extends(name, path)) {
             return None;
         }
-        let read = row.read_to.as_ref().map_or(0, |read| read.position.0);
+        let read = row.read_to.as_ref().map_or(0, |read| read.position.offset());
         let holds_read = holds_read(row, content, &self.cutting);
         let origin = match holds_read {
             true if self.may_go_on_in_longer(row) => Origin::CopyOf(row.id, Shared { equal_to: read, needed: read }),
             true => Origin::GoesOn(row.id),
             // It may be the beginning of what the twin holds.
             false if self.may_go_on_in_twin(row) => {
-                Origin::CopyOf(row.id, Shared { equal_to: 0, needed: row.checkpoint.0 })
+                Origin::CopyOf(row.id, Shared { equal_to: 0, needed: row.checkpoint.offset() })
             }
             false => return None,
         };

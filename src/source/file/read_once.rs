@@ -15,7 +15,7 @@ use tracing::error;
 
 use crate::config::model::{FileSourceConfig, OnOversize};
 use crate::memory::StreamBudget;
-use crate::record::{self, Chunk, PartitionId, Position};
+use crate::record::{self, Chunk, PartitionId, Position, SourceEnds};
 
 use super::CHUNK_MAX;
 use super::content::{Content, CountedFile, Packing};
@@ -70,8 +70,8 @@ pub fn for_each_chunk<E: From<io::Error>>(
         let permit = permit.ok_or_else(|| io::Error::other("no memory is granted"))?;
         take(Piece::Chunk(Chunk {
             partition: partition.clone(),
-            start: Position(start),
-            source_ends: (end - start != data.len() as u64).then(|| Arc::new(vec![end - start])),
+            start: Position::at(start),
+            source_ends: (end - start != data.len() as u64).then(|| SourceEnds::Offsets(Arc::new(vec![end - start]))),
             data: Bytes::from(data),
             ends: Arc::new(ends),
             delimiter_len: tail.cutting().delimiter_len() as u32,

@@ -64,7 +64,7 @@ impl NewFile {
             place: self.path.display().to_string(),
             device: self.content.key.device,
             inode: self.content.key.inode,
-            checkpoint: Position(self.checkpoint),
+            checkpoint: Position::at(self.checkpoint),
             evidence: self.evidence.to_json(),
             copy_of: self.copy_of.map(|(original, _)| original),
         }
@@ -158,9 +158,9 @@ impl Files {
                         let is_known_copy = || row.copy_of.is_some() && evidence.is_of_birth(content);
                         (!evidence.is_void() || is_same() || is_known_copy() || !self.discovery.is_match(path))
                             && evidence.packed().is_none()
-                            && evidence.matches(content, row.checkpoint.0, row.read_to.as_ref()).unwrap_or(false)
+                            && evidence.matches(content, row.checkpoint.offset(), row.read_to.as_ref()).unwrap_or(false)
                     }
-                    None => file.metadata().is_ok_and(|metadata| metadata.len() >= row.checkpoint.0),
+                    None => file.metadata().is_ok_and(|metadata| metadata.len() >= row.checkpoint.offset()),
                 }
         };
         let index = self.dormant.iter().rposition(is_it)?;
@@ -175,7 +175,7 @@ impl Files {
             let evidence =
                 Evidence::from_json(&row.evidence).filter(|_| row.device == key.device && row.inode == key.inode)?;
             let packed = evidence.packed()?;
-            evidence.matches(&content, row.checkpoint.0, None).ok()?.then_some(packed.unpacked)
+            evidence.matches(&content, row.checkpoint.offset(), None).ok()?.then_some(packed.unpacked)
         };
         let (index, unpacked) = self.dormant.iter().enumerate().rev().find_map(|(n, row)| Some((n, is_it(row)?)))?;
         Some((self.dormant.remove(index), unpacked))

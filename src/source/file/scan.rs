@@ -183,7 +183,7 @@ impl Files {
             }
             info!(%path, position = file.checkpoint, "a file is read that was not seen before");
             let order = file.evidence.order();
-            self.open_partition(id, file.content, file.path, Position(file.checkpoint), None);
+            self.open_partition(id, file.content, file.path, Position::at(file.checkpoint), None);
             self.was_in(id, order);
         }
         Ok(())

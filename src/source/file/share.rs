@@ -29,7 +29,7 @@ pub struct Share {
 impl Share {
     /// What a partition shares, as the journal knows it.
     pub fn of(row: &PartitionRow) -> Option<Self> {
-        let end = row.beginning.shared_to.0;
+        let end = row.beginning.shared_to.offset();
         row.beginning.shared_with.filter(|_| end > 0).map(|from| Self { from, with: row.id, end })
     }
 }
@@ -49,7 +49,7 @@ impl Files {
             };
             let row = &self.dormant[index];
             // Of what has ended in this life, all was read.
-            let is_owed = row.gone_since.is_none() && row.checkpoint.0 < share.end;
+            let is_owed = row.gone_since.is_none() && row.checkpoint.offset() < share.end;
             if !is_owed {
                 continue;
             }

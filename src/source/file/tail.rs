@@ -18,6 +18,7 @@ use std::time::{Instant, SystemTime};
 use crate::batches::{Batch, Told};
 use crate::failpoint;
 use crate::memory::blocks;
+use crate::record::Position;
 
 use super::content::Seen;
 use super::cutting::{Cut, Cutting};
@@ -317,7 +318,7 @@ impl Tail {
 
     fn advance(&mut self, position: u64) {
         self.file.passed_to(position);
-        self.told_of_last = self.told.holding(self.position, position);
+        self.told_of_last = self.told.holding(Position::at(self.position), Position::at(position));
         self.position = position;
         self.search = Search::at(position);
         self.is_long = false;
@@ -329,7 +330,7 @@ impl Tail {
         while self.cuts.front().is_some_and(|&cut| cut <= self.position) {
             self.cuts.pop_front();
         }
-        self.told.pass(self.position);
+        self.told.pass(Position::at(self.position));
     }
 
     /// Appends up to `length` bytes at `at`, fewer where the file ends.

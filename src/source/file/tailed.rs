@@ -328,9 +328,9 @@ impl SourcePartition for TailedFile {
     fn evidence(&self, checkpoint: Position) -> Option<PlacedEvidence> {
         let (place, key, content) = self.place().as_it_is()?;
         failpoint::gap("settling");
-        let link = self.read().prefix.as_mut().and_then(|prefix| prefix.link_before(checkpoint.0));
+        let link = self.read().prefix.as_mut().and_then(|prefix| prefix.link_before(checkpoint.offset()));
         // A file that was cut shorter or rewritten meanwhile has no evidence for this place; the one before stays.
-        let evidence = Evidence::take_of_read(&content, checkpoint.0, self.position(), link).ok()?;
+        let evidence = Evidence::take_of_read(&content, checkpoint.offset(), self.position(), link).ok()?;
         failpoint::gap("evidence");
         let is_there = self.is_unchanged().ok()?;
         let FileKey { device, inode } = key;
@@ -345,11 +345,11 @@ impl SourcePartition for TailedFile {
     fn read_so_far(&self) -> Option<(Position, String)> {
         let read = self.read();
         let prefix = read.prefix.as_ref().filter(|prefix| prefix.at() == read.position && read.position > 0)?;
-        Some((Position(read.position), prefix.to_text()))
+        Some((Position::at(read.position), prefix.to_text()))
     }
 
     fn settled(&self, checkpoint: Position) {
-        self.checkpoint.fetch_max(checkpoint.0, Ordering::Relaxed);
+        self.checkpoint.fetch_max(checkpoint.offset(), Ordering::Relaxed);
     }
 
     fn header(&self) -> Result<Bytes, NoHeader> {

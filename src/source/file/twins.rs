@@ -150,12 +150,12 @@ impl Files {
                 Ok(content) => Some(Rival { id, known_by: KnownBy::Content { content, read: tail.position } }),
                 Err(_) => {
                     let (length, hash) = tail.file.read_so_far()?;
-                    Some(Rival { id, known_by: KnownBy::Hash { length: length.0, hash } })
+                    Some(Rival { id, known_by: KnownBy::Hash { length: length.offset(), hash } })
                 }
             }
         };
         let of_row = |row: &PartitionRow| {
-            let read = row.read_to.as_ref().map(|read| (read.position.0, read.hash.clone()));
+            let read = row.read_to.as_ref().map(|read| (read.position.offset(), read.hash.clone()));
             let (length, hash) = read.or_else(|| equal_part(row))?;
             Some(Rival { id: row.id, known_by: KnownBy::Hash { length, hash } })
         };
@@ -219,7 +219,7 @@ impl Files {
     fn read_of(&self, id: PartitionId) -> Option<u64> {
         let orphan = || self.orphans.iter().map(|orphan| &orphan.open).find(|open| open.tail.file.id == id);
         let open = self.open.get(&id).or_else(orphan).map(|open| open.tail.position);
-        let row = || self.dormant.iter().find(|row| row.id == id)?.read_to.as_ref().map(|read| read.position.0);
+        let row = || self.dormant.iter().find(|row| row.id == id)?.read_to.as_ref().map(|read| read.position.offset());
         open.or_else(row)
     }
 
@@ -262,7 +262,7 @@ impl Files {
         let Some(&id) = ids.first() else { return Ok(()) };
         match new.copy_of {
             Some((original, shared)) => self.watch_copy(id, original, shared, new.content, new.path),
-            None => self.open_partition(id, new.content, new.path, Position(0), None),
+            None => self.open_partition(id, new.content, new.path, Position::BEGINNING, None),
         }
         Ok(())
     }
@@ -316,5 +316,5 @@ fn equal_part(row: &PartitionRow) -> Option<(u64, String)> {
     let (length, hash) = evidence.whole()?;
     let hashed = length.checked_sub(Prefix::like(hash)?.at())?;
     let is_enough = hashed == length || hashed >= HASHED_MIN;
-    (length > 0 && length == row.checkpoint.0 && is_enough).then(|| (length, hash.to_owned()))
+    (length > 0 && length == row.checkpoint.offset() && is_enough).then(|| (length, hash.to_owned()))
 }

@@ -6,6 +6,7 @@
 use std::io;
 
 use crate::batches::{Batch, Told};
+use crate::record::Position;
 use crate::source::file::CHUNK_MAX;
 
 use super::{Cut, Read, Tail};
@@ -43,12 +44,12 @@ impl Tail {
     }
 
     fn border(&self) -> Option<u64> {
-        self.told.border(self.position).filter(|_| !self.is_too_costly())
+        self.told.border(Position::at(self.position)).map(Position::offset).filter(|_| !self.is_too_costly())
     }
 
     /// Bytes of the batch that begins at the position. One of a long record is read as any long record is.
     fn batch_len(&self, chunk: u64) -> Option<u64> {
-        let length = self.told.end_of(self.position)? - self.position;
+        let length = self.told.end_of(Position::at(self.position))?.offset() - self.position;
         (length <= chunk.max(CHUNK_MAX) && !self.is_too_costly()).then_some(length)
     }
 
