@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::position::Kept;
 use crate::positions::{NO_FLAGS, put_distance, put_varint, take_distance, take_varint};
-use crate::record::{Chunk, OversizeRecord, PartitionId, Position, PositionRange};
+use crate::record::{Chunk, PartitionId, Position, PositionRange, RefusedRecord};
 
 /// Memory of a batch that is waited for.
 pub const BATCH_BYTES: u64 = size_of::<Waiting<u64>>() as u64;
@@ -104,7 +104,7 @@ impl Batch {
     }
 
     /// A record that failed before it was processed.
-    pub fn of_oversize(record: &OversizeRecord) -> Self {
+    pub fn of_refused(record: &RefusedRecord) -> Self {
         Self {
             range: record.range,
             arrival_ms: record.arrival.as_millisecond(),

@@ -125,6 +125,11 @@ impl Buffer {
         self.ranges
     }
 
+    /// Whether there are records of `partition` in it.
+    pub fn holds(&self, partition: PartitionId) -> bool {
+        !self.set.ranges(partition).is_empty()
+    }
+
     /// Whether the size hint is reached, or there are too many gaps between the records, or too many batches of them.
     pub fn is_full(&self) -> bool {
         !self.is_empty() && (self.bytes >= self.hints.size || self.ranges + self.batches.len() >= RANGES_MAX)

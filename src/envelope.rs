@@ -10,7 +10,9 @@ use crate::convert;
 use crate::encode::base64;
 use crate::encode::frames::Frame;
 use crate::processing::{ErrorCode, ErrorType, Failure};
-use crate::record::{Chunk, Earlier, OldId, OversizeRecord, PartitionId, Position};
+use crate::record::{
+    Chunk, Earlier, OldId, PartitionId, Position, PositionRange, Refusal, RefusedRecord, SourcePartition,
+};
 use crate::requests::Reason;
 
 /// Code for a record that is longer than `max_record_kb`.
@@ -41,18 +43,19 @@ struct ProcessingFailed<'a> {
     lambda_arn: Option<&'a str>,
 }
 
-/// The line for a record that is too long: its beginning, its length and its place.
-pub fn record_too_large(record: &OversizeRecord, now: Timestamp) -> Bytes {
-    let (kept, length) = (record.head.len() as u64, record.length);
-    let error_message = format!(
-        "the record is {length} bytes long and rawData holds its first {kept}; position {} to {} of {}",
-        record.range.start,
-        record.range.end,
-        record.partition.name()
-    );
+/// The line for a record that its source has refused: the reason, its place, and its beginning or all of it.
+pub fn refused(record: &RefusedRecord, now: Timestamp) -> Bytes {
+    let (error_code, reason) = match &record.why {
+        Refusal::TooLong => {
+            let (kept, length) = (record.head.len(), record.length);
+            (RECORD_TOO_LARGE, format!("the record is {length} bytes long and rawData holds its first {kept}"))
+        }
+        Refusal::Unfit { code, reason } => (*code, reason.clone()),
+    };
+    let error_message = format!("{reason}; {}", place_of(record.range, record.partition.as_ref()));
     let envelope = ProcessingFailed {
         raw_data: base64::text(&record.head),
-        error_code: RECORD_TOO_LARGE,
+        error_code,
         error_message,
         attempts_made: 1,
         arrival_timestamp: record.arrival.as_millisecond(),
@@ -262,14 +265,24 @@ pub fn failed_before(chunk: &Chunk, index: usize, now: Timestamp) -> Bytes {
 /// How many attempts were made with record `index` of a chunk before it was redriven, and when it arrived at first.
 pub fn first_attempts(chunk: &Chunk, index: usize) -> (u32, Timestamp) {
     let earlier = chunk.earlier(index);
-    let arrival = earlier.and_then(Earlier::arrival).unwrap_or(chunk.arrival);
+    let arrival = earlier.and_then(Earlier::arrival).unwrap_or_else(|| chunk.arrival(index));
     (earlier.map_or(0, |earlier| earlier.attempts), arrival)
 }
 
 /// Where record `index` of a chunk stands, for people.
 pub fn place(chunk: &Chunk, index: usize) -> String {
-    let range = chunk.range(index, index + 1);
-    format!("position {} to {} of {}", range.start, range.end, chunk.partition.name())
+    place_of(chunk.range(index, index + 1), chunk.partition.as_ref())
+}
+
+fn place_of(range: PositionRange, partition: &dyn SourcePartition) -> String {
+    let name = partition.name();
+    match range.end.record() {
+        Some((sequence_number, 0)) => format!("sequence number {sequence_number} of {name}"),
+        Some((sequence_number, sub)) => {
+            format!("sequence number {sequence_number}, sub-sequence number {sub}, of {name}")
+        }
+        None => format!("position {} to {} of {name}", range.start, range.end),
+    }
 }
 
 impl ProcessingFailed<'_> {
@@ -394,16 +407,17 @@ mod tests {
     #[test]
     fn the_envelope_is_firehoses_one_object_a_line() {
         let budget = MemoryBudget::new(1 << 20).join();
-        let record = OversizeRecord {
+        let record = RefusedRecord {
             partition: Arc::new(File),
             range: PositionRange::new(100, 2101),
             head: Bytes::from_static(b"\xff\x00first"),
             length: 2000,
+            why: Refusal::TooLong,
             arrival: Timestamp::from_millisecond(1_700_000_000_123).unwrap(),
             failed_at: None,
             permit: budget.acquire(100, &CancellationToken::new(), Duration::from_secs(1)).unwrap(),
         };
-        let line = record_too_large(&record, Timestamp::from_millisecond(1_700_000_000_456).unwrap());
+        let line = refused(&record, Timestamp::from_millisecond(1_700_000_000_456).unwrap());
         assert_eq!(
             std::str::from_utf8(&line).unwrap(),
             concat!(

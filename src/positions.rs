@@ -245,17 +245,17 @@ impl RecordSet {
         removed.iter().flat_map(|list| list.as_ranges().iter()).map(|range| range.bytes()).sum()
     }
 
-    /// Takes out what of `partition` lies at `from` or behind it, and says how many bytes of a file that were.
-    pub fn truncate(&mut self, partition: PartitionId, from: Position) -> u64 {
-        let Some(list) = self.by_partition.get_mut(&partition) else { return 0 };
-        let mut removed = 0;
+    /// Takes out what of `partition` lies at `from` or behind it, and says how many bytes of a file that were; `None` is nothing.
+    pub fn truncate(&mut self, partition: PartitionId, from: Position) -> Option<u64> {
+        let list = self.by_partition.get_mut(&partition)?;
+        let mut removed = None;
         while let Some(last) = list.pop() {
             if last.end <= from {
                 list.push(last);
                 break;
             }
             let keep_to = last.end.min(from).max(last.start);
-            removed += last.end.bytes_from(keep_to);
+            removed = Some(removed.unwrap_or(0) + last.end.bytes_from(keep_to));
             if last.start < keep_to {
                 list.push(PositionRange { end: keep_to, ..last });
                 break;
@@ -533,7 +533,8 @@ mod tests {
         set.add(file, PositionRange::new(30, 40));
         assert_eq!(set.ranges(file), [PositionRange::new(0, 20), PositionRange::new(30, 40)]);
         assert_eq!((set.first(file), set.end(file)), (Some(Position::at(0)), Some(Position::at(40))));
-        assert_eq!(set.truncate(file, Position::at(15)), 15);
+        assert_eq!(set.truncate(file, Position::at(15)), Some(15));
+        assert_eq!(set.truncate(file, Position::at(15)), None);
         assert_eq!(set.ranges(file), [PositionRange::new(0, 15)]);
         assert_eq!(set.remove(file), 15);
         assert!(set.is_empty());

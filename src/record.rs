@@ -152,6 +152,8 @@ pub struct Chunk {
     pub arrival: Timestamp,
     /// When something of it had failed in processing, now or in an earlier life; in whole milliseconds, too.
     pub failed_at: Option<Timestamp>,
+    /// What a stream says of its records, where one is the source.
+    pub origins: Option<Origins>,
     /// Of records that had failed before: for each of the source what is known of it.
     pub earlier: Option<Arc<Vec<Earlier>>>,
     /// The steps of processing are behind these records already.
@@ -174,6 +176,60 @@ impl SourceEnds {
             Self::Offsets(ends) => Self::Offsets(Arc::new(ends[records].iter().map(|end| end - moved).collect())),
             Self::Positions(ends) => Self::Positions(Arc::new(ends[records].to_vec())),
         }
+    }
+}
+
+/// What a stream says of the records of a chunk beside their numbers. What is made of one record does not change it.
+#[derive(Debug, Clone)]
+pub struct Origins {
+    all: Arc<OriginsOfChunk>,
+    /// Of the chunk's first record.
+    first: usize,
+}
+
+/// As they are gathered.
+#[derive(Debug, Default)]
+pub struct OriginsOfChunk {
+    partition_keys: String,
+    key_ends: Vec<u32>,
+    arrivals_ms: Vec<i64>,
+}
+
+impl OriginsOfChunk {
+    /// Adds those of the next record.
+    pub fn push(&mut self, partition_key: &str, arrival: Timestamp) {
+        self.partition_keys.push_str(partition_key);
+        self.key_ends.push(self.partition_keys.len() as u32);
+        self.arrivals_ms.push(arrival.as_millisecond());
+    }
+
+    /// Bytes of memory.
+    pub fn memory(&self) -> usize {
+        self.partition_keys.capacity() + 4 * self.key_ends.capacity() + 8 * self.arrivals_ms.capacity()
+    }
+}
+
+impl From<OriginsOfChunk> for Origins {
+    fn from(all: OriginsOfChunk) -> Self {
+        Self { all: Arc::new(all), first: 0 }
+    }
+}
+
+impl Origins {
+    fn from(&self, index: usize) -> Self {
+        Self { all: self.all.clone(), first: self.first + index }
+    }
+
+    /// Of record `index`.
+    pub fn partition_key(&self, index: usize) -> &str {
+        let (all, at) = (&self.all, self.first + index);
+        let start = at.checked_sub(1).and_then(|before| all.key_ends.get(before)).map_or(0, |&end| end as usize);
+        all.key_ends.get(at).and_then(|&end| all.partition_keys.get(start..end as usize)).unwrap_or_default()
+    }
+
+    /// When record `index` arrived at the stream.
+    pub fn arrival(&self, index: usize) -> Option<Timestamp> {
+        Timestamp::from_millisecond(*self.all.arrivals_ms.get(self.first + index)?).ok()
     }
 }
 
@@ -365,9 +421,15 @@ impl Chunk {
             }),
             partitions: self.partitions.as_ref().map(|partitions| Arc::new(partitions.of(index..self.records()))),
             rows: self.rows.as_ref().map(|rows| Arc::new(rows.of(index..self.records()))),
+            origins: self.origins.as_ref().map(|origins| origins.from(index)),
             earlier: self.earlier.as_ref().map(|earlier| Arc::new(earlier[index..].to_vec())),
             ..self.clone()
         }
+    }
+
+    /// When record `index` arrived: at the stream, where that says it.
+    pub fn arrival(&self, index: usize) -> Timestamp {
+        self.origins.as_ref().and_then(|origins| origins.arrival(index)).unwrap_or(self.arrival)
     }
 
     /// What is known of record `index`, if it had failed before.
@@ -383,9 +445,9 @@ impl Chunk {
     }
 }
 
-/// A record that is longer than the source's limit; only its beginning is kept.
+/// A record that goes to the error output as its source has read it, before any processing.
 #[derive(Clone)]
-pub struct OversizeRecord {
+pub struct RefusedRecord {
     pub partition: Arc<dyn SourcePartition>,
     /// The whole record with its delimiter.
     pub range: PositionRange,
@@ -393,10 +455,20 @@ pub struct OversizeRecord {
     pub head: Bytes,
     /// The record's length without its delimiter, in bytes.
     pub length: u64,
+    pub why: Refusal,
     pub arrival: Timestamp,
-    /// When it was found to be too long, if that was in an earlier life.
+    /// When it was found to be so, if that was in an earlier life.
     pub failed_at: Option<Timestamp>,
     pub permit: Arc<crate::memory::Permit>,
+}
+
+/// Why a record is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is longer than the source's limit; only its beginning is kept.
+    TooLong,
+    /// All of it is kept. The code is what stands in the envelope, the reason is for people.
+    Unfit { code: &'static str, reason: String },
 }
 
 #[cfg(test)]
@@ -448,6 +520,7 @@ mod tests {
             record_ends: None,
             partitions: Some(Arc::new(Partitions { all: names.to_vec(), of: vec![0, 0, 1] })),
             rows: Some(Arc::new(Rows { columns: Arc::new(rows), start: 0, ends: vec![1, 1, 3] })),
+            origins: None,
             earlier: None,
             is_processed: false,
             arrival: Timestamp::UNIX_EPOCH,

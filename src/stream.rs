@@ -252,9 +252,9 @@ impl Stream {
             SourceEvent::Chunk(chunk) => {
                 self.take_processed(Processed { source: chunk.clone(), chunk, apart: Vec::new() }).await?;
             }
-            SourceEvent::Oversize(record) => {
+            SourceEvent::Refused(record) => {
                 let (partition, range) = (record.partition.id(), record.range);
-                self.route_oversize(record).await;
+                self.route_refused(record).await;
                 self.read(partition, range).await?;
             }
             SourceEvent::Skipped { partition, range } => self.read(partition, range).await?,
@@ -265,6 +265,7 @@ impl Stream {
                 self.gone.insert(partition);
                 self.forget_gone().await?;
             }
+            SourceEvent::Awaited(partition) => self.seal_with(partition),
             SourceEvent::WaitsForRoom => self.seal_all(),
             SourceEvent::End => {
                 self.has_read_all = true;

@@ -144,6 +144,7 @@ fn chunk(trial: &Trial<'_>, test: &PipelineTest) -> Result<Option<Chunk>, TrialE
         record_ends: None,
         partitions: None,
         rows: None,
+        origins: None,
         earlier: None,
         is_processed: false,
         arrival: Timestamp::from_second(ARRIVAL).map_err(std::io::Error::other)?,

@@ -92,7 +92,7 @@ pub(super) fn append(chunk: &Chunk, from: usize, to: usize, delimiter: &[u8], ou
 fn known(chunk: &Chunk, index: usize) -> (i64, Vec<u8>) {
     match chunk.earlier(index) {
         Some(earlier) => (earlier.arrival_ms, earlier.encode()),
-        None => (chunk.arrival.as_millisecond(), Vec::new()),
+        None => (chunk.arrival(index).as_millisecond(), Vec::new()),
     }
 }
 

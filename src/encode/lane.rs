@@ -512,6 +512,7 @@ mod tests {
             record_ends: None,
             partitions: None,
             rows: None,
+            origins: None,
             earlier: None,
             is_processed: false,
             arrival: Timestamp::UNIX_EPOCH,

@@ -19,6 +19,7 @@ mod place;
 mod read;
 mod requests;
 mod schema;
+mod shards;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub use open::{OpenError, Opened, Start};
 pub use partitions::{Beginning, KnownBy, NewPartition, PartitionRow, ReadTo};
 pub use read::{FileRow, Held, JournalView, ObjectRow, objects_of};
 pub use requests::Sent;
+pub use shards::PlacedPartition;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};

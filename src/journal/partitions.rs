@@ -277,7 +277,7 @@ pub(super) fn store_evidence(
     Ok(())
 }
 
-fn insert(transaction: &Transaction<'_>, stream: i64, new: &NewPartition) -> Result<PartitionId> {
+pub(super) fn insert(transaction: &Transaction<'_>, stream: i64, new: &NewPartition) -> Result<PartitionId> {
     let mut statement = transaction.prepare_cached(
         "INSERT INTO source_partition
              (stream, uuid, place, device, inode, checkpoint, evidence, copy_of, skipped_to, sequence_number)

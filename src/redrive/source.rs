@@ -467,6 +467,7 @@ fn chunk_of(partition: Arc<RedrivenObject>, gathered: Gathered, batch: Option<Ba
         record_ends: None,
         partitions: None,
         rows: None,
+        origins: None,
         earlier: Some(Arc::new(earlier)),
         is_processed,
         arrival: batch.and_then(|batch| at(batch.arrival_ms)).unwrap_or_else(record::now),

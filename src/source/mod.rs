@@ -21,7 +21,7 @@ use crate::config::model::SourceConfig;
 use crate::destination::AttemptError;
 use crate::journal::{Journal, JournalError};
 use crate::memory::StreamBudget;
-use crate::record::{Chunk, OversizeRecord, PartitionId, Position, PositionRange, SourcePartition};
+use crate::record::{Chunk, PartitionId, Position, PositionRange, RefusedRecord, SourcePartition};
 use crate::redrive::{Progress, RedriveSource};
 use file::FileSource;
 
@@ -60,7 +60,7 @@ pub enum SourceEvent {
         checkpoint: Position,
     },
     Chunk(Chunk),
-    Oversize(OversizeRecord),
+    Refused(RefusedRecord),
     /// These positions hold no record: header lines, a byte order mark.
     Skipped {
         partition: PartitionId,
@@ -77,6 +77,8 @@ pub enum SourceEvent {
     },
     /// The partition has been read to its end and will never be there again.
     Gone(PartitionId),
+    /// Others wait for this partition to be settled: buffers with records of it are sealed at once.
+    Awaited(PartitionId),
     /// Nothing more can be read before some of what was read is settled.
     WaitsForRoom,
     /// Everything was read that there was: the last event of a drain.

@@ -16,7 +16,7 @@ use crate::memory::Permit;
 use crate::output::{DESTINATION, Output};
 use crate::partition::Partition;
 use crate::processing::{Apart, ErrorType, Goal};
-use crate::record::{self, Chunk, Content, OversizeRecord, PartitionId, PositionRange};
+use crate::record::{self, Chunk, Content, PartitionId, PositionRange, RefusedRecord};
 use crate::recovery::{Claim, Held, Outcome, Owner, Part};
 
 use super::sealing::{OpenBuffer, Route};
@@ -101,7 +101,7 @@ impl Stream {
     }
 
     /// A record over the limit goes to the error output in Firehose's envelope; it has no copy in the backup.
-    pub(super) async fn route_oversize(&mut self, record: OversizeRecord) {
+    pub(super) async fn route_refused(&mut self, record: RefusedRecord) {
         self.fate.read += 1;
         if self.makes_copies {
             self.copy.read += 1;
@@ -117,10 +117,10 @@ impl Stream {
             return;
         }
         let failed_at = record.failed_at.unwrap_or_else(record::now);
-        let record = OversizeRecord { failed_at: Some(failed_at), ..record };
-        let batch = self.keeps_batches.then(|| Batch::of_oversize(&record));
+        let record = RefusedRecord { failed_at: Some(failed_at), ..record };
+        let batch = self.keeps_batches.then(|| Batch::of_refused(&record));
         let (arrival, permit) = (record.arrival, record.permit.clone());
-        let line = self.pool.spawn(move || envelope::record_too_large(&record, failed_at));
+        let line = self.pool.spawn(move || envelope::refused(&record, failed_at));
         let lines = crate::pool::join(line).await;
         let whole = Whole {
             goal: Goal::Failed(ErrorType::Processing),

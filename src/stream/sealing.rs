@@ -20,7 +20,7 @@ use crate::ledger::HolderId;
 use crate::memory::Permit;
 use crate::output::{DESTINATION, Output};
 use crate::partition::{Partition, Partitioner};
-use crate::record::Position;
+use crate::record::{PartitionId, Position};
 
 use super::Stream;
 
@@ -158,6 +158,14 @@ impl Stream {
 
     pub(super) fn seal_all(&mut self) {
         for route in self.open.keys().cloned().collect::<Vec<_>>() {
+            self.seal(&route);
+        }
+    }
+
+    /// Others wait for what is buffered of this partition.
+    pub(super) fn seal_with(&mut self, partition: PartitionId) {
+        let holds = |(_, open): &(&Route, &OpenBuffer)| open.buffer.holds(partition);
+        for route in self.open.iter().filter(holds).map(|(route, _)| route.clone()).collect::<Vec<_>>() {
             self.seal(&route);
         }
     }

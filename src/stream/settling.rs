@@ -128,10 +128,7 @@ impl Stream {
         let mut empty = Vec::new();
         for (&row, reforming) in &mut self.reforming {
             let set = &mut reforming.pending.row.intent.set;
-            let lost = set.truncate(partition, from);
-            if lost == 0 {
-                continue;
-            }
+            let Some(lost) = set.truncate(partition, from) else { continue };
             reforming.is_shrunk = true;
             let (stream, key) = (&self.name, &reforming.pending.row.intent.key);
             if self.status.source.redrive.is_some() {
@@ -153,7 +150,7 @@ impl Stream {
         if is_cut {
             self.owners.truncate(partition, from);
             for (row, set) in &mut self.settled {
-                if set.truncate(partition, from) > 0 {
+                if set.truncate(partition, from).is_some() {
                     let (row, left) = (*row, set.clone());
                     self.shipping.journal("shrink", move |journal| journal.shrink(row, &left)).await?;
                 }

@@ -12,7 +12,7 @@ use tracing::warn;
 use crate::batches::Batch;
 use crate::config::model::OnOversize;
 use crate::memory::{Permit, guarded};
-use crate::record::{self, Chunk, OversizeRecord, Position, PositionRange, SourceEnds, SourcePartition};
+use crate::record::{self, Chunk, Position, PositionRange, Refusal, RefusedRecord, SourceEnds, SourcePartition};
 
 use super::cutting::Cutting;
 use super::tail::Read;
@@ -97,6 +97,7 @@ impl FileSource {
             record_ends: None,
             partitions: None,
             rows: None,
+            origins: None,
             earlier: None,
             is_processed: false,
             arrival: times.arrival,
@@ -132,7 +133,16 @@ impl FileSource {
         self.cover(&permit, head.capacity() as u64);
         let (range, head) = (PositionRange::new(start, end), Bytes::from(head));
         let Times { arrival, failed_at } = times;
-        SourceEvent::Oversize(OversizeRecord { partition, range, head, length, arrival, failed_at, permit })
+        SourceEvent::Refused(RefusedRecord {
+            partition,
+            range,
+            head,
+            length,
+            why: Refusal::TooLong,
+            arrival,
+            failed_at,
+            permit,
+        })
     }
 
     /// Makes the permit what `bytes` take in all buffers that they go to. It may cover less where that is more than half of all

@@ -80,6 +80,7 @@ pub fn for_each_chunk<E: From<io::Error>>(
             record_ends: None,
             partitions: None,
             rows: None,
+            origins: None,
             earlier: None,
             is_processed: false,
             arrival: record::now(),
