@@ -3,4 +3,6 @@
 //! Facts of the service are those of its API model, 2013-12-02.
 
 pub mod client;
+mod error;
 pub mod page;
+mod response;
