@@ -22,6 +22,7 @@ use super::error::{Call, is_about_credentials};
 use super::page::ReadError;
 use crate::aws;
 use crate::config::model::AssumeRole;
+use crate::destination::retry::RetryLimits;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For one call with everything that it takes; the KCL's.
@@ -35,6 +36,7 @@ pub struct KinesisClient {
     pub(super) stream: StreamId,
     connection: Arc<Connection>,
     call_timeout: Duration,
+    pub(super) retry_limits: RetryLimits,
 }
 
 /// How calls name the stream.
@@ -96,7 +98,13 @@ impl KinesisClient {
 
     fn with_origin(origin: Origin, stream: StreamId) -> Self {
         let connection = Arc::new(Connection { origin, current: Mutex::default() });
-        Self { stream, connection, call_timeout: CALL_TIMEOUT }
+        Self { stream, connection, call_timeout: CALL_TIMEOUT, retry_limits: RetryLimits::default() }
+    }
+
+    /// What bounds the delays between calls beyond what the errors say.
+    pub fn with_retry_limits(mut self, limits: RetryLimits) -> Self {
+        self.retry_limits = limits;
+        self
     }
 
     #[cfg(test)]

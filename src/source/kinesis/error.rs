@@ -13,6 +13,7 @@ use aws_sdk_kinesis::operation::RequestId;
 use super::page::ReadError;
 use super::response::date;
 use crate::aws::failure::{self, chain, clean, is_throttling, without_credentials};
+use crate::destination::ErrorClass;
 
 /// Further apart than this, two clocks make signatures invalid; the SDK's own threshold.
 const SKEW_MIN: Duration = Duration::from_secs(4 * 60);
@@ -34,7 +35,7 @@ impl Call<'_> {
         match error {
             SdkError::ServiceError(answer) => {
                 let refusal = Refusal {
-                    status: answer.raw().status().as_u16(),
+                    status: Some(answer.raw().status().as_u16()),
                     code: answer.err().code().unwrap_or_default(),
                     message: answer.err().message().unwrap_or_default(),
                     request_id: error.request_id(),
@@ -45,6 +46,24 @@ impl Call<'_> {
             SdkError::TimeoutError(_) => self.again("Timeout", &chain(error)),
             SdkError::ResponseError(_) => self.again("UnexpectedAnswer", &chain(error)),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => self.again("Timeout", &chain(error)),
+            _ => self.not_sent(error),
+        }
+    }
+
+    /// What an error means that came in the middle of an event stream.
+    pub fn broke_off<E, R>(&self, error: &SdkError<E, R>) -> ReadError
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        match error {
+            SdkError::ServiceError(event) => {
+                let (code, message) = (event.err().code(), event.err().message());
+                let (code, message) = (code.unwrap_or_default(), message.unwrap_or_default());
+                self.refused(&Refusal { status: None, code, message, request_id: None, is_skewed: false })
+            }
+            SdkError::TimeoutError(_) => self.again("Timeout", &chain(error)),
+            SdkError::ResponseError(_) => self.again("UnexpectedAnswer", &chain(error)),
             _ => self.not_sent(error),
         }
     }
@@ -102,7 +121,8 @@ impl Call<'_> {
 
 /// An answer that is no success.
 struct Refusal<'a> {
-    status: u16,
+    /// None within an event stream.
+    status: Option<u16>,
     code: &'a str,
     message: &'a str,
     request_id: Option<&'a str>,
@@ -112,15 +132,18 @@ struct Refusal<'a> {
 
 impl Refusal<'_> {
     fn code_or_status(&self) -> String {
-        if self.code.is_empty() { format!("Http{}", self.status) } else { clean(self.code) }
+        match self.status {
+            Some(status) if self.code.is_empty() => format!("Http{status}"),
+            _ => clean(self.code),
+        }
     }
 
     fn text(&self) -> String {
-        let mut text = format!("HTTP {}", self.status);
-        for (separator, part) in [(" ", self.code), (": ", self.message)] {
-            if !part.is_empty() {
-                text = format!("{text}{separator}{}", clean(part));
-            }
+        let status = self.status.map(|status| format!("HTTP {status}"));
+        let head: Vec<String> = status.into_iter().chain([clean(self.code)]).filter(|part| !part.is_empty()).collect();
+        let mut text = head.join(" ");
+        if !self.message.is_empty() {
+            text = format!("{text}: {}", clean(self.message));
         }
         if let Some(request_id) = self.request_id {
             text = format!("{text} (request id {})", clean(request_id));
@@ -138,7 +161,8 @@ enum Meaning {
 }
 
 fn meaning(refusal: &Refusal<'_>, operation: &str) -> Meaning {
-    match (refusal.status, refusal.code) {
+    // An exception of an event stream that has no code yet is the service's own fault.
+    match (refusal.status.unwrap_or(if refusal.code.is_empty() { 500 } else { 400 }), refusal.code) {
         (_, "ProvisionedThroughputExceededException" | "LimitExceededException") | (429, _) => Meaning::Throttled,
         (_, code) if is_throttling(code) => Meaning::Throttled,
         (_, "ResourceNotFoundException") => Meaning::NotFound,
@@ -167,6 +191,15 @@ fn is_skewed(date: SystemTime) -> bool {
     apart.is_ok_and(|apart| apart > SKEW_MIN)
 }
 
+/// How soon to ask again.
+pub(super) fn class(error: &ReadError) -> ErrorClass {
+    match error {
+        ReadError::Again { is_throttled: true, .. } => ErrorClass::Throttled,
+        ReadError::Again { .. } => ErrorClass::Transient,
+        ReadError::NotFound { .. } | ReadError::Refused { .. } | ReadError::InUse { .. } => ErrorClass::Denied,
+    }
+}
+
 /// Whether other credentials could make a difference.
 pub(super) fn is_about_credentials(error: &ReadError) -> bool {
     match error {
@@ -181,7 +214,8 @@ mod tests {
     use super::*;
 
     fn outcome(status: u16, code: &str, operation: &'static str, is_skewed: bool) -> ReadError {
-        let refusal = Refusal { status, code, message: "because\nof", request_id: Some("R17"), is_skewed };
+        let refusal =
+            Refusal { status: Some(status), code, message: "because\nof", request_id: Some("R17"), is_skewed };
         Call { operation, stream: "clicks" }.refused(&refusal)
     }
 

@@ -5,4 +5,10 @@
 pub mod client;
 mod error;
 pub mod page;
+pub mod polling;
 mod response;
+pub mod shards;
+pub mod summary;
+
+#[cfg(test)]
+pub(crate) mod testing;
