@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::AssumeRole;
-use crate::source::kinesis::client::StreamId;
+use crate::source::kinesis::client::{ServiceConfig, StreamId};
 use crate::source::kinesis::page::StartingPosition;
 
 /// Reads every shard of a stream, each a source partition of its own.
@@ -110,7 +110,7 @@ impl KinesisSourceConfig {
 
     /// For people.
     pub fn place(&self) -> String {
-        format!("Kinesis stream {}", id_text(&self.stream))
+        format!("Kinesis stream {}", self.stream.as_str())
     }
 
     /// Without its ARN.
@@ -128,6 +128,15 @@ impl KinesisSourceConfig {
             (StreamId::Name(_), _) | (_, StreamId::Name(_)) => self.stream_name() == other.stream_name(),
         };
         is_same_name && (&self.region, &self.endpoint_url) == (&other.region, &other.endpoint_url)
+    }
+
+    /// Where Kinesis is, and who calls it.
+    pub fn service(&self) -> ServiceConfig {
+        ServiceConfig {
+            region: self.region.clone(),
+            endpoint_url: self.endpoint_url.clone(),
+            assume_role: self.assume_role.clone(),
+        }
     }
 
     /// The table, where there is one.
@@ -162,14 +171,17 @@ impl KinesisSourceConfig {
 }
 
 impl LeaseTableConfig {
+    /// Where DynamoDB is, and who calls it.
+    pub fn service(&self) -> ServiceConfig {
+        ServiceConfig {
+            region: self.region.clone(),
+            endpoint_url: self.endpoint_url.clone(),
+            assume_role: self.assume_role.clone(),
+        }
+    }
+
     pub fn is_same_table(&self, other: &Self) -> bool {
         (&self.table, &self.region, &self.endpoint_url) == (&other.table, &other.region, &other.endpoint_url)
-    }
-}
-
-fn id_text(stream: &StreamId) -> &str {
-    match stream {
-        StreamId::Name(text) | StreamId::Arn(text) => text,
     }
 }
 
@@ -184,7 +196,7 @@ fn position_text(position: &StartingPosition) -> String {
 }
 
 fn stream_id<S: Serializer>(stream: &StreamId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(id_text(stream))
+    serializer.serialize_str(stream.as_str())
 }
 
 fn position<S: Serializer>(position: &StartingPosition, serializer: S) -> Result<S::Ok, S::Error> {
