@@ -1,5 +1,7 @@
 //! Region and credentials of AWS, as the configuration says and as the SDK finds them for the rest.
 
+pub mod failure;
+
 use std::time::SystemTime;
 
 use aws_config::sts::AssumeRoleProvider;

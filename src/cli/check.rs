@@ -7,7 +7,10 @@ use clap::Args;
 
 use super::check_online::Online;
 use super::check_schemas::{Found, Schemas};
-use crate::config::model::{BackupMode, DestinationConfig, DocumentId, HttpEndpointConfig, OpenSearchConfig};
+use crate::config::model::{
+    BackupMode, Consumer, DestinationConfig, DocumentId, HttpEndpointConfig, KinesisSourceConfig, Leases,
+    OpenSearchConfig, SourceConfig,
+};
 use crate::pool::ComputePool;
 use crate::processing::{ProcessorConfig, Stage};
 
@@ -53,6 +56,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let (hints, to) = (&stream.buffering, stream.destination.place());
         let size = hints.size as f64 / f64::from(1 << 20);
         println!("{}: {} -> {to}", stream.name, stream.source.place());
+        match &stream.source {
+            SourceConfig::Kinesis(kinesis) => show_kinesis(kinesis),
+            SourceConfig::File(_) | SourceConfig::Redrive(_) => {}
+        }
         if !stream.processing.is_empty() {
             let steps: Vec<_> = stream.processing.iter().map(|step| step.processor.name()).collect();
             println!("  processed by {}", steps.join(" → "));
@@ -112,6 +119,21 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             eprintln!("{}: the configuration is valid", arguments.config.display());
             ExitCode::SUCCESS
         }
+    }
+}
+
+fn show_kinesis(kinesis: &KinesisSourceConfig) {
+    let consumer = match &kinesis.consumer {
+        Consumer::Polling { interval, .. } => format!("polled every {interval:?}"),
+        Consumer::EnhancedFanOut { name, .. } => format!("sent to the consumer {name}"),
+    };
+    let checkpoints = match &kinesis.leases {
+        Leases::Local => "checkpoints in the journal".to_owned(),
+        Leases::DynamoDb(leases) => format!("leases and checkpoints in the table {}", leases.table),
+    };
+    println!("  from {}, {consumer}, {checkpoints}", kinesis.initial_position_text());
+    if !kinesis.shards.is_empty() {
+        println!("  only {}, and no children", kinesis.shards.join(", "));
     }
 }
 

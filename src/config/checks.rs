@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::destination::extension;
 use super::file_source::{Excluded, Watched};
+use super::kinesis_source::KinesisSource;
 use super::map::Map;
 use super::model::{BackupMode, Compression, DeliveryStreamConfig, DestinationConfig, ObjectStoreConfig};
 use super::text::Text;
@@ -32,6 +33,7 @@ pub(super) struct StreamRead<'a> {
     pub watched: Vec<Watched<'a>>,
     pub excluded: Excluded,
     pub max_record_bytes: u64,
+    pub kinesis: Option<KinesisSource<'a>>,
     pub destination_path: Option<Text<'a>>,
     pub backup_path: Option<Text<'a>>,
 }
@@ -74,9 +76,10 @@ impl<'a> Checks<'_, 'a> {
         let needed_mb = memory_limit_min.div_ceil(MB);
         let plural = if streams == 1 { "" } else { "s" };
         // No number that may have come out of a variable.
-        let message = format!(
-            "`memory_limit_mb` is too little for {streams} delivery stream{plural} and the largest `max_record_kb`"
-        );
+        let has_kinesis = self.streams.iter().any(|stream| stream.kinesis.is_some());
+        let largest =
+            if has_kinesis { "the largest records, 10 MB from Kinesis" } else { "the largest `max_record_kb`" };
+        let message = format!("`memory_limit_mb` is too little for {streams} delivery stream{plural} and {largest}");
         let enough = if needed_mb <= MEMORY_LIMIT_MB_MAX {
             format!("{needed_mb} would do")
         } else {

@@ -23,6 +23,8 @@ mod http_client;
 mod http_endpoint;
 mod include;
 mod json;
+mod kinesis_leases;
+mod kinesis_source;
 mod map;
 pub mod model;
 mod opensearch;

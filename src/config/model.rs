@@ -8,6 +8,7 @@ mod columns;
 mod destination;
 mod file;
 mod http_endpoint;
+mod kinesis;
 mod opensearch;
 mod redrive;
 mod schema;
@@ -19,6 +20,7 @@ pub use destination::{
 };
 pub use file::{FileSourceConfig, InitialPosition, LinePattern, Multiline, MultilineRule, OnDelivered, OnOversize};
 pub use http_endpoint::{EndpointAuth, EndpointUrl, HttpEndpointConfig, Method, Protocol, ProxyConfig, RawFormat};
+pub use kinesis::{Consumer, KinesisSourceConfig, LeaseTableConfig, Leases, OnMisrouted};
 pub use opensearch::{DocumentId, DocumentsConfig, OpenSearchConfig};
 pub use redrive::RedriveSourceConfig;
 pub use schema::{
@@ -204,7 +206,7 @@ impl DeliveryStreamConfig {
     /// Of a redrive, the delivery stream whose records it sends.
     pub fn redriven(&self) -> Option<&str> {
         match &self.source {
-            SourceConfig::File(_) => None,
+            SourceConfig::File(_) | SourceConfig::Kinesis(_) => None,
             SourceConfig::Redrive(redrive) => Some(&redrive.stream),
         }
     }

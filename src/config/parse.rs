@@ -14,8 +14,9 @@ use super::files::FILE_BYTES_MAX;
 use super::hints;
 use super::http_endpoint;
 use super::include;
+use super::kinesis_source;
 use super::map::Map;
-use super::model::{Config, DeliveryStreamConfig, SourceConfig};
+use super::model::{Config, DeliveryStreamConfig, KinesisSourceConfig, SourceConfig};
 use super::opensearch;
 use super::partitioning;
 use super::processing;
@@ -42,6 +43,9 @@ const TOP_LEVEL: &[&str] = &[
     "schema_registries",
     "delivery_streams",
 ];
+
+/// What a delivery stream's `source` may be.
+const SOURCES: &[&str] = &["file", "kinesis"];
 
 const DELIVERY_STREAM: &[&str] = &[
     "name",
@@ -112,6 +116,7 @@ pub(super) fn config<'a>(reader: &'a Reader<'a>, main: &'a Node, included: &'a [
         checks.state_dir(state_dir);
     }
     checks.outputs();
+    checks.leases();
     Some(Config {
         state_dir: state_dir?,
         shutdown_timeout: Duration::from_secs(shutdown_timeout?.unsigned_abs()),
@@ -140,16 +145,8 @@ fn stream_config<'a>(
     let allowed = format!("1 to {NAME_CHARS_MAX} characters of `a-z`, `A-Z`, `0-9`, `_`, `.` and `-`");
     let name = map.required("name").and_then(|name| name.string(&allowed)?.check(&allowed, is_name));
     read.name = name.clone();
-    let source = map.required("source").and_then(|source| {
-        let (_, file) = source.map(&["file"])?.exactly_one(&["file"])?;
-        file_source::file_source(&file)
-    });
-    let source = source.map(|source| {
-        read.watched = source.watched;
-        read.excluded = source.excluded;
-        read.max_record_bytes = source.config.max_record_bytes;
-        SourceConfig::File(source.config)
-    });
+    let delivery_stream = name.as_ref().map(|name| name.text.as_str());
+    let source = map.required("source").and_then(|value| source(&value, delivery_stream, aws, read));
     let processing = processing::processing(map);
     if let (Some(SourceConfig::File(file)), Some(processing)) = (&source, &processing) {
         processing::check_header(map, processing, file.skip_header_lines);
@@ -235,6 +232,28 @@ fn stream_config<'a>(
     read.destination_path = destination.objects().and_then(|output| output.path.clone());
     read.backup_path = backup.and_then(|backup| backup.output.path);
     Some(config)
+}
+
+/// `source` of the delivery stream `name`.
+fn source<'a>(
+    value: &Value<'a>,
+    name: Option<&str>,
+    aws: &Connection,
+    read: &mut StreamRead<'a>,
+) -> Option<SourceConfig> {
+    let (kind, options) = value.map(SOURCES)?.exactly_one(SOURCES)?;
+    if kind == "kinesis" {
+        let source = kinesis_source::kinesis_source(&options, name, aws)?;
+        read.max_record_bytes = KinesisSourceConfig::RECORD_BYTES_MAX;
+        let config = source.config.clone();
+        read.kinesis = Some(source);
+        return Some(SourceConfig::Kinesis(Box::new(config)));
+    }
+    let source = file_source::file_source(&options)?;
+    read.watched = source.watched;
+    read.excluded = source.excluded;
+    read.max_record_bytes = source.config.max_record_bytes;
+    Some(SourceConfig::File(source.config))
 }
 
 fn is_name(name: &str) -> bool {

@@ -5,6 +5,7 @@ mod examples;
 mod golden;
 mod http_endpoint;
 mod includes;
+mod kinesis;
 mod limits;
 mod opensearch;
 mod secrets;

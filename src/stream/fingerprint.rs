@@ -108,4 +108,42 @@ delivery_streams:
             assert_eq!(of_processing(&before, None) != of_processing(&after, None), is_other, "{change:?}");
         }
     }
+
+    #[test]
+    fn how_a_kinesis_stream_is_read_decides_over_no_record() {
+        let of = |keys: &str| {
+            stream(("file: { paths: [\"/logs/*.log\"], max_record_kb: 10 }", &format!("kinesis: {{ {keys} }}")))
+        };
+        let before = of("stream: clicks");
+        for (keys, is_other_version) in [
+            ("stream: clacks", true),
+            ("stream: clicks, region: eu-west-1", true),
+            ("stream: clicks, initial_position: latest", true),
+            ("stream: clicks, shards: s-1", true),
+            ("stream: clicks, application_name: lake, leases: { dynamodb: {} }", true),
+            ("stream: clicks, on_misrouted: drop", true),
+            ("stream: clicks, on_misrouted: error_output", false),
+            ("stream: clicks, consumer: enhanced_fan_out", false),
+            ("stream: clicks, poll_interval_ms: 5000, max_records: 1", false),
+        ] {
+            let after = of(keys);
+            assert_eq!(of_configuration(&before) != of_configuration(&after), is_other_version, "{keys}");
+            let is_other = of_processing(&before, None) != of_processing(&after, None);
+            assert_eq!(is_other, keys.ends_with("drop"), "{keys}");
+        }
+    }
+
+    #[test]
+    fn workers_of_one_fleet_have_one_configuration() {
+        let of = |keys: &str| {
+            let source =
+                format!("kinesis: {{ stream: clicks, application_name: lake, leases: {{ dynamodb: {{ {keys} }} }} }}");
+            of_configuration(&stream(("file: { paths: [\"/logs/*.log\"], max_record_kb: 10 }", &source)))
+        };
+        assert_eq!(
+            of("worker_id: one, max_leases: 3, failover_seconds: 20"),
+            of("worker_id: other, max_leases_to_steal: 2")
+        );
+        assert_ne!(of(""), of("table: other"));
+    }
 }

@@ -4,12 +4,13 @@ use encoding_rs::{Encoding, UTF_8};
 use serde::Serialize;
 
 use super::file::in_encoding;
-use super::{FileSourceConfig, RedriveSourceConfig};
+use super::{FileSourceConfig, KinesisSourceConfig, RedriveSourceConfig};
 
 /// Where the records of a delivery stream come from.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum SourceConfig {
     File(FileSourceConfig),
+    Kinesis(Box<KinesisSourceConfig>),
     /// Never written by an operator: what a redrive reads, in place of the delivery stream's own source.
     Redrive(Box<RedriveSourceConfig>),
 }
@@ -19,7 +20,7 @@ impl SourceConfig {
     pub fn file(&self) -> Option<&FileSourceConfig> {
         match self {
             Self::File(file) => Some(file),
-            Self::Redrive(_) => None,
+            Self::Kinesis(_) | Self::Redrive(_) => None,
         }
     }
 
@@ -27,6 +28,7 @@ impl SourceConfig {
     pub fn place(&self) -> String {
         match self {
             Self::File(file) => file.paths.join(", "),
+            Self::Kinesis(kinesis) => kinesis.place(),
             Self::Redrive(redrive) => format!("error objects of {}", redrive.stream),
         }
     }
@@ -35,6 +37,8 @@ impl SourceConfig {
     pub fn encodings(&self) -> Vec<&'static Encoding> {
         match self {
             Self::File(file) => file.encodings(),
+            // Whatever the producers have put: nothing is transcoded.
+            Self::Kinesis(_) => vec![UTF_8],
             Self::Redrive(redrive) => vec![redrive.encoding],
         }
     }
@@ -43,6 +47,7 @@ impl SourceConfig {
     pub fn skips_empty(&self) -> bool {
         match self {
             Self::File(file) => file.skip_empty,
+            Self::Kinesis(_) => false,
             Self::Redrive(redrive) => redrive.skip_empty,
         }
     }
@@ -56,7 +61,8 @@ impl SourceConfig {
     pub fn ends_records_with(&self, delimiter: &[u8]) -> bool {
         match self {
             Self::File(file) => file.delimiter_in(file.encoding) == delimiter,
-            Self::Redrive(_) => false,
+            // Records come one by one, with nothing between them.
+            Self::Kinesis(_) | Self::Redrive(_) => false,
         }
     }
 
@@ -65,6 +71,7 @@ impl SourceConfig {
         match self {
             // Whatever else comes into the source's configuration counts, until somebody knows that it need not.
             Self::File(file) => Self::File(FileSourceConfig { paths: Vec::new(), exclude: Vec::new(), ..file.clone() }),
+            Self::Kinesis(kinesis) => Self::Kinesis(Box::new(kinesis.without_place())),
             Self::Redrive(_) => self.clone(),
         }
     }

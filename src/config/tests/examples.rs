@@ -35,6 +35,7 @@ fn every_example_loads() {
         "honeycomb.yaml",
         "http-endpoint.yaml",
         "kinesis-agent.yaml",
+        "kinesis.yaml",
         "multiline-java.yaml",
         "new-relic.yaml",
         "opensearch.yaml",

@@ -7,16 +7,12 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
-use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::Response;
 
+use crate::aws::failure::{chain, clean, find, is_expired, is_throttling, without_credentials};
 use crate::destination::{AttemptError, ErrorClass};
-
-/// Characters of foreign text in a message.
-const FOREIGN_TEXT_MAX: usize = 400;
 
 /// The request an error belongs to.
 #[derive(Clone, Copy)]
@@ -94,8 +90,9 @@ impl Request<'_> {
 
     /// There is no answer, because there were no credentials, no connection, or it broke.
     fn not_sent(&self, error: &(dyn Error + 'static)) -> AttemptError {
-        if let Some(credentials) = find::<CredentialsError>(error) {
-            return self.without_credentials(credentials);
+        if let Some(without) = without_credentials(error) {
+            let class = if without.is_transient { ErrorClass::Transient } else { ErrorClass::Denied };
+            return self.error(class, without.code, &without.text, false);
         }
         let text = chain(error);
         match find::<io::Error>(error).map(io::Error::kind) {
@@ -112,24 +109,6 @@ impl Request<'_> {
             Some(io::ErrorKind::TimedOut) => self.no_answer("Timeout", &text),
             _ => self.no_answer("NoAnswer", &text),
         }
-    }
-
-    fn without_credentials(&self, error: &CredentialsError) -> AttemptError {
-        let (class, code) = match error {
-            CredentialsError::CredentialsNotLoaded(_) => (ErrorClass::Denied, "CredentialsNotLoaded"),
-            CredentialsError::ProviderTimedOut(_) => (ErrorClass::Transient, "CredentialsTimeout"),
-            // STS or the metadata service could not be reached.
-            CredentialsError::ProviderError(_) if find::<ConnectorError>(error).is_some() => {
-                (ErrorClass::Transient, "CredentialsUnavailable")
-            }
-            _ => (ErrorClass::Denied, "CredentialsFailed"),
-        };
-        let text = format!(
-            "no credentials: {}; they are looked for in the environment, the profile, a web identity token, the \
-             container's and the instance's metadata service; then comes the role to assume, if there is one",
-            chain(error)
-        );
-        self.error(class, code, &text, false)
     }
 
     fn no_answer(&self, code: &str, text: &str) -> AttemptError {
@@ -187,10 +166,6 @@ pub(super) fn is_about_credentials(error: &AttemptError) -> bool {
     error.class == ErrorClass::Denied || is_expired(&error.code) || error.code.starts_with("Credentials")
 }
 
-fn is_expired(code: &str) -> bool {
-    matches!(code, "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired")
-}
-
 /// The class of a refusal, and whether the object may be there all the same.
 fn classify(status: u16, code: Option<&str>) -> (ErrorClass, bool) {
     use ErrorClass::{Denied, Throttled, Transient};
@@ -215,49 +190,10 @@ fn classify(status: u16, code: Option<&str>) -> (ErrorClass, bool) {
     (class, ambiguous)
 }
 
-fn is_throttling(code: &str) -> bool {
-    // MinIO has SlowDownRead and SlowDownWrite.
-    ["Throttl", "SlowDown", "TooManyRequests", "RequestLimitExceeded", "BandwidthLimitExceeded"]
-        .iter()
-        .any(|part| code.contains(part))
-}
-
-/// The error of a type, in a chain of causes.
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    causes(error).find_map(|error| error.downcast_ref())
-}
-
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
-}
-
-/// The causes of an error on one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = String::new();
-    for cause in causes(error) {
-        let mut cause = cause.to_string();
-        if cause.contains("external process") {
-            // The SDK puts in what the process has printed, which may be anything.
-            cause = "the credential process failed".to_owned();
-        }
-        if text.contains(&cause) {
-            continue;
-        }
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&cause);
-    }
-    clean(&text)
-}
-
-/// Foreign text, of bounded length and on one line.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(FOREIGN_TEXT_MAX).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use aws_credential_types::provider::error::CredentialsError;
+
     use super::*;
 
     #[test]

@@ -188,7 +188,9 @@ delivery_streams:
             assert!(matches!(redrive.error_output, ObjectStoreConfig::Directory(..)));
             *redrive
         }
-        crate::config::model::SourceConfig::File(_) => panic!("error objects are read"),
+        crate::config::model::SourceConfig::File(_) | crate::config::model::SourceConfig::Kinesis(_) => {
+            panic!("error objects are read")
+        }
     }
 }
 

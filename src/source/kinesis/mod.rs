@@ -3,4 +3,12 @@
 //! Facts of the service are those of its API model, 2013-12-02.
 
 pub mod client;
+mod error;
 pub mod page;
+pub mod polling;
+mod response;
+pub mod shards;
+pub mod summary;
+
+#[cfg(test)]
+pub(crate) mod testing;
