@@ -10,7 +10,7 @@ pub mod file;
 pub mod kinesis;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::AtomicU64;
 
 use tokio::sync::mpsc;
@@ -24,6 +24,7 @@ use crate::memory::StreamBudget;
 use crate::record::{Chunk, PartitionId, Position, PositionRange, RefusedRecord, SourcePartition};
 use crate::redrive::{Progress, RedriveSource};
 use file::FileSource;
+use kinesis::KinesisSource;
 
 /// One delivery stream's source, ready to read.
 pub trait Source: Send {
@@ -41,6 +42,7 @@ pub trait Source: Send {
 pub fn open(config: &SourceConfig, context: SourceContext) -> Result<Box<dyn Source>, OpenError> {
     Ok(match config {
         SourceConfig::File(file) => Box::new(FileSource::new(file.clone(), context)?),
+        SourceConfig::Kinesis(kinesis) => Box::new(KinesisSource::new(kinesis.as_ref().clone(), context)),
         SourceConfig::Redrive(redrive) => Box::new(RedriveSource::new(redrive.as_ref().clone(), context)),
     })
 }
@@ -115,6 +117,8 @@ pub struct SourceCounters {
     pub bytes: AtomicU64,
     /// Bytes that are in the source and not read yet, as far as it is known.
     pub behind: AtomicU64,
+    /// For each shard that is being read, how many milliseconds it is behind its newest record, as its stream has said last.
+    pub shards_behind_ms: Mutex<HashMap<PartitionId, u64>>,
     /// Bytes of oversize records past the limit, kept nowhere.
     pub cut_bytes: AtomicU64,
     /// Bytes that disappeared before they could be read.
@@ -123,6 +127,22 @@ pub struct SourceCounters {
     pub refused: AtomicU64,
     /// What a redrive has done so far; of other sources there is none.
     pub redrive: Option<Arc<Progress>>,
+}
+
+impl SourceCounters {
+    /// A shard is so far behind its newest record; `None`: it is not read any more, or the stream does not say it.
+    pub fn set_behind(&self, shard: PartitionId, behind_ms: Option<u64>) {
+        let mut behind = self.shards_behind_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        match behind_ms {
+            Some(millis) => drop(behind.insert(shard, millis)),
+            None => drop(behind.remove(&shard)),
+        }
+    }
+
+    /// The largest `MillisBehindLatest` of all shards that are being read; `None` where there is none.
+    pub fn millis_behind_latest(&self) -> Option<u64> {
+        self.shards_behind_ms.lock().unwrap_or_else(PoisonError::into_inner).values().copied().max()
+    }
 }
 
 /// What ends a source before its time. The stream is started again from its checkpoint.

@@ -1,0 +1,426 @@
+//! The source: which shards of the stream are read now, and by whom.
+//!
+//! Always true: a shard is in the journal before anything of it is read, and what lineage decides is in the journal before it takes
+//! effect. Only this task changes lineage; shards are read by tasks of their own.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use crate::config::model::{Consumer, KinesisSourceConfig};
+use crate::destination::retry::{Backoff, RetryLimits, random};
+use crate::log_limit::LogLimit;
+use crate::pool::join;
+use crate::record::{PartitionId, Position};
+use crate::source::{Source, SourceContext, SourceError, SourceEvent};
+
+use super::client::KinesisClient;
+use super::cutting::{Cutter, Cutting};
+use super::error::class;
+use super::fan_out::{self, FanOutReader};
+use super::lineage::{Begin, Changes, Lineage, Start, State, Wanted};
+use super::memory::Gate;
+use super::page::{ChildShard, ReadError, StartingPosition};
+use super::polling::{PollingOptions, PollingReader, ShardLimits};
+use super::reading::{Reader, Reading, Shared, Told};
+use super::rows::{self, Places};
+use super::shard::{Settled, Shard};
+use super::shards::{ShardFilter, ShardInfo};
+use super::summary::StreamSummary;
+
+/// How often the shards are listed, and how often while something waits for a listing.
+const LIST_INTERVAL: Duration = Duration::from_secs(60);
+const LIST_INTERVAL_WANTED: Duration = Duration::from_secs(2);
+/// How far a listing may be behind what the stream has told already.
+const LAG_MAX: Duration = Duration::from_secs(10);
+/// Largest chunk, and the smallest that a small `memory_limit_mb` leads to.
+const CHUNK_MAX: u64 = 1 << 20;
+const CHUNK_MIN: u64 = 64 << 10;
+const SECOND: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+
+/// Reads the shards of one stream, with checkpoints in the journal.
+pub struct KinesisSource {
+    config: KinesisSourceConfig,
+    context: SourceContext,
+    runtime: Handle,
+}
+
+/// One life of the source, once the stream was found.
+struct Life {
+    config: KinesisSourceConfig,
+    context: SourceContext,
+    client: KinesisClient,
+    places: Places,
+    /// `initial_position`, as it was at first sight.
+    initial: Start,
+    lineage: Lineage,
+    shards: HashMap<String, Known>,
+    readers: JoinSet<()>,
+    shared: Arc<Shared>,
+    told: mpsc::UnboundedReceiver<Told>,
+    settled: (mpsc::UnboundedSender<Settled>, mpsc::UnboundedReceiver<Settled>),
+    drained: HashSet<String>,
+    consumer_arn: Option<String>,
+    began: Instant,
+}
+
+/// What is known of a shard beside its lineage.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    id: PartitionId,
+    checkpoint: Position,
+    /// Up to where it was read, once there is nothing more to read.
+    end: Option<Position>,
+}
+
+/// The stream takes nothing any more.
+struct Stopped;
+
+impl Source for KinesisSource {
+    fn run(self: Box<Self>) -> Result<(), SourceError> {
+        let (runtime, stop) = (self.runtime.clone(), self.context.stop.clone());
+        runtime.block_on(async {
+            let mut registered = None;
+            let result = tokio::select! {
+                biased;
+                () = stop.cancelled() => Ok(()),
+                result = self.read(&mut registered) => result,
+            };
+            if let Some((client, consumer_arn)) = registered {
+                deregister(&client, &consumer_arn).await;
+            }
+            result
+        })
+    }
+}
+
+/// A consumer that is to be deregistered at the end.
+type Registered = Option<(KinesisClient, String)>;
+
+async fn deregister(client: &KinesisClient, consumer_arn: &str) {
+    match fan_out::deregister(client, consumer_arn).await {
+        Ok(()) => info!(consumer_arn, "the consumer is deregistered"),
+        Err(error) => warn!(consumer_arn, %error, "the consumer cannot be deregistered; it stays registered"),
+    }
+}
+
+impl KinesisSource {
+    /// Nothing is read yet. Called within the async runtime.
+    pub fn new(config: KinesisSourceConfig, context: SourceContext) -> Self {
+        Self { config, context, runtime: Handle::current() }
+    }
+
+    async fn read(self: Box<Self>, registered: &mut Registered) -> Result<(), SourceError> {
+        let Self { config, context, .. } = *self;
+        let client = KinesisClient::open(config.service(), config.stream.clone());
+        let patience = Patience { stream: context.stream_name.clone() };
+        let summary = patience.ask("the stream cannot be found", || client.summary()).await;
+        let consumer_arn = match &config.consumer {
+            Consumer::EnhancedFanOut { name, deregisters } => {
+                let register = || fan_out::register(&client, &summary.arn, name);
+                let consumer_arn = patience.ask("the consumer cannot be registered", register).await;
+                *registered = deregisters.then(|| (client.clone(), consumer_arn.clone()));
+                Some(consumer_arn)
+            }
+            Consumer::Polling { .. } => None,
+        };
+        let mut life = Life::begin(config, context, client, &summary, consumer_arn).await?;
+        life.run(&patience).await
+    }
+}
+
+/// Asks the service until it answers, and says when it does not.
+struct Patience {
+    stream: String,
+}
+
+impl Patience {
+    async fn ask<T>(&self, what: &str, mut call: impl AsyncFnMut() -> Result<T, ReadError>) -> T {
+        let (mut backoff, log) = (Backoff::new(RetryLimits::from_env()), LogLimit::default());
+        loop {
+            match call().await {
+                Ok(answer) => return answer,
+                Err(error) => {
+                    if let Some(times) = log.failed() {
+                        error!(stream = self.stream, %error, times, "{what}; it is tried again");
+                    }
+                    tokio::time::sleep(backoff.delay(class(&error), random())).await;
+                }
+            }
+        }
+    }
+}
+
+impl Life {
+    async fn begin(
+        config: KinesisSourceConfig,
+        context: SourceContext,
+        client: KinesisClient,
+        summary: &StreamSummary,
+        consumer_arn: Option<String>,
+    ) -> Result<Self, SourceError> {
+        let (places, stream) = (Places::of(summary), context.stream);
+        let (mut known, mut shards, mut initial) = (Vec::new(), HashMap::new(), None);
+        for row in context.journal.run("shards", move |journal| journal.partitions(stream)).await? {
+            let shard = places.shard(&row.place).and_then(|shard| rows::read(shard, &row));
+            let Some((shard, first)) = shard else {
+                // Of another stream: what pending deliveries hold of it is read by nobody.
+                let lost = SourceEvent::Unreadable {
+                    partition: row.id,
+                    name: row.place,
+                    from: row.checkpoint,
+                    is_cut: false,
+                };
+                // Nobody listens when the stream has ended.
+                let _ = context.events.send(lost).await;
+                continue;
+            };
+            initial = Some(first);
+            shards.insert(shard.id.clone(), Known { id: row.id, checkpoint: row.checkpoint, end: None });
+            known.push(shard);
+        }
+        let initial = initial.unwrap_or_else(|| first_sight(&config, &context, summary));
+        let wanted = match config.shards.as_slice() {
+            [] => Wanted::All,
+            ids => Wanted::Named(ids.iter().cloned().collect::<BTreeSet<_>>()),
+        };
+        let (told_sender, told) = mpsc::unbounded_channel();
+        let gate =
+            Gate::new(context.budget.clone(), context.copies, context.stop.clone(), context.events.clone());
+        let shared = Shared {
+            stream_name: context.stream_name.clone(),
+            gate,
+            events: context.events.clone(),
+            told: told_sender,
+            counters: context.counters.clone(),
+            // The service's time has whole seconds, rounded down.
+            drain_from: context.drain.then_some(summary.asked_at.saturating_add(SECOND).unwrap_or(summary.asked_at)),
+            troubles: LogLimit::default(),
+            drops: LogLimit::default(),
+        };
+        Ok(Self {
+            lineage: Lineage::new(wanted, initial, known, LAG_MAX),
+            config,
+            context,
+            client,
+            places,
+            initial,
+            shards,
+            readers: JoinSet::new(),
+            shared: Arc::new(shared),
+            told,
+            settled: mpsc::unbounded_channel(),
+            drained: HashSet::new(),
+            consumer_arn,
+            began: Instant::now(),
+        })
+    }
+
+    async fn run(&mut self, patience: &Patience) -> Result<(), SourceError> {
+        let mut next_listing = Instant::now();
+        loop {
+            if Instant::now() >= next_listing {
+                self.list(patience).await?;
+                let interval = if self.lineage.wants_listing() { LIST_INTERVAL_WANTED } else { LIST_INTERVAL };
+                next_listing = Instant::now() + interval;
+            }
+            self.begin_shards();
+            if self.is_over() {
+                // Nobody listens when the stream has ended.
+                let _ = self.context.events.send(SourceEvent::End).await;
+                return Ok(());
+            }
+            if self.lineage.wants_listing() {
+                next_listing = next_listing.min(Instant::now() + LIST_INTERVAL_WANTED);
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(next_listing.into()) => {}
+                () = self.context.events.closed() => return Ok(()),
+                Some(told) = self.told.recv() => self.take(told).await?,
+                Some(settled) = self.settled.1.recv() => self.take_settled(settled).await?,
+                Some(ended) = self.readers.join_next(), if !self.readers.is_empty() => {
+                    // Its panic is ours.
+                    join(std::future::ready(ended)).await;
+                }
+            }
+        }
+    }
+
+    async fn list(&mut self, patience: &Patience) -> Result<(), SourceError> {
+        let asked_at = self.began.elapsed();
+        let filter = match self.initial {
+            Start::AtTimestamp(time) => ShardFilter::FromTimestamp(time),
+            Start::TrimHorizon | Start::At(_) | Start::After(_) => ShardFilter::FromTrimHorizon,
+        };
+        let client = &self.client;
+        let listed = patience.ask("the shards cannot be listed", || client.list_shards(&filter)).await;
+        let listed: Vec<_> = listed.into_iter().map(child_shard).collect();
+        let changes = self.lineage.listed(&listed, asked_at);
+        self.keep(changes).await?;
+        for shard in self.lineage.unknown() {
+            warn!(stream = self.context.stream_name, shard, "a shard of `shards` is not in the stream");
+        }
+        Ok(())
+    }
+
+    /// Journals what has changed.
+    async fn keep(&mut self, changes: Changes) -> Result<(), SourceError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let Changes { put, forget, lost } = changes;
+        for shard in lost {
+            let stream = &self.context.stream_name;
+            error!(stream, shard, "a shard has expired before it was read to its end: its records are lost");
+            self.has_ended(&shard).await?;
+        }
+        let rows: Vec<_> = put.iter().map(|row| self.places.put(row, self.initial)).collect();
+        let forgotten: Vec<_> = forget.iter().map(|shard| self.places.of_shard(shard)).collect();
+        let stream = self.context.stream;
+        let call = move |journal: &crate::journal::Journal| journal.put_placed(stream, &rows, &forgotten);
+        let ids = self.context.journal.run("shards", call).await?;
+        for (row, id) in put.into_iter().zip(ids) {
+            self.shards.entry(row.id).or_insert(Known { id, checkpoint: Position::BEGINNING, end: None });
+        }
+        for shard in forget {
+            self.shards.remove(&shard);
+        }
+        Ok(())
+    }
+
+    fn begin_shards(&mut self) {
+        for begin in self.lineage.begin() {
+            if let Some(known) = self.shards.get(&begin.id).copied() {
+                let reading = self.reading(&begin, known);
+                self.readers.spawn(reading.run());
+            }
+        }
+    }
+
+    fn reading(&mut self, begin: &Begin, known: Known) -> Reading {
+        let shard = Shard::new(known.id, self.config.stream_name(), &begin.id, self.settled.0.clone());
+        // Who has read it before in this life has come further than the journal.
+        let position = known.end.unwrap_or(known.checkpoint);
+        if let Some(known) = self.shards.get_mut(&begin.id) {
+            known.end = None;
+        }
+        let from = match position.record() {
+            Some((sequence_number, _)) => StartingPosition::At(sequence_number),
+            None => begin.start.into(),
+        };
+        let cutting = Cutting {
+            hash_keys: begin.hash_keys,
+            on_misrouted: self.config.on_misrouted,
+            bytes_max: (self.context.budget.share() / 16 / self.context.copies).clamp(CHUNK_MIN, CHUNK_MAX) as usize,
+        };
+        let cuts = self.context.cuts.remove(&known.id).unwrap_or_default();
+        let cutter = Cutter::new(position, cuts, self.context.told.take(known.id), cutting);
+        Reading {
+            shared: self.shared.clone(),
+            shard: Arc::new(shard),
+            reader: self.reader(&begin.id, from),
+            cutter: Some(cutter),
+            checkpoint: known.checkpoint,
+            caught_up: None,
+        }
+    }
+
+    fn reader(&self, shard: &str, from: StartingPosition) -> Reader {
+        let (client, shard) = (self.client.clone(), shard.to_owned());
+        match (&self.config.consumer, &self.consumer_arn) {
+            (Consumer::Polling { records_max, interval }, _) => {
+                let limits = ShardLimits::default();
+                let options = PollingOptions { max_records: *records_max, poll_interval: *interval, limits };
+                Reader::Polling(PollingReader::new(client, shard, from, options))
+            }
+            (Consumer::EnhancedFanOut { .. }, consumer_arn) => {
+                let consumer_arn = consumer_arn.clone().unwrap_or_default();
+                Reader::FanOut(FanOutReader::new(client, consumer_arn, shard, from))
+            }
+        }
+    }
+
+    async fn take(&mut self, told: Told) -> Result<(), SourceError> {
+        match told {
+            Told::ReadToEnd { shard_id, read_to, children } => {
+                let gave_records = read_to != Position::BEGINNING;
+                let changes = self.lineage.read_to_end(&shard_id, children, gave_records);
+                self.set_end(&shard_id, read_to);
+                self.keep(changes).await?;
+                self.has_ended(&shard_id).await?;
+            }
+            Told::NotFound { shard_id, read_to } => {
+                self.set_end(&shard_id, read_to);
+                self.lineage.not_found(&shard_id, read_to != Position::BEGINNING);
+            }
+            Told::Drained { shard_id } => drop(self.drained.insert(shard_id)),
+        }
+        Ok(())
+    }
+
+    fn set_end(&mut self, shard: &str, read_to: Position) {
+        if let Some(known) = self.shards.get_mut(shard) {
+            known.end = Some(read_to);
+        }
+    }
+
+    async fn take_settled(&mut self, settled: Settled) -> Result<(), SourceError> {
+        if let Some(known) = self.shards.get_mut(&settled.shard_id) {
+            known.checkpoint = known.checkpoint.max(settled.checkpoint);
+        }
+        self.has_ended(&settled.shard_id).await
+    }
+
+    /// A shard may be over: it was read to its end, and all of that is settled.
+    async fn has_ended(&mut self, shard: &str) -> Result<(), SourceError> {
+        let Some(known) = self.shards.get(shard).copied() else { return Ok(()) };
+        if known.end.is_none_or(|end| known.checkpoint < end) {
+            return Ok(());
+        }
+        let changes = self.lineage.settled(shard);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        Box::pin(self.keep(changes)).await?;
+        // Nobody listens when the stream has ended.
+        let _ = self.context.events.send(SourceEvent::Gone(known.id)).await;
+        Ok(())
+    }
+
+    /// Whether nothing will ever come any more, or everything was read that a drain reads.
+    fn is_over(&self) -> bool {
+        let is_read = |(shard, state): (&str, State)| match state {
+            State::Finished(_) => true,
+            State::Reading => self.drained.contains(shard),
+            // They wait for one of the others.
+            State::Waiting => true,
+            State::Ready | State::Missing { .. } | State::Ended(_) => false,
+        };
+        let is_drained = self.context.drain && !self.lineage.wants_listing() && self.lineage.states().all(is_read);
+        is_drained || (self.context.drain && self.lineage.is_done())
+    }
+}
+
+/// `initial_position` at the moment at which the stream is seen for the first time.
+fn first_sight(config: &KinesisSourceConfig, context: &SourceContext, summary: &StreamSummary) -> Start {
+    // After the journal was lost, what is seen first may have been there before.
+    let is_lost = context.journal.is_from_beginning().unwrap_or(true);
+    match config.initial_position {
+        _ if is_lost => Start::TrimHorizon,
+        StartingPosition::TrimHorizon => Start::TrimHorizon,
+        StartingPosition::Latest => Start::AtTimestamp(summary.asked_at),
+        StartingPosition::AtTimestamp(time) => Start::AtTimestamp(time),
+        StartingPosition::At(number) => Start::At(number),
+        StartingPosition::After(number) => Start::After(number),
+    }
+}
+
+fn child_shard(info: ShardInfo) -> ChildShard {
+    let parents = info.parent.into_iter().chain(info.adjacent_parent).collect();
+    ChildShard { id: info.id, parents, hash_keys: info.hash_keys }
+}
