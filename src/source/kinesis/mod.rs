@@ -2,5 +2,6 @@
 //!
 //! Facts of the service are those of its API model, 2013-12-02.
 
+pub mod aggregation;
 pub mod client;
 pub mod page;
