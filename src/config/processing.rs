@@ -6,9 +6,10 @@ use super::scalar::Purpose;
 use super::text::Text;
 use super::wasm::wasm;
 use crate::processing::{
-    AddMetadataConfig, AppendDelimiterConfig, CloudwatchLogsConfig, Columns, CsvToJsonConfig, DecompressConfig,
-    Ec2Field, Ec2Metadata, ExtraColumns, Flatten, JsonConfig, LogFormat, LogLayout, LogToJsonConfig, MetadataField,
-    MetadataValue, OnError, OnExisting, ProcessorConfig, RecordCompression, SingleLineConfig, StepConfig, Surroundings,
+    AddMetadataConfig, AppendDelimiterConfig, CloudwatchLogsConfig, Columns, CsvToJsonConfig, DeaggregateRecordsConfig,
+    DecompressConfig, Ec2Field, Ec2Metadata, ExtraColumns, Flatten, JsonConfig, LogFormat, LogLayout, LogToJsonConfig,
+    MetadataField, MetadataValue, OnError, OnExisting, ProcessorConfig, RecordCompression, SingleLineConfig,
+    StepConfig, Surroundings,
 };
 
 const PROCESSORS: &[&str] = &[
@@ -19,6 +20,7 @@ const PROCESSORS: &[&str] = &[
     "add_metadata",
     "add_brackets",
     "append_delimiter",
+    "deaggregate_records",
     "decompress",
     "cloudwatch_logs",
     "wasm",
@@ -65,6 +67,7 @@ fn step(value: &Value<'_>) -> Option<StepConfig> {
         "add_metadata" => add_metadata(&options),
         "add_brackets" => add_brackets(&options),
         "append_delimiter" => append_delimiter(&options),
+        "deaggregate_records" => deaggregate_records(&options),
         "decompress" => decompress(&options),
         "cloudwatch_logs" => cloudwatch_logs(&options),
         _ => {
@@ -226,6 +229,22 @@ fn append_delimiter(options: &Value<'_>) -> Read {
     let delimiter = map.get_or("delimiter", String::from("\n"), |value| Some(value.string("a string")?.text));
     let on_error = on_error(&map);
     Some((ProcessorConfig::AppendDelimiter(AppendDelimiterConfig { delimiter: delimiter? }), on_error?))
+}
+
+fn deaggregate_records(options: &Value<'_>) -> Read {
+    let map = options.map(&["type", "delimiter", "on_error"])?;
+    let is_delimited = map.required("type").and_then(|value| value.one_of(&[("json", false), ("delimited", true)]));
+    let on_error = on_error(&map);
+    let config = if is_delimited? {
+        let delimiter = map.required("delimiter")?.string("a string")?.text;
+        DeaggregateRecordsConfig::Delimited { delimiter }
+    } else if let Some(value) = map.get("delimiter") {
+        value.problem("`delimiter` belongs to `type: delimited`", None);
+        return None;
+    } else {
+        DeaggregateRecordsConfig::Json
+    };
+    Some((ProcessorConfig::DeaggregateRecords(config), on_error?))
 }
 
 fn decompress(options: &Value<'_>) -> Read {

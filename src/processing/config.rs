@@ -10,6 +10,7 @@ use super::add_metadata::{AddMetadata, AddMetadataConfig, Surroundings};
 use super::append_delimiter::{AppendDelimiter, AppendDelimiterConfig};
 use super::cloudwatch_logs::{CloudwatchLogs, CloudwatchLogsConfig};
 use super::csv_to_json::{CsvToJson, CsvToJsonConfig};
+use super::deaggregate_records::{DeaggregateRecords, DeaggregateRecordsConfig};
 use super::decompress::{Decompress, DecompressConfig};
 use super::json::{Json, JsonConfig};
 use super::log_to_json::{LogToJson, LogToJsonConfig};
@@ -48,6 +49,7 @@ pub enum ProcessorConfig {
     AddMetadata(AddMetadataConfig),
     AddBrackets,
     AppendDelimiter(AppendDelimiterConfig),
+    DeaggregateRecords(DeaggregateRecordsConfig),
     Decompress(DecompressConfig),
     CloudwatchLogs(CloudwatchLogsConfig),
     Wasm(Box<WasmConfig>),
@@ -98,6 +100,7 @@ impl ProcessorConfig {
             | Self::Json(_)
             | Self::AddBrackets
             | Self::AppendDelimiter(_)
+            | Self::DeaggregateRecords(_)
             | Self::Decompress(_)
             | Self::CloudwatchLogs(_)
             | Self::Transcode(_)
@@ -115,6 +118,7 @@ impl ProcessorConfig {
             Self::AddMetadata(_) => "add_metadata",
             Self::AddBrackets => "add_brackets",
             Self::AppendDelimiter(_) => "append_delimiter",
+            Self::DeaggregateRecords(_) => "deaggregate_records",
             Self::Decompress(_) => "decompress",
             Self::CloudwatchLogs(_) => "cloudwatch_logs",
             Self::Wasm(_) => "wasm",
@@ -133,6 +137,7 @@ impl ProcessorConfig {
             Self::AddMetadata(config) => Box::new(AddMetadata::new(config, surroundings)?),
             Self::AddBrackets => Box::new(AddBrackets),
             Self::AppendDelimiter(config) => Box::new(AppendDelimiter::new(config)?),
+            Self::DeaggregateRecords(config) => Box::new(DeaggregateRecords::new(config)?),
             Self::Decompress(config) => Box::new(Decompress::new(config)),
             Self::CloudwatchLogs(config) => Box::new(CloudwatchLogs::new(config)),
             Self::Wasm(_) => return Err(ConfigError::new("wasm", "a component takes records a batch at a time")),

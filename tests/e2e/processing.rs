@@ -76,6 +76,27 @@ fn a_record_that_does_not_match_harms_itself_alone() {
 }
 
 #[test]
+fn sub_records_become_records_and_what_is_no_object_fails_with_the_rest() {
+    let scratch = Scratch::new();
+    let good = (0..50).map(|n| format!("{{\"n\":{n},\"k\":\"x|\"}} {{\"n\":{n},\"k\":\"y\"}}\n")).collect::<String>();
+    scratch.log("a.log", format!("{good}{{\"id\":1}}{{\"id\":}}{{\"id\":3}}\n"));
+    let processing = json!([{ "deaggregate_records": { "type": "json" } }]);
+    let finished = Hydrant::drain(&scratch, &config(&scratch, [processed(&scratch, processing)]));
+    let mut expected: Vec<_> =
+        (0..50).flat_map(|n| ["x|", "y"].map(|k| format!("{{\"n\":{n},\"k\":\"{k}\"}}"))).collect();
+    expected.push("{\"id\":1}".to_owned());
+    expected.sort();
+    assert_eq!(lines_under(&scratch, "ok/"), expected);
+    let failed = failures(&scratch);
+    let [(raw, message)] = failed.as_slice() else { panic!("one failure, not {failed:?}") };
+    assert_eq!(raw, "{\"id\":}{\"id\":3}");
+    let reason =
+        "`deaggregate_records`: the record is no sequence of JSON objects: expected a value at line 1, column 15";
+    assert!(message.starts_with(reason), "{message}");
+    assert!(finished.stderr.contains("= 101 delivered + 0 dropped + 1 failed + 0 skipped"), "{finished}");
+}
+
+#[test]
 fn on_error_pass_hands_the_record_on_as_it_is() {
     let scratch = Scratch::new();
     scratch.log("a.log", "plain\n{\"a\":{\"b\":1}}\n");
