@@ -217,3 +217,6 @@ async fn connect(service: &ServiceConfig, loader: ConfigLoader) -> Option<Client
     }
     Some(Client::from_conf(client.build()))
 }
+
+#[cfg(test)]
+mod tests;

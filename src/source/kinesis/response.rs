@@ -61,9 +61,11 @@ pub(super) fn sequence_number(text: &str) -> Result<SequenceNumber, Unreadable> 
     text.parse().map_err(|error| format!("`{}`: {error}", shown(text)))
 }
 
-/// In whole milliseconds; `None` beyond the calendar.
+/// To the nearest millisecond, for answers hold seconds as floating point numbers: cut off, .123 would be .122. `None` beyond
+/// the calendar.
 pub(super) fn timestamp(time: &DateTime) -> Option<Timestamp> {
-    time.to_millis().ok().and_then(|millis| Timestamp::from_millisecond(millis).ok())
+    let millis = (time.as_nanos() + 500_000).div_euclid(1_000_000);
+    Timestamp::from_millisecond(i64::try_from(millis).ok()?).ok()
 }
 
 /// Exact to a nanosecond; the service keeps milliseconds.
@@ -138,6 +140,7 @@ mod tests {
         let time: Timestamp = "2026-01-02T03:04:05.678Z".parse().unwrap();
         assert_eq!(timestamp(&date_time(time)), Some(time));
         assert_eq!(timestamp(&DateTime::from_secs(i64::MAX)), None);
+        assert_eq!(timestamp(&DateTime::from_secs_f64(1_700_000_000.123)).unwrap().as_millisecond(), 1_700_000_000_123);
         assert_eq!((behind_ms(Some(-5)), behind_ms(Some(7)), behind_ms(None)), (Some(0), Some(7), None));
     }
 }
