@@ -6,6 +6,7 @@ pub mod client;
 mod error;
 pub mod page;
 pub mod polling;
+pub mod probe;
 mod response;
 pub mod shards;
 pub mod summary;
