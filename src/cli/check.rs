@@ -21,7 +21,7 @@ use crate::processing::{ProcessorConfig, Stage};
 ///
 /// With --online sources, destinations and backups are tried, too, by this user and on this machine. Nothing is sent or left
 /// behind: files are opened and their folders watched; in a folder a file is written, renamed and removed; in a bucket an upload
-/// in parts is begun and given up; to an HTTP endpoint a connection is made.
+/// in parts is begun and given up; to an HTTP endpoint a connection is made; of a Kinesis stream a record is read and thrown away.
 #[derive(Args)]
 #[command(after_help = "Examples:
   hydrant check --config /etc/hydrant/hydrant.yaml && systemctl reload hydrant

@@ -9,13 +9,14 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::check_schemas::Found;
 use crate::config::model::{
-    BackupMode, DeliveryStreamConfig, DestinationConfig, FileSourceConfig, HttpEndpointConfig, ObjectStoreConfig,
+    BackupMode, DeliveryStreamConfig, DestinationConfig, FileSourceConfig, HttpEndpointConfig, KinesisSourceConfig,
+    ObjectStoreConfig, SourceConfig,
 };
 use crate::destination::directory;
 use crate::destination::http_endpoint::HttpEndpoint;
 use crate::destination::opensearch;
 use crate::destination::s3::S3Destination;
-use crate::source::file;
+use crate::source::{file, kinesis};
 
 /// So many are named.
 const NAMED_MAX: usize = 5;
@@ -36,8 +37,10 @@ impl Online {
 
     /// Lines about what is there, and errors about what is not.
     pub fn look(&mut self, stream: &DeliveryStreamConfig) {
-        if let Some(source) = stream.source.file() {
-            self.source(&stream.name, source);
+        match &stream.source {
+            SourceConfig::File(source) => self.source(&stream.name, source),
+            SourceConfig::Kinesis(source) => self.kinesis(&stream.name, source),
+            SourceConfig::Redrive(_) => {}
         }
         let size = stream.buffering.size;
         let mut stores = Vec::new();
@@ -78,6 +81,15 @@ impl Online {
         for (folder, error) in found.unwatched.iter().take(NAMED_MAX) {
             let folder = folder.display();
             eprintln!("warning: {stream}: {folder} cannot be watched and is polled: {error}");
+        }
+    }
+
+    fn kinesis(&mut self, stream: &str, source: &KinesisSourceConfig) {
+        let found = self.runtime.block_on(kinesis::probe::probe(source));
+        self.show(stream, &source.place(), found);
+        if let Some(table) = source.lease_table() {
+            let found = self.runtime.block_on(kinesis::probe::probe_table(table));
+            self.show(stream, &format!("lease table {}", table.table), found);
         }
     }
 

@@ -15,6 +15,7 @@ pub mod lineage;
 mod memory;
 pub mod page;
 pub mod polling;
+pub mod probe;
 mod reading;
 mod response;
 mod rows;

@@ -73,6 +73,11 @@ impl PollingReader {
         }
     }
 
+    /// Waits until the next call may be made, so that whoever needs memory for its answer takes it no sooner.
+    pub async fn wait(&self) {
+        sleep_until(self.pace.next_call()).await;
+    }
+
     /// The next page, which may be empty: waits as long as the limits, the interval or the last error ask for. After an
     /// error it may be called again at once; after the end it gives the end again.
     ///
