@@ -131,7 +131,10 @@ impl World {
                 }
                 SourceEvent::Gone(partition) => lives.get_mut(&partition).expect("opened").is_gone = true,
                 SourceEvent::End => has_ended = true,
-                SourceEvent::Refused(_) | SourceEvent::Unreadable { .. } | SourceEvent::WaitsForRoom => {
+                SourceEvent::Refused(_)
+                | SourceEvent::Awaited(_)
+                | SourceEvent::Unreadable { .. }
+                | SourceEvent::WaitsForRoom => {
                     panic!("nothing of the kind")
                 }
             }

@@ -25,7 +25,10 @@ pub const BROKEN: &str = "Hydrant.BrokenAggregate";
 pub enum Piece {
     Records(Gathered),
     /// Nothing leaves of this.
-    Skipped { range: PositionRange, why: Skip },
+    Skipped {
+        range: PositionRange,
+        why: Skip,
+    },
     Refused(Refused),
 }
 

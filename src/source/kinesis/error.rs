@@ -89,6 +89,11 @@ impl Call<'_> {
         ReadError::Refused { code: "InvalidArgumentException".to_owned(), message: self.message(reason) }
     }
 
+    /// An exception in an event stream, which has begun with a success.
+    pub fn refused_in_stream(&self, code: &str, message: &str) -> ReadError {
+        self.refused(&Refusal { status: None, code, message, request_id: None, is_skewed: false })
+    }
+
     fn refused(&self, refusal: &Refusal<'_>) -> ReadError {
         let message = self.message(&refusal.text());
         let code = refusal.code_or_status();

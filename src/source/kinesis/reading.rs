@@ -14,7 +14,7 @@ use crate::failpoint;
 use crate::log_limit::LogLimit;
 use crate::memory::{Permit, guarded};
 use crate::pool::join;
-use crate::record::{Chunk, PositionRange, Position, Refusal, RefusedRecord, SourceEnds, SourcePartition};
+use crate::record::{Chunk, Position, PositionRange, Refusal, RefusedRecord, SourceEnds, SourcePartition};
 use crate::source::{SourceCounters, SourceEvent};
 
 use super::cutting::{Cutter, Gathered, Piece, Refused, Skip};
@@ -63,10 +63,15 @@ pub struct Shared {
     pub drops: LogLimit,
 }
 
-/// Reads one shard.
-pub struct Reading {
+/// Where the records of one shard go.
+pub struct Outlet {
     pub shared: Arc<Shared>,
     pub shard: Arc<Shard>,
+}
+
+/// Reads one shard.
+pub struct Reading {
+    pub outlet: Outlet,
     pub reader: Reader,
     /// `None` only while a page is being cut.
     pub cutter: Option<Cutter>,
@@ -80,14 +85,14 @@ impl Reading {
     pub async fn run(mut self) {
         if let Ok(told) = self.read().await {
             // Nobody listens when the source has ended.
-            let _ = self.shared.told.send(told);
+            let _ = self.outlet.shared.told.send(told);
         }
-        self.shared.counters.set_behind(self.shard.id(), None);
+        self.outlet.shared.counters.set_behind(self.outlet.shard.id(), None);
     }
 
     async fn read(&mut self) -> Result<Told, Ended> {
-        let (partition, checkpoint) = (self.shard.clone(), self.checkpoint);
-        self.send(SourceEvent::Opened { partition, checkpoint }).await?;
+        let (partition, checkpoint) = (self.outlet.shard.clone(), self.checkpoint);
+        self.outlet.send(SourceEvent::Opened { partition, checkpoint }).await?;
         loop {
             let told = match self.next().await? {
                 Ok((page, granted)) => self.take(page, &granted).await?,
@@ -110,13 +115,13 @@ impl Reading {
         match &mut self.reader {
             Reader::Polling(reader) => {
                 reader.wait().await;
-                let granted = self.shared.gate.enter(expected).await?;
+                let granted = self.outlet.shared.gate.enter(expected).await?;
                 Ok(reader.next().await.map(|page| (page, granted)))
             }
             Reader::FanOut(reader) => match reader.next().await {
                 Ok(page) => {
                     let bytes = page.records.iter().map(|record| record.data.len() as u64).sum();
-                    Ok(Ok((page, self.shared.gate.enter(bytes).await?)))
+                    Ok(Ok((page, self.outlet.shared.gate.enter(bytes).await?)))
                 }
                 Err(error) => Ok(Err(error)),
             },
@@ -131,16 +136,16 @@ impl Reading {
         })
     }
 
-    async fn is_missing(&self, message: &str) -> Result<Told, Ended> {
-        let (stream, shard) = (&self.shared.stream_name, self.shard.shard_id());
+    async fn is_missing(&mut self, message: &str) -> Result<Told, Ended> {
+        let (stream, shard) = (&self.outlet.shared.stream_name, self.outlet.shard.shard_id());
         warn!(stream, shard, message, "a shard is not there any more");
-        self.send(SourceEvent::Awaited(self.shard.id())).await?;
-        Ok(Told::NotFound { shard_id: self.shard_id(), read_to: self.position() })
+        self.outlet.send(SourceEvent::Awaited(self.outlet.shard.id())).await?;
+        Ok(Told::NotFound { shard_id: self.outlet.shard_id(), read_to: self.position() })
     }
 
-    async fn wait(&self, trouble: &ReadError) {
-        if let Some(times) = self.shared.troubles.failed() {
-            let (stream, shard) = (&self.shared.stream_name, self.shard.shard_id());
+    async fn wait(&mut self, trouble: &ReadError) {
+        if let Some(times) = self.outlet.shared.troubles.failed() {
+            let (stream, shard) = (&self.outlet.shared.stream_name, self.outlet.shard.shard_id());
             error!(stream, shard, %trouble, times, "a shard cannot be read now; it is tried again");
         }
         if matches!(trouble, ReadError::Refused { .. }) {
@@ -153,16 +158,16 @@ impl Reading {
         let Page { records, behind_ms, ended, continuation: _ } = page;
         let newest = records.iter().filter_map(|record| record.arrival).max();
         self.caught_up = (behind_ms == Some(0)).then(Instant::now);
-        self.shared.counters.set_behind(self.shard.id(), behind_ms);
+        self.outlet.shared.counters.set_behind(self.outlet.shard.id(), behind_ms);
         self.look_for_loss(&records);
         for piece in self.cut(records).await {
-            self.hand_on(piece, granted).await?;
+            self.outlet.hand_on(piece, granted).await?;
         }
         if let Some(children) = ended {
             return self.end(children).await.map(Some);
         }
-        let is_drained = self.shared.drain_from.is_some_and(|from| behind_ms == Some(0) || newest >= Some(from));
-        Ok(is_drained.then(|| Told::Drained { shard_id: self.shard_id() }))
+        let is_drained = self.outlet.shared.drain_from.is_some_and(|from| behind_ms == Some(0) || newest >= Some(from));
+        Ok(is_drained.then(|| Told::Drained { shard_id: self.outlet.shard_id() }))
     }
 
     /// The shard goes on behind its checkpoint: the record that ends there is still in it, unless it has expired, and with it maybe
@@ -172,7 +177,8 @@ impl Reading {
         if let Some((checkpoint, _)) = std::mem::take(&mut self.checkpoint).record()
             && first.sequence_number > checkpoint
         {
-            let (stream, shard, found) = (&self.shared.stream_name, self.shard.shard_id(), first.sequence_number);
+            let (stream, shard, found) =
+                (&self.outlet.shared.stream_name, self.outlet.shard.shard_id(), first.sequence_number);
             error!(
                 stream, shard, %checkpoint, %found,
                 "the record at the checkpoint of a shard has expired: records behind it may have expired unread; \
@@ -198,6 +204,25 @@ impl Reading {
         pieces
     }
 
+    /// The shard is over.
+    async fn end(&mut self, children: Vec<ChildShard>) -> Result<Told, Ended> {
+        let (shard_id, read_to) = (self.outlet.shard_id(), self.position());
+        info!(stream = self.outlet.shared.stream_name, shard = shard_id, "a shard was read to its end");
+        let partition = self.outlet.shard.id();
+        if self.cutter.as_ref().is_some_and(Cutter::waits_for_more) {
+            let name = self.outlet.shard.name();
+            self.outlet.send(SourceEvent::Unreadable { partition, name, from: read_to, is_cut: true }).await?;
+        }
+        self.outlet.send(SourceEvent::Awaited(partition)).await?;
+        Ok(Told::ReadToEnd { shard_id, read_to, children })
+    }
+
+    fn position(&self) -> Position {
+        self.cutter.as_ref().map(Cutter::position).unwrap_or_default()
+    }
+}
+
+impl Outlet {
     async fn hand_on(&self, piece: Piece, granted: &Permit) -> Result<(), Ended> {
         match piece {
             Piece::Records(gathered) => {
@@ -218,8 +243,7 @@ impl Reading {
                 let why = Refusal::Unfit { code, reason };
                 self.shared.counters.records.fetch_add(1, Ordering::Relaxed);
                 self.shared.counters.bytes.fetch_add(length, Ordering::Relaxed);
-                let record =
-                    RefusedRecord { partition, range, head: data, length, why, arrival, failed_at, permit };
+                let record = RefusedRecord { partition, range, head: data, length, why, arrival, failed_at, permit };
                 self.send(SourceEvent::Refused(record)).await
             }
         }
@@ -240,25 +264,8 @@ impl Reading {
         }
     }
 
-    /// The shard is over.
-    async fn end(&mut self, children: Vec<ChildShard>) -> Result<Told, Ended> {
-        let (shard_id, read_to) = (self.shard_id(), self.position());
-        info!(stream = self.shared.stream_name, shard = shard_id, "a shard was read to its end");
-        let partition = self.shard.id();
-        if self.cutter.as_ref().is_some_and(Cutter::waits_for_more) {
-            let name = self.shard.name();
-            self.send(SourceEvent::Unreadable { partition, name, from: read_to, is_cut: true }).await?;
-        }
-        self.send(SourceEvent::Awaited(partition)).await?;
-        Ok(Told::ReadToEnd { shard_id, read_to, children })
-    }
-
     fn shard_id(&self) -> String {
         self.shard.shard_id().to_owned()
-    }
-
-    fn position(&self) -> Position {
-        self.cutter.as_ref().map(Cutter::position).unwrap_or_default()
     }
 
     async fn send(&self, event: SourceEvent) -> Result<(), Ended> {

@@ -27,7 +27,7 @@ use super::lineage::{Begin, Changes, Lineage, Start, State, Wanted};
 use super::memory::Gate;
 use super::page::{ChildShard, ReadError, StartingPosition};
 use super::polling::{PollingOptions, PollingReader, ShardLimits};
-use super::reading::{Reader, Reading, Shared, Told};
+use super::reading::{Outlet, Reader, Reading, Shared, Told};
 use super::rows::{self, Places};
 use super::shard::{Settled, Shard};
 use super::shards::{ShardFilter, ShardInfo};
@@ -78,9 +78,6 @@ struct Known {
     end: Option<Position>,
 }
 
-/// The stream takes nothing any more.
-struct Stopped;
-
 impl Source for KinesisSource {
     fn run(self: Box<Self>) -> Result<(), SourceError> {
         let (runtime, stop) = (self.runtime.clone(), self.context.stop.clone());
@@ -103,7 +100,7 @@ impl Source for KinesisSource {
 type Registered = Option<(KinesisClient, String)>;
 
 async fn deregister(client: &KinesisClient, consumer_arn: &str) {
-    match fan_out::deregister(client, consumer_arn).await {
+    match fan_out::consumer::deregister(client, consumer_arn).await {
         Ok(()) => info!(consumer_arn, "the consumer is deregistered"),
         Err(error) => warn!(consumer_arn, %error, "the consumer cannot be deregistered; it stays registered"),
     }
@@ -122,7 +119,7 @@ impl KinesisSource {
         let summary = patience.ask("the stream cannot be found", || client.summary()).await;
         let consumer_arn = match &config.consumer {
             Consumer::EnhancedFanOut { name, deregisters } => {
-                let register = || fan_out::register(&client, &summary.arn, name);
+                let register = || fan_out::consumer::register(&client, &summary.arn, name);
                 let consumer_arn = patience.ask("the consumer cannot be registered", register).await;
                 *registered = deregisters.then(|| (client.clone(), consumer_arn.clone()));
                 Some(consumer_arn)
@@ -170,12 +167,8 @@ impl Life {
             let shard = places.shard(&row.place).and_then(|shard| rows::read(shard, &row));
             let Some((shard, first)) = shard else {
                 // Of another stream: what pending deliveries hold of it is read by nobody.
-                let lost = SourceEvent::Unreadable {
-                    partition: row.id,
-                    name: row.place,
-                    from: row.checkpoint,
-                    is_cut: false,
-                };
+                let lost =
+                    SourceEvent::Unreadable { partition: row.id, name: row.place, from: row.checkpoint, is_cut: false };
                 // Nobody listens when the stream has ended.
                 let _ = context.events.send(lost).await;
                 continue;
@@ -190,8 +183,7 @@ impl Life {
             ids => Wanted::Named(ids.iter().cloned().collect::<BTreeSet<_>>()),
         };
         let (told_sender, told) = mpsc::unbounded_channel();
-        let gate =
-            Gate::new(context.budget.clone(), context.copies, context.stop.clone(), context.events.clone());
+        let gate = Gate::new(context.budget.clone(), context.copies, context.stop.clone(), context.events.clone());
         let shared = Shared {
             stream_name: context.stream_name.clone(),
             gate,
@@ -255,7 +247,7 @@ impl Life {
         let asked_at = self.began.elapsed();
         let filter = match self.initial {
             Start::AtTimestamp(time) => ShardFilter::FromTimestamp(time),
-            Start::TrimHorizon | Start::At(_) | Start::After(_) => ShardFilter::FromTrimHorizon,
+            Start::TrimHorizon | Start::At(_) | Start::After(_) => ShardFilter::All,
         };
         let client = &self.client;
         let listed = patience.ask("the shards cannot be listed", || client.list_shards(&filter)).await;
@@ -321,8 +313,7 @@ impl Life {
         let cuts = self.context.cuts.remove(&known.id).unwrap_or_default();
         let cutter = Cutter::new(position, cuts, self.context.told.take(known.id), cutting);
         Reading {
-            shared: self.shared.clone(),
-            shard: Arc::new(shard),
+            outlet: Outlet { shared: self.shared.clone(), shard: Arc::new(shard) },
             reader: self.reader(&begin.id, from),
             cutter: Some(cutter),
             checkpoint: known.checkpoint,
