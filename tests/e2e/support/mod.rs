@@ -3,13 +3,16 @@
 pub mod admin;
 pub mod bulk;
 pub mod config;
+#[allow(dead_code, unused_imports, reason = "for the tests of the Kinesis source")]
 pub mod dynamodb;
 pub mod endpoint;
 pub mod http1;
 pub mod hydrant;
 pub mod inventory;
 pub mod journal;
+#[allow(dead_code, unused_imports, reason = "for the tests of the Kinesis source")]
 pub mod kinesis;
+#[allow(dead_code, unused_imports, reason = "for the tests of the Kinesis source")]
 pub mod kinesis_faults;
 pub mod lines;
 pub mod objects;
