@@ -1,5 +1,7 @@
 //! The proxy before Kinesis and DynamoDB: every fault does what its name says, to the calls that it is meant for.
 
+#![allow(clippy::result_large_err, reason = "the SDK's errors")]
+
 use std::sync::Arc;
 
 use aws_sdk_kinesis::Client;

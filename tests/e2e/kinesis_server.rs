@@ -156,12 +156,12 @@ fn fan_out_pushes_records() {
         server.block_on(subscribe.send()).expect("a subscription").event_stream
     };
     let mut events = subscribe(subscription(ShardIteratorType::TrimHorizon));
-    let next = |events: &mut aws_sdk_kinesis::primitives::event_stream::EventReceiver<_, _>| {
-        let Some(event) = server.block_on(events.recv()).expect("an event") else { return None };
-        match event {
-            SubscribeToShardEventStream::SubscribeToShardEvent(event) => Some(event),
-            other => panic!("{other:?}"),
-        }
+    let next = |events: &mut aws_sdk_kinesis::primitives::event_stream::EventReceiver<_, _>| match server
+        .block_on(events.recv())
+        .expect("an event")?
+    {
+        SubscribeToShardEventStream::SubscribeToShardEvent(event) => Some(event),
+        other => panic!("{other:?}"),
     };
     let (mut read, mut continuation) = (Vec::new(), String::new());
     while read.len() < 5 {
@@ -186,10 +186,10 @@ fn aggregates_go_where_they_are_sent() {
     let stream = server.stream(2);
     let user = |n: usize| Put::new(format!("user-{n}"), format!("data-{n}"));
     let top = u128::MAX;
-    let groups = [vec![user(0), user(1)], vec![user(2).to_hash(0), user(3).to_hash(top)], vec![user(4)]];
+    let groups = [vec![user(0), user(1)], vec![user(2).with_hash(0), user(3).with_hash(top)], vec![user(4)]];
     let Some(mut puts) = aggregates(&groups) else { return };
     assert_eq!(puts[1].explicit_hash_key, Some(0), "that of its first record");
-    puts[2] = puts[2].clone().to_hash(top);
+    puts[2] = puts[2].clone().with_hash(top);
     let placed = stream.put(&puts);
     assert_eq!([&placed[1].shard, &placed[2].shard], [FIRST, "shardId-000000000001"]);
     let read = stream.read_all();

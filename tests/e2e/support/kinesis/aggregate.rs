@@ -12,7 +12,7 @@ use super::Put;
 use crate::support::servers::python_with;
 
 /// One record for each group of user records, under the partition key and the hash key of its first, as the KPL puts it. A record
-/// that belongs to another shard than the rest, or that [`Put::to_hash`] sends to another shard as a whole, makes it misrouted.
+/// that belongs to another shard than the rest, or that [`Put::with_hash`] sends to another shard as a whole, makes it misrouted.
 pub fn aggregates(groups: &[Vec<Put>]) -> Option<Vec<Put>> {
     let python = python_with("aws_kinesis_agg.aggregator")?;
     let mut command = Command::new(python);

@@ -29,7 +29,7 @@ impl Put {
     }
 
     /// The same record, for the shard that has this hash.
-    pub fn to_hash(self, hash: u128) -> Self {
+    pub fn with_hash(self, hash: u128) -> Self {
         Self { explicit_hash_key: Some(hash), ..self }
     }
 }

@@ -95,8 +95,8 @@ async fn before(upstream: SocketAddr, stream: &str, shard: &Value, position: &Va
         let page = parsed(&body)?;
         let records = page["Records"].as_array().cloned().unwrap_or_default();
         let time = position["Timestamp"].as_f64().unwrap_or(f64::MAX);
-        let older = records.iter().filter(|record| record["ApproximateArrivalTimestamp"].as_f64() < Some(time));
-        number = older.last().map(|record| record["SequenceNumber"].clone()).or(number);
+        let mut older = records.iter().filter(|record| record["ApproximateArrivalTimestamp"].as_f64() < Some(time));
+        number = older.next_back().map(|record| record["SequenceNumber"].clone()).or(number);
         iterator = if records.is_empty() { Value::Null } else { page["NextShardIterator"].clone() };
     }
     Ok(number.unwrap_or_default())
