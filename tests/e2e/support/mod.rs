@@ -3,10 +3,17 @@
 pub mod admin;
 pub mod bulk;
 pub mod config;
+#[allow(dead_code, unused_imports, reason = "for the tests of the Kinesis source")]
+pub mod dynamodb;
 pub mod endpoint;
+pub mod http1;
 pub mod hydrant;
 pub mod inventory;
 pub mod journal;
+#[allow(dead_code, unused_imports, reason = "for the tests of the Kinesis source")]
+pub mod kinesis;
+#[allow(dead_code, unused_imports, reason = "for the tests of the Kinesis source")]
+pub mod kinesis_faults;
 pub mod lines;
 pub mod objects;
 pub mod opensearch;
@@ -16,6 +23,7 @@ pub mod rng;
 pub mod s3;
 pub mod scene;
 pub mod scratch;
+pub mod script;
 pub mod servers;
 pub mod signature;
 pub mod wait;
@@ -23,8 +31,11 @@ pub mod wire;
 
 pub use bulk::BulkReceiver;
 pub use config::{blockable_directory as blockable, config, directory, fast_buffering, s3_destination, stream};
+pub use dynamodb::DynamoDb;
 pub use endpoint::{Endpoint, Interruption, Reaction};
 pub use hydrant::{Finished, Hydrant, write_config};
+pub use kinesis::Kinesis;
+pub use kinesis_faults::{CallFault, CallProxy};
 pub use lines::{Ledger, Log};
 pub use objects::{Objects, delivered_lines};
 pub use opensearch::OpenSearch;

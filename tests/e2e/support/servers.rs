@@ -111,7 +111,7 @@ pub fn python() -> PathBuf {
     std::env::var_os("HYDRANT_TEST_PYTHON").map_or_else(|| cache().join("venv/bin/python"), PathBuf::from)
 }
 
-fn python_with(module: &str) -> Option<PathBuf> {
+pub fn python_with(module: &str) -> Option<PathBuf> {
     let python = python();
     let found = Command::new(&python).args(["-c", &format!("import {module}")]).output();
     if found.is_ok_and(|output| output.status.success()) {

@@ -1,6 +1,7 @@
 //! Waiting: always for a condition, always with a deadline.
 //!
-//! The sleep between two looks in [`holds_within`] is the only one in these tests, but for those of the model's writer.
+//! The sleep between two looks in [`holds_within`] is the only one in these tests, but for those of the model's writer and of
+//! the subscriptions to a Kinesis shard that a proxy makes.
 
 use std::time::{Duration, Instant};
 
