@@ -73,9 +73,12 @@ impl PollingReader {
         }
     }
 
-    /// Waits until the next call may be made, so that whoever needs memory for its answer takes it no sooner.
+    /// Waits until the next call may begin, which [`Self::next`] does as well: for who takes memory for an answer only then.
+    /// Cancel-safe.
     pub async fn wait(&self) {
-        sleep_until(self.pace.next_call()).await;
+        if self.place.ended().is_none() {
+            sleep_until(self.pace.next_call()).await;
+        }
     }
 
     /// The next page, which may be empty: waits as long as the limits, the interval or the last error ask for. After an
@@ -87,7 +90,7 @@ impl PollingReader {
             if let Some(children) = self.place.ended() {
                 return Ok(Page { ended: Some(children.to_vec()), ..Page::default() });
             }
-            sleep_until(self.pace.next_call()).await;
+            self.wait().await;
             match self.attempt().await {
                 Ok(page) => return Ok(page),
                 Err(error) if self.is_renewal(&error) => self.place.drop_iterator(),
