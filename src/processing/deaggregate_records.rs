@@ -21,7 +21,7 @@ pub enum DeaggregateRecordsConfig {
 
 pub(super) enum DeaggregateRecords {
     Json,
-    Delimited(Finder<'static>),
+    Delimited(Box<Finder<'static>>),
 }
 
 impl DeaggregateRecords {
@@ -32,7 +32,7 @@ impl DeaggregateRecords {
                 Err(ConfigError::new("delimiter", "`delimiter` must not be empty"))
             }
             DeaggregateRecordsConfig::Delimited { delimiter } => {
-                Ok(Self::Delimited(Finder::new(delimiter.as_bytes()).into_owned()))
+                Ok(Self::Delimited(Box::new(Finder::new(delimiter.as_bytes()).into_owned())))
             }
         }
     }
