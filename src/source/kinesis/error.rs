@@ -50,24 +50,6 @@ impl Call<'_> {
         }
     }
 
-    /// What an error means that came in the middle of an event stream.
-    pub fn broke_off<E, R>(&self, error: &SdkError<E, R>) -> ReadError
-    where
-        E: ProvideErrorMetadata + Error + 'static,
-        R: std::fmt::Debug + 'static,
-    {
-        match error {
-            SdkError::ServiceError(event) => {
-                let (code, message) = (event.err().code(), event.err().message());
-                let (code, message) = (code.unwrap_or_default(), message.unwrap_or_default());
-                self.refused(&Refusal { status: None, code, message, request_id: None, is_skewed: false })
-            }
-            SdkError::TimeoutError(_) => self.again("Timeout", &chain(error)),
-            SdkError::ResponseError(_) => self.again("UnexpectedAnswer", &chain(error)),
-            _ => self.not_sent(error),
-        }
-    }
-
     /// There was no answer in time.
     pub fn timed_out(&self, limit: Duration) -> ReadError {
         self.again("Timeout", &format!("no answer within {limit:?}"))
@@ -89,9 +71,9 @@ impl Call<'_> {
         ReadError::Refused { code: "InvalidArgumentException".to_owned(), message: self.message(reason) }
     }
 
-    /// An exception in an event stream, which has begun with a success.
-    pub fn refused_in_stream(&self, code: &str, message: &str) -> ReadError {
-        self.refused(&Refusal { status: None, code, message, request_id: None, is_skewed: false })
+    /// What ends an event stream, which has begun with a success: `status` is that of an answer which would mean the same.
+    pub fn refused_in_stream(&self, status: Option<u16>, code: &str, message: &str) -> ReadError {
+        self.refused(&Refusal { status, code, message, request_id: None, is_skewed: false })
     }
 
     fn refused(&self, refusal: &Refusal<'_>) -> ReadError {
