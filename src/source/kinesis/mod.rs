@@ -11,6 +11,7 @@ pub mod client;
 mod cutting;
 mod error;
 pub mod fan_out;
+pub mod leases;
 pub mod lineage;
 mod memory;
 pub mod page;
