@@ -82,9 +82,14 @@ impl HeldLeases {
     /// Whether no other worker can be certain of the lease at this moment. What must not be done twice waits for it: a worker that
     /// was paused, or cannot reach the table, is certain of nothing until it has renewed.
     pub fn is_certain(&self, key: &str, now: Duration) -> bool {
-        self.held.get(key).is_some_and(|held| {
-            held.certain_from <= now && now + self.rules.margin() < held.renewed_at + self.rules.failover
-        })
+        self.certain_between(key).is_some_and(|(from, until)| from <= now && now < until)
+    }
+
+    /// From when until when it is certain, if it is neither renewed nor lost before.
+    pub fn certain_between(&self, key: &str) -> Option<(Duration, Duration)> {
+        let held = self.held.get(key)?;
+        let until = (held.renewed_at + self.rules.failover).saturating_sub(self.rules.margin());
+        Some((held.certain_from.max(held.renewed_at), until))
     }
 
     /// Those to be renewed now. Whatever else was written renews a lease, too.

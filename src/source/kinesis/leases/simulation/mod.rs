@@ -7,7 +7,7 @@ pub mod table;
 pub mod worker;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,10 +155,23 @@ impl Fleet {
         self.places.iter().filter_map(|place| place.worker.as_ref())
     }
 
-    /// Those that are certain of the lease at this moment.
-    pub fn certain_of(&self, key: &str) -> Vec<&str> {
-        let is_certain = |worker: &&Worker| worker.held.is_certain(key, worker.clock.at(self.now));
-        self.workers().filter(is_certain).map(|worker| &*worker.id).collect()
+    /// A lease of which two workers are or will be certain at the same time, and who they are: there must be none.
+    pub fn certain_twice(&self) -> Option<(&str, &str, &str)> {
+        let mut owners: HashMap<&str, Vec<(Duration, Duration, &str)>> = HashMap::new();
+        for worker in self.workers() {
+            for key in worker.held.leases().map(|lease| &*lease.key) {
+                let Some((from, until)) = worker.held.certain_between(key) else { continue };
+                let (from, until) = (worker.clock.real(from), worker.clock.real(until));
+                let others = owners.entry(key).or_default();
+                let other =
+                    others.iter().find(|(other_from, other_until, _)| from < *other_until && *other_from < until);
+                if let Some((_, _, other)) = other {
+                    return Some((key, other, &*worker.id));
+                }
+                others.push((from, until, &*worker.id));
+            }
+        }
+        None
     }
 
     /// The worker in this place writes the end of a shard that it is certain of, behind leases for those that go on.

@@ -46,6 +46,11 @@ impl Clock {
     pub fn at(&self, now: Duration) -> Duration {
         self.offset + now.mul_f64(1.0 + self.drift / 1e6)
     }
+
+    /// The opposite of [`Self::at`].
+    pub fn real(&self, at: Duration) -> Duration {
+        at.saturating_sub(self.offset).div_f64(1.0 + self.drift / 1e6)
+    }
 }
 
 #[derive(Debug)]
