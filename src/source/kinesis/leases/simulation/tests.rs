@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
 use super::*;
+use crate::source::kinesis::leases::held::{HeldLeases, Ownership};
 
 const FAILOVER: Duration = Duration::from_secs(10);
 /// For a scan and the takes behind it, at the network's quietest.
@@ -201,4 +202,56 @@ proptest! {
         prop_assert_eq!(case.steals(), steals, "stolen at rest");
         prop_assert!(case.is_balanced(), "{:?}", case.counts());
     }
+}
+
+/// The one's clock is slow, so it is certain for long; the other's is fast, and it saw the renewal in the moment in which it was sent.
+#[test]
+fn the_margin_covers_clocks_that_run_apart() {
+    let (slow, fast) = (Clock { offset: FAILOVER, drift: -1200.0 }, Clock { offset: FAILOVER * 7, drift: 1200.0 });
+    let sent = FAILOVER * 3;
+    let mut held = HeldLeases::new("slow".into(), rules(1));
+    let lease = Lease { owner: Some("slow".into()), ..Lease::new("shard", Checkpoint::TrimHorizon) };
+    held.add(lease, slow.at(sent), Duration::ZERO);
+    let (_, until) = held.certain_between("shard").unwrap();
+    assert!(slow.real(until) <= fast.real(fast.at(sent) + FAILOVER));
+}
+
+#[test]
+fn a_lost_answer_is_no_lost_lease_and_promises_no_more_than_the_first_try() {
+    let mut held = HeldLeases::new("me".into(), rules(1));
+    let at = |seconds| Duration::from_secs(seconds);
+    let mut row = Lease { owner: Some("me".into()), ..Lease::new("shard", Checkpoint::TrimHorizon) };
+    held.add(row.clone(), at(0), at(0));
+    assert!(held.due(at(3)).is_empty() && held.due(at(4)).len() == 1);
+    let first = held.begin("shard", Change::Renew, at(4)).unwrap();
+    assert_eq!(held.begin("shard", Change::Renew, at(5)), None);
+    held.unanswered(&first);
+    let second = held.begin("shard", Change::Renew, at(7)).unwrap();
+    first.apply(&mut row);
+    assert!(!second.holds(&row));
+    assert_eq!(held.answered(&second, &Answer::Refused(Some(row.clone())), at(7)), Ownership::Again);
+    assert!(held.is_certain("shard", at(13)) && !held.is_certain("shard", at(14)));
+    assert_eq!(held.answered(&first, &Answer::Refused(None), at(4)), Ownership::Stale);
+
+    let third = held.begin("shard", Change::Renew, at(13)).unwrap();
+    let taken = Lease { owner: Some("other".into()), counter: row.counter + 1, ..row };
+    assert_eq!(held.answered(&third, &Answer::Refused(Some(taken)), at(13)), Ownership::Lost);
+    assert!(!held.holds("shard"));
+}
+
+#[test]
+fn what_is_released_is_certain_no_more_and_what_has_ended_is_held_no_more() {
+    let mut held = HeldLeases::new("me".into(), rules(1));
+    for key in ["one", "other"] {
+        let row = Lease { owner: Some("me".into()), ..Lease::new(key, Checkpoint::TrimHorizon) };
+        held.add(row, Duration::ZERO, Duration::ZERO);
+    }
+    assert!(held.release("one", Duration::ZERO).is_some());
+    assert!(!held.is_certain("one", Duration::ZERO));
+    let change = Change::Settle { checkpoint: Checkpoint::ShardEnd, children: BTreeSet::from(["child".to_owned()]) };
+    let mut row = held.get("other").unwrap().clone();
+    let update = held.begin("other", change, Duration::ZERO).unwrap();
+    update.apply(&mut row);
+    assert_eq!(held.answered(&update, &Answer::Written(row), Duration::ZERO), Ownership::Ended);
+    assert!(held.is_empty());
 }
