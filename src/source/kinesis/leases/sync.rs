@@ -94,7 +94,7 @@ pub fn child_leases(
 
 /// The leases that nobody needs: of shards that have ended, whose children have begun and whose parents have gone before; and of
 /// ended ones that are not listed any more.
-pub fn finished_leases<'a>(leases: &'a [Lease], is_listed: impl Fn(&str) -> bool) -> Vec<&'a Lease> {
+pub fn finished_leases(leases: &[Lease], is_listed: impl Fn(&str) -> bool) -> Vec<&Lease> {
     let by_key: BTreeMap<&str, &Lease> = leases.iter().map(|lease| (&*lease.key, lease)).collect();
     let has_begun = |child: &String| by_key.get(child.as_str()).is_some_and(|lease| !lease.checkpoint.is_initial());
     let is_finished = |lease: &&Lease| {

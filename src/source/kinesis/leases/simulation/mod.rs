@@ -68,6 +68,7 @@ pub struct Requests {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one lives for a moment")]
 enum Event {
     Renew,
     Take,

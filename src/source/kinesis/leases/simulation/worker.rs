@@ -13,6 +13,7 @@ use crate::source::kinesis::leases::view::View;
 
 /// What is sent to the table.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "one lives for a moment")]
 pub enum Request {
     /// The rows behind the last of those that have come.
     Scan {
@@ -24,6 +25,7 @@ pub enum Request {
 
 /// What comes back.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "one lives for a moment")]
 pub enum Response {
     Page {
         rows: Vec<Lease>,
