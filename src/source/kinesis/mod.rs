@@ -3,4 +3,5 @@
 //! Facts of the service are those of its API model, 2013-12-02.
 
 pub mod client;
+pub mod leases;
 pub mod page;
