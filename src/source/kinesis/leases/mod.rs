@@ -1,5 +1,20 @@
 //! Leases: how several workers divide the shards of a stream among themselves, through a table in the KCL's format.
 //!
-//! The algorithm is the KCL's without its leader, so that Java workers may share the table: [`lease`] is a row of it.
+//! The algorithm is the KCL's without its leader, so that Java workers may share the table. What is decided here knows neither
+//! network nor clock: times and random numbers are arguments, what to write is data.
+//!
+//! - [`lease`] is a row of the table, [`operation`] what is asked of the table, and what it means.
+//! - [`rules`] says how often and how much.
+//! - [`view`] is what a worker has seen of the table; from it [`taker`] decides which leases to take.
+//! - [`held`] are the leases that a worker owns, which it renews, and of which it is certain or not.
+//! - [`sync`] says which leases there should be.
+//! - [`simulation`] is a fleet of such workers in memory.
 
+pub mod held;
 pub mod lease;
+pub mod operation;
+pub mod rules;
+pub mod simulation;
+pub mod sync;
+pub mod taker;
+pub mod view;

@@ -1,0 +1,1 @@
+//! Which leases there should be: shards are compared with the table.
