@@ -36,9 +36,9 @@ pub struct Take {
 /// One cycle of taking: after a scan [`Self::next`] says what to take, until it says nothing. What came of each take goes to
 /// [`Self::answered`].
 #[derive(Debug)]
-pub struct TakeCycle<'a> {
-    me: &'a Arc<str>,
-    rules: &'a Rules,
+pub struct TakeCycle {
+    me: Arc<str>,
+    rules: Rules,
     /// Each is tried once in a cycle, but for steals.
     tried: BTreeSet<Arc<str>>,
     /// Something was free: then nothing is stolen.
@@ -48,8 +48,8 @@ pub struct TakeCycle<'a> {
     steals_again: Vec<Take>,
 }
 
-impl<'a> TakeCycle<'a> {
-    pub fn new(me: &'a Arc<str>, rules: &'a Rules) -> Self {
+impl TakeCycle {
+    pub fn new(me: Arc<str>, rules: Rules) -> Self {
         let (tried, steals_again) = (BTreeSet::new(), Vec::new());
         Self { me, rules, tried, had_available: false, steals: 0, steal_retries: 0, steals_again }
     }
@@ -101,7 +101,7 @@ impl<'a> TakeCycle<'a> {
 
     /// The answer to the take was lost, or this worker was started again under the same id.
     fn unheld(&self, view: &View, holds: impl Fn(&str) -> bool) -> Vec<Take> {
-        let unheld = view.unfinished().filter(|(key, seen)| seen.is_owned_by(self.me) && !holds(key));
+        let unheld = view.unfinished().filter(|(key, seen)| seen.is_owned_by(&self.me) && !holds(key));
         let untried = unheld.filter(|(key, _)| !self.tried.contains(*key));
         untried.take(TAKES_AT_ONCE).map(|(key, seen)| self.take(key, seen, None)).collect()
     }
@@ -110,7 +110,7 @@ impl<'a> TakeCycle<'a> {
         let failover = self.rules.failover;
         let (mut very_old, mut others) = (Vec::new(), Vec::new());
         for (key, seen) in view.unfinished() {
-            let is_candidate = !seen.is_owned_by(self.me) && seen.is_available(failover, now);
+            let is_candidate = !seen.is_owned_by(&self.me) && seen.is_available(failover, now);
             if !is_candidate || self.tried.contains(key) {
                 continue;
             }
@@ -129,10 +129,10 @@ impl<'a> TakeCycle<'a> {
 
     /// From the worker with most leases, one of them by lot, if it has more than the target; or as many, if this worker lacks two.
     fn steals(&mut self, view: &View, now: Duration, random: &mut impl FnMut() -> u64) -> Vec<Take> {
-        let workers = view.workers(self.me, self.rules.failover, now);
+        let workers = view.workers(&self.me, self.rules.failover, now);
         let (mine, target) = (self.mine(view), self.target(view, now));
         let missing = target.saturating_sub(mine);
-        let most = workers.iter().filter(|(worker, _)| *worker != self.me).map(|(_, count)| *count).max().unwrap_or(0);
+        let most = workers.iter().filter(|(worker, _)| **worker != self.me).map(|(_, count)| *count).max().unwrap_or(0);
         let mut count = most.saturating_sub(target).min(missing);
         if missing > 1 && most == target {
             count = 1;
@@ -143,7 +143,7 @@ impl<'a> TakeCycle<'a> {
         }
         let mut richest: Vec<&Arc<str>> = workers
             .iter()
-            .filter(|(worker, count)| **count == most && *worker != self.me)
+            .filter(|(worker, count)| **count == most && **worker != self.me)
             .map(|(worker, _)| worker)
             .collect();
         shuffle(&mut richest, random);
@@ -168,19 +168,19 @@ impl<'a> TakeCycle<'a> {
 
     /// Those at their shard's end do not count, for there is nothing to work on. The KCL counts them, until they are deleted.
     fn target(&self, view: &View, now: Duration) -> usize {
-        let workers = view.workers(self.me, self.rules.failover, now).len();
+        let workers = view.workers(&self.me, self.rules.failover, now).len();
         view.unfinished().count().div_ceil(workers).min(self.rules.max_leases)
     }
 
     fn mine(&self, view: &View) -> usize {
-        view.unfinished().filter(|(_, seen)| seen.is_owned_by(self.me)).count()
+        view.unfinished().filter(|(_, seen)| seen.is_owned_by(&self.me)).count()
     }
 
     fn take(&self, key: &Arc<str>, seen: &Seen, stolen_from: Option<&Arc<str>>) -> Take {
         // One that released a lease was certain of it no more. Any other was, at the longest, until the failover time after its
         // last renewal, and that was seen later than it was sent.
         let certain_from = if seen.owner.is_some() { seen.since + self.rules.failover } else { Duration::ZERO };
-        let (key, worker) = (Arc::clone(key), Arc::clone(self.me));
+        let (key, worker) = (Arc::clone(key), Arc::clone(&self.me));
         let update = Update { key, worker, counter: seen.counter, change: Change::Take };
         Take { update, stolen_from: stolen_from.cloned(), certain_from }
     }
