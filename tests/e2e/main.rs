@@ -23,6 +23,7 @@ mod harness;
 mod http_endpoint;
 mod identity;
 mod inotify;
+mod lease_table;
 mod memory;
 mod model;
 mod new_transform;
