@@ -95,7 +95,7 @@ mod tests {
         assert!(!waiting.is_finished());
         drop((first, part));
         assert_eq!(waiting.await.unwrap(), Ok(600));
-        let all = gate.enter(250).await.unwrap();
+        let all = gate.enter(400).await.unwrap();
         let waiting = tokio::spawn({
             let gate = gate.clone();
             async move { gate.enter(300).await.map(|permit| permit.bytes()) }
