@@ -13,7 +13,7 @@
 //! one stream (2 MB) and the event that is being read. The connection is the reader's own because windows are shared
 //! within a connection, too: a few shards at rest would keep all others from reading.
 
-mod consumer;
+pub mod consumer;
 mod event;
 mod plan;
 mod subscription;
@@ -31,8 +31,6 @@ use super::page::{ChildShard, Page, ReadError, StartingPosition};
 pub use plan::Limits;
 use plan::Plan;
 use subscription::{Call, Subscription};
-
-pub use consumer::{deregister, register};
 
 /// Reads one shard as a registered consumer.
 pub struct FanOutReader {
