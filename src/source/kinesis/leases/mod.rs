@@ -9,10 +9,13 @@
 //! - [`held`] are the leases that a worker owns, which it renews, and of which it is certain or not.
 //! - [`sync`] says which leases there should be.
 //! - [`simulation`] is a fleet of such workers in memory.
+//!
+//! [`row`] is how DynamoDB has a lease.
 
 pub mod held;
 pub mod lease;
 pub mod operation;
+pub mod row;
 pub mod rules;
 pub mod simulation;
 pub mod sync;
