@@ -10,7 +10,7 @@
 //! - [`sync`] says which leases there should be.
 //! - [`simulation`] is a fleet of such workers in memory.
 //!
-//! [`row`] is how DynamoDB has a lease.
+//! [`row`] is how DynamoDB has a lease, [`table`] asks it.
 
 pub mod held;
 pub mod lease;
@@ -19,5 +19,6 @@ pub mod row;
 pub mod rules;
 pub mod simulation;
 pub mod sync;
+pub mod table;
 pub mod taker;
 pub mod view;
