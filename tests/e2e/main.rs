@@ -26,6 +26,7 @@ mod identity;
 mod inotify;
 mod kinesis_faults;
 mod kinesis_server;
+mod lease_table;
 mod memory;
 mod model;
 mod new_transform;
