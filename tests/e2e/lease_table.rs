@@ -1,5 +1,6 @@
 //! The lease table in a DynamoDB server: what each change leaves in a row, attribute by attribute.
 
+mod asked;
 mod contention;
 mod faults;
 mod opening;
@@ -12,7 +13,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
 use hydrant::source::kinesis::leases::lease::{Checkpoint, Lease, PendingCheckpoint};
 use hydrant::source::kinesis::leases::row::{self as codec, Row as Found};
-use hydrant::source::kinesis::leases::table::{LeaseTable, Limits, Outcome, TableError};
+use hydrant::source::kinesis::leases::table::{DynamoDbTable, Limits, Outcome, TableError};
 use hydrant::source::kinesis::page::HashKeyRange;
 use proptest::prelude::*;
 
@@ -29,8 +30,8 @@ fn patient() -> Limits {
 }
 
 /// The table as this worker sees it.
-fn worker(server: &DynamoDb, table: &Table<'_>, worker: &str) -> LeaseTable {
-    LeaseTable::new(server.client().clone(), table.name(), worker, patient())
+fn worker(server: &DynamoDb, table: &Table<'_>, worker: &str) -> DynamoDbTable {
+    DynamoDbTable::new(server.client().clone(), table.name(), worker, patient())
 }
 
 fn at(sub_sequence_number: u64) -> Checkpoint {
@@ -75,7 +76,7 @@ fn without<'a>(mut row: Row, names: impl IntoIterator<Item = &'a str>) -> Row {
 }
 
 /// The lease of the row as it is now.
-fn found(server: &DynamoDb, table: &LeaseTable) -> Lease {
+fn found(server: &DynamoDb, table: &DynamoDbTable) -> Lease {
     server.block_on(table.get(SHARD)).unwrap().and_then(Found::into_lease).expect("a lease")
 }
 
@@ -237,7 +238,7 @@ fn changes() -> impl Strategy<Value = Change> {
     ]
 }
 
-async fn make(table: &LeaseTable, lease: &Lease, change: &Change) -> Result<Outcome, TableError> {
+async fn make(table: &DynamoDbTable, lease: &Lease, change: &Change) -> Result<Outcome, TableError> {
     match change {
         Change::Renew => table.renew(lease).await,
         Change::Take => table.take(lease).await,

@@ -49,7 +49,7 @@ fn of_all_who_take_a_lease_at_once_one_has_it() {
 }
 
 /// What a worker that takes, renews and writes checkpoints as it likes has done: rows and the counters that it made.
-pub(super) async fn work(us: LeaseTable, mut rng: Rng, rounds: usize) -> Vec<(String, u64)> {
+pub(super) async fn work(us: DynamoDbTable, mut rng: Rng, rounds: usize) -> Vec<(String, u64)> {
     let (mut made, mut known) = (Vec::new(), rows());
     for _ in 0..rounds {
         let lease = &mut known[rng.between(0, ROWS as u64) as usize];

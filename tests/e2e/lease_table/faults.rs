@@ -10,8 +10,8 @@ use crate::support::rng::{Rng, seed};
 use crate::support::{CallFault, CallProxy};
 
 /// The table behind a proxy.
-fn behind(proxy: &CallProxy, table: &Table<'_>, worker: &str, limits: Limits) -> LeaseTable {
-    LeaseTable::new(client(&proxy.endpoint()), table.name(), worker, limits)
+fn behind(proxy: &CallProxy, table: &Table<'_>, worker: &str, limits: Limits) -> DynamoDbTable {
+    DynamoDbTable::new(client(&proxy.endpoint()), table.name(), worker, limits)
 }
 
 /// Gives up at once, so to speak.
@@ -20,7 +20,7 @@ fn hasty() -> Limits {
 }
 
 /// All changes, one after the other; each has to be made, and once.
-fn all_changes(server: &DynamoDb, us: &LeaseTable, mut before: impl FnMut()) -> Lease {
+fn all_changes(server: &DynamoDb, us: &DynamoDbTable, mut before: impl FnMut()) -> Lease {
     let mut counter = None;
     let mut once = |outcome| {
         let lease = done(outcome);

@@ -50,7 +50,7 @@ fn a_table_is_made_although_the_answer_is_lost() {
     let table = server.table();
     let proxy = CallProxy::start(server.port());
     proxy.next("CreateTable", [CallFault::UNAVAILABLE, CallFault::LostAnswer]);
-    let us = LeaseTable::new(client(&proxy.endpoint()), table.name(), "us", patient());
+    let us = DynamoDbTable::new(client(&proxy.endpoint()), table.name(), "us", patient());
     server.block_on(us.prepare_table()).unwrap();
     assert_eq!(table.status(), Some(TableStatus::Active));
 }
@@ -61,7 +61,7 @@ fn who_may_not_make_the_table_is_told_what_to_allow() {
     let table = server.table();
     let proxy = CallProxy::start(server.port());
     proxy.next("CreateTable", [CallFault::ACCESS_DENIED]);
-    let us = LeaseTable::new(client(&proxy.endpoint()), table.name(), "us", patient());
+    let us = DynamoDbTable::new(client(&proxy.endpoint()), table.name(), "us", patient());
     let error = server.block_on(us.prepare_table()).unwrap_err().to_string();
     for part in [table.name(), "AccessDeniedException", "allow dynamodb:DescribeTable", "CreateTable"] {
         assert!(error.contains(part), "{part}: {error}");
@@ -173,7 +173,7 @@ fn who_may_read_nothing_but_the_lease_table_may_go_on() {
         Some(name) if name.ends_with("-CoordinatorState") => CallFault::ACCESS_DENIED,
         _ => CallFault::Pass,
     });
-    let us = LeaseTable::new(client(&proxy.endpoint()), table.name(), "us", patient());
+    let us = DynamoDbTable::new(client(&proxy.endpoint()), table.name(), "us", patient());
     assert_eq!(server.block_on(us.assignment("other")).unwrap(), Assignment::ByWorkers);
     assert_eq!(proxy.met(&CallFault::ACCESS_DENIED), 2, "that of the application, and that of the table's name");
 }
@@ -186,7 +186,7 @@ fn a_client_comes_from_the_configuration() {
         let credentials = aws_credential_types::Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test");
         let loader = aws_config::defaults(aws_config::BehaviorVersion::latest()).credentials_provider(credentials);
         let client = connect(loader, Some("eu-west-1"), Some(&server.url()), None).await.expect("a region");
-        LeaseTable::new(client, table.name(), "us", Limits::default()).prepare_table().await
+        DynamoDbTable::new(client, table.name(), "us", Limits::default()).prepare_table().await
     });
     assert!(connected.unwrap());
 }

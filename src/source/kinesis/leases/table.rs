@@ -7,6 +7,7 @@
 //! An answer that was lost is asked for again by the same update. If its condition fails then, the row itself tells
 //! whether it was made: it has this worker as its owner, the next counter and what was to be written.
 
+mod asked;
 mod call;
 mod change;
 mod error;
@@ -36,7 +37,7 @@ use update::Update;
 
 /// The table as one worker sees it.
 #[derive(Debug, Clone)]
-pub struct LeaseTable {
+pub struct DynamoDbTable {
     client: Client,
     name: String,
     worker: Arc<str>,
@@ -54,7 +55,7 @@ pub enum Outcome {
     Lost(Option<Lease>),
 }
 
-impl LeaseTable {
+impl DynamoDbTable {
     /// Calls nobody yet.
     pub fn new(client: Client, name: &str, worker: &str, limits: Limits) -> Self {
         Self { client, name: name.to_owned(), worker: worker.into(), limits }
@@ -185,13 +186,7 @@ impl LeaseTable {
 
     fn moved(&self, lease: &Lease, checkpoint: Checkpoint) -> (Update, Lease) {
         let (update, mut after) = self.owned(lease);
-        let update = update
-            .set(row::CHECKPOINT, s(checkpoint))
-            .set(row::CHECKPOINT_SUB_SEQUENCE_NUMBER, n(checkpoint.sub_sequence_number()))
-            .set(row::OWNER_SWITCHES, n(0))
-            .remove(row::PENDING_CHECKPOINT)
-            .remove(row::PENDING_CHECKPOINT_SUB_SEQUENCE_NUMBER)
-            .remove(row::PENDING_CHECKPOINT_STATE);
+        let update = update.settle(checkpoint);
         (after.checkpoint, after.pending, after.owner_switches) = (checkpoint, None, 0);
         (update, after)
     }

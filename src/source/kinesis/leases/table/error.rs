@@ -46,6 +46,9 @@ pub enum TableError {
          KCL's migration tool where it has been left), or stop them all and delete that item, or name another table"
     )]
     Led { table: String, sign: String },
+    /// The row was a lease before it was changed, and cannot be read now.
+    #[error("lease table `{table}`: row `{key}`: {reason}")]
+    Unreadable { table: String, key: String, reason: String },
     /// The caller was about to break the order of preparing and finishing.
     #[error("lease `{key}`: {reason}")]
     OutOfOrder { key: String, reason: &'static str },
@@ -63,6 +66,7 @@ impl TableError {
             | Self::OtherShape { .. }
             | Self::SeveralStreams { .. }
             | Self::Led { .. }
+            | Self::Unreadable { .. }
             | Self::OutOfOrder { .. } => self,
         }
     }
@@ -76,6 +80,7 @@ impl TableError {
             | Self::OtherShape { .. }
             | Self::SeveralStreams { .. }
             | Self::Led { .. }
+            | Self::Unreadable { .. }
             | Self::OutOfOrder { .. } => false,
         }
     }

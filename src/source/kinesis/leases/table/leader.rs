@@ -7,7 +7,7 @@
 
 use tracing::warn;
 
-use super::LeaseTable;
+use super::DynamoDbTable;
 use super::call::Deadline;
 use super::error::TableError;
 use super::row::{self, Item};
@@ -30,7 +30,7 @@ pub enum Assignment {
     ByWorkersUntilMigrated,
 }
 
-impl LeaseTable {
+impl DynamoDbTable {
     /// Who assigns the leases of `application`; an error if a leader does. To be asked from time to time: a migration may
     /// begin at any moment.
     pub async fn assignment(&self, application: &str) -> Result<Assignment, TableError> {

@@ -5,7 +5,7 @@ use tracing::warn;
 use super::call::{Deadline, insist};
 use super::error::TableError;
 use super::leader::{MIGRATION_KEY, migrated};
-use super::{LeaseTable, row};
+use super::{DynamoDbTable, row};
 use crate::source::kinesis::leases::lease::Lease;
 use crate::source::kinesis::leases::row::{Item, Row};
 
@@ -23,7 +23,7 @@ pub struct UnreadableRow {
     pub reason: String,
 }
 
-impl LeaseTable {
+impl DynamoDbTable {
     /// All rows, read consistently, page by page.
     pub async fn scan(&self) -> Result<Scan, TableError> {
         let (mut scan, mut from) = (Scan::default(), None);

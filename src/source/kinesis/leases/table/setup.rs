@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::LeaseTable;
+use super::DynamoDbTable;
 use super::call::{Deadline, insist};
 use super::error::TableError;
 use super::failure::Failure;
@@ -19,7 +19,7 @@ use crate::source::kinesis::leases::row::LEASE_KEY;
 const BETWEEN_LOOKS_MIN: Duration = Duration::from_millis(50);
 const BETWEEN_LOOKS_MAX: Duration = Duration::from_secs(5);
 
-impl LeaseTable {
+impl DynamoDbTable {
     /// Makes the table if it is not there, and waits until it can be used. Whether it was this call that made it.
     pub async fn prepare_table(&self) -> Result<bool, TableError> {
         let end = Instant::now() + self.limits.new_table;

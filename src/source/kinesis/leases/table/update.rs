@@ -6,6 +6,9 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use super::row::{self, n, s};
+use crate::source::kinesis::leases::lease::Checkpoint;
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct Update {
     set: Vec<String>,
@@ -37,6 +40,16 @@ impl Update {
         self.name(name);
         self.remove.push(format!("#{name}"));
         self
+    }
+
+    /// The checkpoint is there, and nothing is being delivered any more.
+    pub fn settle(self, checkpoint: Checkpoint) -> Self {
+        self.set(row::CHECKPOINT, s(checkpoint))
+            .set(row::CHECKPOINT_SUB_SEQUENCE_NUMBER, n(checkpoint.sub_sequence_number()))
+            .set(row::OWNER_SWITCHES, n(0))
+            .remove(row::PENDING_CHECKPOINT)
+            .remove(row::PENDING_CHECKPOINT_SUB_SEQUENCE_NUMBER)
+            .remove(row::PENDING_CHECKPOINT_STATE)
     }
 
     pub fn if_is(mut self, name: &str, value: AttributeValue) -> Self {
