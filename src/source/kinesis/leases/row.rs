@@ -42,7 +42,7 @@ pub type Item = HashMap<String, AttributeValue>;
 /// What an item of the lease table is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Row {
-    Lease(Lease),
+    Lease(Box<Lease>),
     /// Something else that the KCL keeps there: streams, a leader's lock, metrics, the state of migrations.
     Entity {
         key: String,
@@ -64,7 +64,7 @@ impl Row {
     /// `None` if it is anything else.
     pub fn into_lease(self) -> Option<Lease> {
         match self {
-            Self::Lease(lease) => Some(lease),
+            Self::Lease(lease) => Some(*lease),
             Self::Entity { .. } | Self::OfStream { .. } | Self::Unreadable { .. } => None,
         }
     }
@@ -82,7 +82,7 @@ pub fn read(item: &Item) -> Row {
         return Row::OfStream { key, stream };
     }
     match read_lease(item, &key) {
-        Ok(lease) => Row::Lease(lease),
+        Ok(lease) => Row::Lease(Box::new(lease)),
         Err(reason) => Row::Unreadable { key, reason },
     }
 }
@@ -92,7 +92,7 @@ pub fn write(lease: &Lease) -> Vec<(&'static str, AttributeValue)> {
     let mut attributes = vec![
         (LEASE_COUNTER, n(lease.counter)),
         (OWNER_SWITCHES, n(lease.owner_switches)),
-        (CHECKPOINT, s(&lease.checkpoint)),
+        (CHECKPOINT, s(lease.checkpoint)),
         (CHECKPOINT_SUB_SEQUENCE_NUMBER, n(lease.checkpoint.sub_sequence_number())),
     ];
     attributes.extend(lease.owner.iter().map(|owner| (LEASE_OWNER, s(owner))));

@@ -40,9 +40,9 @@ impl LeaseTable for DynamoDbTable {
             }
         }
         match self.send(&update.key, &change).await?.0 {
-            Sent::Failed(found) => Ok(Answer::Refused(found)),
+            Sent::Failed(found) => Ok(Answer::Refused(found.map(|lease| *lease))),
             Sent::Made(item) => match row::read(&item) {
-                Row::Lease(lease) => Ok(Answer::Written(lease)),
+                Row::Lease(lease) => Ok(Answer::Written(*lease)),
                 Row::Unreadable { key, reason } => {
                     Err(TableError::Unreadable { table: self.name.clone(), key, reason })
                 }

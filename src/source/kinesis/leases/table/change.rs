@@ -41,7 +41,7 @@ pub(super) enum Sent {
     /// It was made; the row as it is now.
     Made(Item),
     /// Its condition did not hold; `None` if the row is gone or cannot be read.
-    Failed(Option<Lease>),
+    Failed(Option<Box<Lease>>),
 }
 
 /// One try that was answered.
@@ -71,8 +71,8 @@ impl DynamoDbTable {
         let (sent, is_repeated) = self.send(&after.key, &update).await?;
         Ok(match sent {
             Sent::Made(_) => Outcome::Done(after),
-            Sent::Failed(Some(found)) if proof.shows(&found, &after, is_repeated) => Outcome::Done(found),
-            Sent::Failed(found) => Outcome::Lost(found),
+            Sent::Failed(Some(found)) if proof.shows(&found, &after, is_repeated) => Outcome::Done(*found),
+            Sent::Failed(found) => Outcome::Lost(found.map(|lease| *lease)),
         })
     }
 
@@ -89,7 +89,7 @@ impl DynamoDbTable {
                 found.await.map_err(TableError::of_a_change)?
             }
         };
-        Ok((Sent::Failed(item.and_then(|item| row::read(&item).into_lease())), is_repeated))
+        Ok((Sent::Failed(item.and_then(|item| row::read(&item).into_lease()).map(Box::new)), is_repeated))
     }
 
     async fn update(&self, key: &str, update: &Update) -> Result<Answer, Failure> {

@@ -119,7 +119,7 @@ fn classify(status: u16, code: &str) -> (Class, bool) {
         _ if status == 429 => (Class::Throttled, false),
         // Damaged on its way.
         "CRC32CheckFailed" => (Class::Transient, true),
-        _ if status == 408 || status >= 500 || status < 300 => (Class::Transient, true),
+        _ if matches!(status, ..300 | 408 | 500..) => (Class::Transient, true),
         _ => (Class::Refused, false),
     }
 }

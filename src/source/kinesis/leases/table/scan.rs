@@ -43,7 +43,7 @@ impl DynamoDbTable {
 
     fn add(&self, scan: &mut Scan, item: &Item) -> Result<(), TableError> {
         match row::read(item) {
-            Row::Lease(lease) => scan.leases.push(lease),
+            Row::Lease(lease) => scan.leases.push(*lease),
             Row::OfStream { stream, .. } => {
                 return Err(TableError::SeveralStreams { table: self.name.clone(), stream });
             }
