@@ -100,7 +100,7 @@ impl Source for KinesisSource {
 type Registered = Option<(KinesisClient, String)>;
 
 async fn deregister(client: &KinesisClient, consumer_arn: &str) {
-    match fan_out::deregister(client, consumer_arn).await {
+    match fan_out::consumer::deregister(client, consumer_arn).await {
         Ok(()) => info!(consumer_arn, "the consumer is deregistered"),
         Err(error) => warn!(consumer_arn, %error, "the consumer cannot be deregistered; it stays registered"),
     }
@@ -119,7 +119,7 @@ impl KinesisSource {
         let summary = patience.ask("the stream cannot be found", || client.summary()).await;
         let consumer_arn = match &config.consumer {
             Consumer::EnhancedFanOut { name, deregisters } => {
-                let register = || fan_out::register(&client, &summary.arn, name);
+                let register = || fan_out::consumer::register(&client, &summary.arn, name);
                 let consumer_arn = patience.ask("the consumer cannot be registered", register).await;
                 *registered = deregisters.then(|| (client.clone(), consumer_arn.clone()));
                 Some(consumer_arn)
