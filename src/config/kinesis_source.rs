@@ -93,7 +93,8 @@ pub(super) fn kinesis_source<'a>(
         on_misrouted: on_misrouted?,
         leases: leases?,
     };
-    (is_right_region && is_one).then(|| KinesisSource { config, value: value.clone() })
+    let is_own = check_deregistration(&map, &config);
+    (is_right_region && is_one && is_own).then(|| KinesisSource { config, value: value.clone() })
 }
 
 /// A stream, and the region that its ARN names.
@@ -242,6 +243,20 @@ fn consumer(map: &Map<'_>, application: Option<&str>) -> Option<Consumer> {
             deregisters: deregisters?,
         },
     })
+}
+
+/// False if a worker would take away the registration that all the others read with.
+fn check_deregistration(map: &Map<'_>, config: &KinesisSourceConfig) -> bool {
+    let (Consumer::EnhancedFanOut { deregisters: true, .. }, Leases::DynamoDb(_)) = (&config.consumer, &config.leases)
+    else {
+        return true;
+    };
+    if let Some(value) = map.get("deregister_consumer") {
+        let help =
+            "all workers read with the same consumer: take the key away, and deregister it when the last one is gone";
+        value.problem("`deregister_consumer` does not go together with leases in DynamoDB", Some(help.to_owned()));
+    }
+    false
 }
 
 /// False if there are keys of the other kind of consumer.

@@ -78,14 +78,14 @@ fn every_key_is_read() {
     let kinesis = kinesis(&format!(
         "stream: '{ARN}', endpoint_url: 'http://127.0.0.1:4567', assume_role: {{ role_arn: 'arn:aws:iam::1:role/r',
         external_id: hunter2 }}, application_name: lake, initial_position: latest, consumer: enhanced_fan_out,
-        consumer_name: lake-1, deregister_consumer: true, on_misrouted: deliver, leases: {{ dynamodb: {{ table: lake-leases,
+        consumer_name: lake-1, deregister_consumer: false, on_misrouted: deliver, leases: {{ dynamodb: {{ table: lake-leases,
         region: eu-west-1, endpoint_url: 'http://127.0.0.1:8000', assume_role: {{ role_arn: 'arn:aws:iam::2:role/r' }},
         failover_seconds: 5, max_leases: 4, max_leases_to_steal: 2, worker_id: one }} }}"
     ));
     assert_eq!((kinesis.stream_name(), kinesis.region.as_deref()), ("clicks", Some("us-west-2")));
     assert_eq!(kinesis.endpoint_url.as_deref(), Some("http://127.0.0.1:4567"));
     assert_eq!((kinesis.application_name.as_str(), kinesis.initial_position), ("lake", StartingPosition::Latest));
-    assert_eq!(kinesis.consumer, Consumer::EnhancedFanOut { name: "lake-1".to_owned(), deregisters: true });
+    assert_eq!(kinesis.consumer, Consumer::EnhancedFanOut { name: "lake-1".to_owned(), deregisters: false });
     assert_eq!(kinesis.on_misrouted, OnMisrouted::Deliver);
     let table = table_of(&kinesis);
     assert_eq!((table.table.as_str(), table.region.as_deref()), ("lake-leases", Some("eu-west-1")));
@@ -115,6 +115,8 @@ fn a_consumer_and_a_table_are_called_after_the_application() {
     // A name in the file is not needed where there is no table.
     let consumer = self::kinesis("stream: clicks, consumer: enhanced_fan_out").consumer;
     assert_eq!(consumer, Consumer::EnhancedFanOut { name: "web0".to_owned(), deregisters: false });
+    let consumer = self::kinesis("stream: clicks, consumer: enhanced_fan_out, deregister_consumer: true").consumer;
+    assert_eq!(consumer, Consumer::EnhancedFanOut { name: "web0".to_owned(), deregisters: true });
 }
 
 #[test]
@@ -257,6 +259,12 @@ fn mistakes_are_named_with_what_would_do() {
         (
             with("application_name: lake, shards: a, leases: { dynamodb: {} }"),
             "`shards` does not go together with leases in DynamoDB",
+        ),
+        (
+            with(
+                "application_name: lake, consumer: enhanced_fan_out, deregister_consumer: true, leases: { dynamodb: {} }",
+            ),
+            "`deregister_consumer` does not go together with leases in DynamoDB",
         ),
         (
             text(&[&format!("stream: clicks, {shared}"), &format!("stream: clicks, {shared}")], ""),
