@@ -71,6 +71,11 @@ impl FanOutReader {
         Self { client, consumer_arn, shard_id, limits, plan, connection: None, stage }
     }
 
+    /// Whose events these are.
+    pub fn consumer_arn(&self) -> &str {
+        &self.consumer_arn
+    }
+
     /// The next event of the shard, as soon as there is one; the service has one every few seconds, with records or without.
     ///
     /// Subscriptions are renewed and failures tried again behind it, within the limits of the service. An error that it tells

@@ -18,7 +18,7 @@ use crate::record::{Chunk, Position, PositionRange, Refusal, RefusedRecord, Sour
 use crate::source::{SourceCounters, SourceEvent};
 
 use super::cutting::{Cutter, Gathered, Piece, Refused, Skip};
-use super::fan_out::FanOutReader;
+use super::fan_out::{FanOutReader, consumer};
 use super::memory::{Ended, Gate};
 use super::page::{ChildShard, Page, ReadError, StreamRecord};
 use super::polling::PollingReader;
@@ -39,7 +39,9 @@ pub enum Told {
     /// There is nothing more: up to where it was read.
     ReadToEnd { shard_id: String, read_to: Position, children: Vec<ChildShard> },
     /// There is no such shard.
-    NotFound { shard_id: String, read_to: Position },
+    NotFound { shard_id: String, cutter: Box<Cutter> },
+    /// Somebody has deregistered this consumer; the shard is still there.
+    NoConsumer { shard_id: String, consumer_arn: String, cutter: Box<Cutter> },
     /// A drain has read what was there when it began.
     Drained { shard_id: String },
 }
@@ -76,6 +78,8 @@ pub struct Reading {
     /// `None` only while a page is being cut.
     pub cutter: Option<Cutter>,
     pub checkpoint: Position,
+    /// What was read up to there, in an earlier life or by an earlier reader, is behind us.
+    pub behind: Position,
     /// When the last page came that had caught up.
     pub caught_up: Option<Instant>,
 }
@@ -83,11 +87,12 @@ pub struct Reading {
 impl Reading {
     /// To the end of the shard, or of a drain; earlier only when nobody takes its records.
     pub async fn run(mut self) {
-        if let Ok(told) = self.read().await {
+        let told = self.read().await;
+        self.outlet.shared.counters.set_behind(self.outlet.shard.id(), None);
+        if let Ok(told) = told {
             // Nobody listens when the source has ended.
             let _ = self.outlet.shared.told.send(told);
         }
-        self.outlet.shared.counters.set_behind(self.outlet.shard.id(), None);
     }
 
     async fn read(&mut self) -> Result<Told, Ended> {
@@ -96,11 +101,13 @@ impl Reading {
         loop {
             let told = match self.next().await? {
                 Ok((page, granted)) => self.take(page, &granted).await?,
-                Err(ReadError::NotFound { message }) => Some(self.is_missing(&message).await?),
-                Err(trouble) => {
-                    self.wait(&trouble).await;
-                    None
-                }
+                Err(trouble) => match self.stop(&trouble).await? {
+                    Some(told) => Some(told),
+                    None => {
+                        self.wait(&trouble).await;
+                        None
+                    }
+                },
             };
             if let Some(told) = told {
                 return Ok(told);
@@ -136,11 +143,27 @@ impl Reading {
         })
     }
 
-    async fn is_missing(&mut self, message: &str) -> Result<Told, Ended> {
-        let (stream, shard) = (&self.outlet.shared.stream_name, self.outlet.shard.shard_id());
-        warn!(stream, shard, message, "a shard is not there any more");
-        self.outlet.send(SourceEvent::Awaited(self.outlet.shard.id())).await?;
-        Ok(Told::NotFound { shard_id: self.outlet.shard_id(), read_to: self.position() })
+    /// Whether another try of this reader is in vain.
+    async fn stop(&mut self, trouble: &ReadError) -> Result<Option<Told>, Ended> {
+        let shard_id = self.outlet.shard_id();
+        match (trouble, &self.reader) {
+            (ReadError::NotFound { message }, _) => {
+                warn!(
+                    stream = self.outlet.shared.stream_name,
+                    shard = shard_id,
+                    message,
+                    "a shard is not there any more"
+                );
+                self.outlet.send(SourceEvent::Awaited(self.outlet.shard.id())).await?;
+                Ok(self.cutter.take().map(|cutter| Told::NotFound { shard_id, cutter: Box::new(cutter) }))
+            }
+            (_, Reader::FanOut(reader)) if consumer::is_missing(trouble) => {
+                let consumer_arn = reader.consumer_arn().to_owned();
+                let cutter = self.cutter.take().map(Box::new);
+                Ok(cutter.map(|cutter| Told::NoConsumer { shard_id, consumer_arn, cutter }))
+            }
+            _ => Ok(None),
+        }
     }
 
     async fn wait(&mut self, trouble: &ReadError) {
@@ -174,7 +197,7 @@ impl Reading {
     /// others that nobody has read.
     fn look_for_loss(&mut self, records: &[StreamRecord]) {
         let Some(first) = records.first() else { return };
-        if let Some((checkpoint, _)) = std::mem::take(&mut self.checkpoint).record()
+        if let Some((checkpoint, _)) = std::mem::take(&mut self.behind).record()
             && first.sequence_number > checkpoint
         {
             let (stream, shard, found) =

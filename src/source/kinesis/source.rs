@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::config::model::{Consumer, KinesisSourceConfig};
-use crate::destination::retry::{Backoff, RetryLimits, random};
 use crate::log_limit::LogLimit;
 use crate::pool::join;
 use crate::record::{PartitionId, Position};
@@ -21,13 +20,14 @@ use crate::source::{Source, SourceContext, SourceError, SourceEvent};
 
 use super::client::KinesisClient;
 use super::cutting::{Cutter, Cutting};
-use super::error::class;
-use super::fan_out::{self, FanOutReader};
+use super::fan_out::FanOutReader;
 use super::lineage::{Begin, Changes, Lineage, Start, State, Wanted};
 use super::memory::Gate;
-use super::page::{ChildShard, ReadError, StartingPosition};
+use super::page::{ChildShard, StartingPosition};
+use super::patience::Patience;
 use super::polling::{PollingOptions, PollingReader, ShardLimits};
 use super::reading::{Outlet, Reader, Reading, Shared, Told};
+use super::registration::Registration;
 use super::rows::{self, Places};
 use super::shard::{Settled, Shard};
 use super::shards::{ShardFilter, ShardInfo};
@@ -51,7 +51,7 @@ pub struct KinesisSource {
 }
 
 /// One life of the source, once the stream was found.
-struct Life {
+struct Life<'a> {
     config: KinesisSourceConfig,
     context: SourceContext,
     client: KinesisClient,
@@ -60,12 +60,16 @@ struct Life {
     initial: Start,
     lineage: Lineage,
     shards: HashMap<String, Known>,
+    /// Of shards whose reader has stopped before their end.
+    stopped: HashMap<String, Cutter>,
     readers: JoinSet<()>,
     shared: Arc<Shared>,
     told: mpsc::UnboundedReceiver<Told>,
     settled: (mpsc::UnboundedSender<Settled>, mpsc::UnboundedReceiver<Settled>),
     drained: HashSet<String>,
-    consumer_arn: Option<String>,
+    /// With enhanced fan-out.
+    registration: Option<&'a mut Registration>,
+    patience: Patience,
     began: Instant,
 }
 
@@ -82,27 +86,17 @@ impl Source for KinesisSource {
     fn run(self: Box<Self>) -> Result<(), SourceError> {
         let (runtime, stop) = (self.runtime.clone(), self.context.stop.clone());
         runtime.block_on(async {
-            let mut registered = None;
+            let mut registration = None;
             let result = tokio::select! {
                 biased;
                 () = stop.cancelled() => Ok(()),
-                result = self.read(&mut registered) => result,
+                result = self.read(&mut registration) => result,
             };
-            if let Some((client, consumer_arn)) = registered {
-                deregister(&client, &consumer_arn).await;
+            if let Some(registration) = registration {
+                registration.end().await;
             }
             result
         })
-    }
-}
-
-/// A consumer that is to be deregistered at the end.
-type Registered = Option<(KinesisClient, String)>;
-
-async fn deregister(client: &KinesisClient, consumer_arn: &str) {
-    match fan_out::consumer::deregister(client, consumer_arn).await {
-        Ok(()) => info!(consumer_arn, "the consumer is deregistered"),
-        Err(error) => warn!(consumer_arn, %error, "the consumer cannot be deregistered; it stays registered"),
     }
 }
 
@@ -112,54 +106,28 @@ impl KinesisSource {
         Self { config, context, runtime: Handle::current() }
     }
 
-    async fn read(self: Box<Self>, registered: &mut Registered) -> Result<(), SourceError> {
+    async fn read(self: Box<Self>, registration: &mut Option<Registration>) -> Result<(), SourceError> {
         let Self { config, context, .. } = *self;
         let client = KinesisClient::open(config.service(), config.stream.clone());
         let patience = Patience { stream: context.stream_name.clone() };
         let summary = patience.ask("the stream cannot be found", || client.summary()).await;
-        let consumer_arn = match &config.consumer {
-            Consumer::EnhancedFanOut { name, deregisters } => {
-                let register = || fan_out::consumer::register(&client, &summary.arn, name);
-                let consumer_arn = patience.ask("the consumer cannot be registered", register).await;
-                *registered = deregisters.then(|| (client.clone(), consumer_arn.clone()));
-                Some(consumer_arn)
-            }
-            Consumer::Polling { .. } => None,
-        };
-        let mut life = Life::begin(config, context, client, &summary, consumer_arn).await?;
-        life.run(&patience).await
-    }
-}
-
-/// Asks the service until it answers, and says when it does not.
-struct Patience {
-    stream: String,
-}
-
-impl Patience {
-    async fn ask<T>(&self, what: &str, mut call: impl AsyncFnMut() -> Result<T, ReadError>) -> T {
-        let (mut backoff, log) = (Backoff::new(RetryLimits::from_env()), LogLimit::default());
-        loop {
-            match call().await {
-                Ok(answer) => return answer,
-                Err(error) => {
-                    if let Some(times) = log.failed() {
-                        error!(stream = self.stream, %error, times, "{what}; it is tried again");
-                    }
-                    tokio::time::sleep(backoff.delay(class(&error), random())).await;
-                }
-            }
+        if let Consumer::EnhancedFanOut { name, deregisters } = &config.consumer {
+            let (client, name) = (client.clone(), name.clone());
+            let begin = Registration::begin(client, summary.arn.clone(), name, *deregisters, &patience);
+            *registration = Some(begin.await);
         }
+        let mut life = Life::begin(config, context, client, &summary, (registration.as_mut(), patience)).await?;
+        life.run().await
     }
 }
 
-impl Life {
+impl<'a> Life<'a> {
     async fn begin(
         config: KinesisSourceConfig,
         context: SourceContext,
         client: KinesisClient,
         summary: &StreamSummary,
-        consumer_arn: Option<String>,
+        (registration, patience): (Option<&'a mut Registration>, Patience),
     ) -> Result<Self, SourceError> {
         let (places, stream) = (Places::of(summary), context.stream);
         let (mut known, mut shards, mut initial) = (Vec::new(), HashMap::new(), None);
@@ -203,21 +171,23 @@ impl Life {
             places,
             initial,
             shards,
+            stopped: HashMap::new(),
             readers: JoinSet::new(),
             shared: Arc::new(shared),
             told,
             settled: mpsc::unbounded_channel(),
             drained: HashSet::new(),
-            consumer_arn,
+            registration,
+            patience,
             began: Instant::now(),
         })
     }
 
-    async fn run(&mut self, patience: &Patience) -> Result<(), SourceError> {
+    async fn run(&mut self) -> Result<(), SourceError> {
         let mut next_listing = Instant::now();
         loop {
             if Instant::now() >= next_listing {
-                self.list(patience).await?;
+                self.list().await?;
                 let interval = if self.lineage.wants_listing() { LIST_INTERVAL_WANTED } else { LIST_INTERVAL };
                 next_listing = Instant::now() + interval;
             }
@@ -243,14 +213,14 @@ impl Life {
         }
     }
 
-    async fn list(&mut self, patience: &Patience) -> Result<(), SourceError> {
+    async fn list(&mut self) -> Result<(), SourceError> {
         let asked_at = self.began.elapsed();
         let filter = match self.initial {
             Start::AtTimestamp(time) => ShardFilter::FromTimestamp(time),
             Start::TrimHorizon | Start::At(_) | Start::After(_) => ShardFilter::All,
         };
         let client = &self.client;
-        let listed = patience.ask("the shards cannot be listed", || client.list_shards(&filter)).await;
+        let listed = self.patience.ask("the shards cannot be listed", || client.list_shards(&filter)).await;
         let listed: Vec<_> = listed.into_iter().map(child_shard).collect();
         let changes = self.lineage.listed(&listed, asked_at);
         self.keep(changes).await?;
@@ -266,11 +236,6 @@ impl Life {
             return Ok(());
         }
         let Changes { put, forget, lost } = changes;
-        for shard in lost {
-            let stream = &self.context.stream_name;
-            error!(stream, shard, "a shard has expired before it was read to its end: its records are lost");
-            self.has_ended(&shard).await?;
-        }
         let rows: Vec<_> = put.iter().map(|row| self.places.put(row, self.initial)).collect();
         let forgotten: Vec<_> = forget.iter().map(|shard| self.places.of_shard(shard)).collect();
         let stream = self.context.stream;
@@ -282,7 +247,23 @@ impl Life {
         for shard in forget {
             self.shards.remove(&shard);
         }
+        for shard in lost {
+            self.lose(&shard).await?;
+        }
         Ok(())
+    }
+
+    async fn lose(&mut self, shard: &str) -> Result<(), SourceError> {
+        let stream = &self.context.stream_name;
+        error!(stream, shard, "a shard has expired before it was read to its end: its records are lost");
+        let waits = self.stopped.remove(shard).filter(Cutter::waits_for_more);
+        if let (Some(cutter), Some(known)) = (waits, self.shards.get(shard)) {
+            let (name, from) = (format!("{}/{shard}", self.config.stream_name()), cutter.position());
+            let lost = SourceEvent::Unreadable { partition: known.id, name, from, is_cut: true };
+            // Nobody listens when the stream has ended.
+            let _ = self.context.events.send(lost).await;
+        }
+        self.has_ended(shard).await
     }
 
     fn begin_shards(&mut self) {
@@ -297,40 +278,46 @@ impl Life {
     fn reading(&mut self, begin: &Begin, known: Known) -> Reading {
         let shard = Shard::new(known.id, self.config.stream_name(), &begin.id, self.settled.0.clone());
         // Who has read it before in this life has come further than the journal.
-        let position = known.end.unwrap_or(known.checkpoint);
+        let cutter = self.stopped.remove(&begin.id).unwrap_or_else(|| self.cutter(begin, known));
         if let Some(known) = self.shards.get_mut(&begin.id) {
             known.end = None;
         }
+        let position = cutter.position();
         let from = match position.record() {
             Some((sequence_number, _)) => StartingPosition::At(sequence_number),
             None => begin.start.into(),
         };
+        Reading {
+            outlet: Outlet { shared: self.shared.clone(), shard: Arc::new(shard) },
+            reader: self.reader(&begin.id, from),
+            cutter: Some(cutter),
+            checkpoint: known.checkpoint,
+            behind: position,
+            caught_up: None,
+        }
+    }
+
+    fn cutter(&mut self, begin: &Begin, known: Known) -> Cutter {
         let cutting = Cutting {
             hash_keys: begin.hash_keys,
             on_misrouted: self.config.on_misrouted,
             bytes_max: (self.context.budget.share() / 16 / self.context.copies).clamp(CHUNK_MIN, CHUNK_MAX) as usize,
         };
         let cuts = self.context.cuts.remove(&known.id).unwrap_or_default();
-        let cutter = Cutter::new(position, cuts, self.context.told.take(known.id), cutting);
-        Reading {
-            outlet: Outlet { shared: self.shared.clone(), shard: Arc::new(shard) },
-            reader: self.reader(&begin.id, from),
-            cutter: Some(cutter),
-            checkpoint: known.checkpoint,
-            caught_up: None,
-        }
+        Cutter::new(known.checkpoint, cuts, self.context.told.take(known.id), cutting)
     }
 
     fn reader(&self, shard: &str, from: StartingPosition) -> Reader {
         let (client, shard) = (self.client.clone(), shard.to_owned());
-        match (&self.config.consumer, &self.consumer_arn) {
-            (Consumer::Polling { records_max, interval }, _) => {
+        match &self.config.consumer {
+            Consumer::Polling { records_max, interval } => {
                 let limits = ShardLimits::default();
                 let options = PollingOptions { max_records: *records_max, poll_interval: *interval, limits };
                 Reader::Polling(PollingReader::new(client, shard, from, options))
             }
-            (Consumer::EnhancedFanOut { .. }, consumer_arn) => {
-                let consumer_arn = consumer_arn.clone().unwrap_or_default();
+            Consumer::EnhancedFanOut { .. } => {
+                let consumer_arn =
+                    self.registration.as_ref().map(|it| it.consumer_arn().to_owned()).unwrap_or_default();
                 Reader::FanOut(FanOutReader::new(client, consumer_arn, shard, from))
             }
         }
@@ -345,9 +332,18 @@ impl Life {
                 self.keep(changes).await?;
                 self.has_ended(&shard_id).await?;
             }
-            Told::NotFound { shard_id, read_to } => {
+            Told::NotFound { shard_id, cutter } => {
+                let read_to = cutter.position();
                 self.set_end(&shard_id, read_to);
                 self.lineage.not_found(&shard_id, read_to != Position::BEGINNING);
+                self.stopped.insert(shard_id, *cutter);
+            }
+            Told::NoConsumer { shard_id, consumer_arn, cutter } => {
+                self.stopped.insert(shard_id.clone(), *cutter);
+                if let Some(registration) = &mut self.registration {
+                    registration.renew(&consumer_arn, &self.patience).await;
+                }
+                self.lineage.stopped(&shard_id);
             }
             Told::Drained { shard_id } => drop(self.drained.insert(shard_id)),
         }

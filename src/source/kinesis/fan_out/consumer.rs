@@ -20,6 +20,9 @@ pub(super) struct Patience {
     pub total: Duration,
 }
 
+/// Code of the refusal where the consumer is not registered any more.
+const NOT_REGISTERED: &str = "ConsumerNotFound";
+
 const PATIENCE: Patience =
     Patience { interval: Duration::from_secs(1), limited: Duration::from_secs(30), total: Duration::from_secs(180) };
 
@@ -48,7 +51,12 @@ pub(super) async fn check(client: &KinesisClient, consumer_arn: &str) -> Result<
         Err(error) => return Err(error),
     };
     let message = format!("the consumer `{consumer_arn}` is not registered any more: {reason}");
-    Err(ReadError::Refused { code: "ConsumerNotFound".to_owned(), message })
+    Err(ReadError::Refused { code: NOT_REGISTERED.to_owned(), message })
+}
+
+/// Whether a reader has ended because its consumer is not registered any more: a new registration is another consumer.
+pub fn is_missing(error: &ReadError) -> bool {
+    matches!(error, ReadError::Refused { code, .. } if code == NOT_REGISTERED)
 }
 
 pub(super) async fn register_within(
