@@ -11,7 +11,7 @@ use super::page::HashKeyRange;
 
 mod aggregate;
 #[cfg(test)]
-mod encoder;
+pub(super) mod encoder;
 #[cfg(test)]
 mod golden;
 mod hash_key;

@@ -3,6 +3,9 @@
 //! Pure. Always true: the pieces of all pages follow each other without a gap, from the position that the shard was opened at; a
 //! record that was read before is in none of them; a piece of records ends where a batch of an earlier life ends.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -11,6 +14,7 @@ use jiff::Timestamp;
 use crate::batches::{Batch, Told};
 use crate::config::model::OnMisrouted;
 use crate::record::{OriginsOfChunk, Position, PositionRange};
+use crate::sequence_number::SequenceNumber;
 
 use super::aggregation::{self, Aggregate, Opened};
 use super::page::{HashKeyRange, StreamRecord};
@@ -158,15 +162,16 @@ impl Cutter {
 
     fn add(&mut self, record: StreamRecord) {
         let number = record.sequence_number;
-        // Once something of it was given away, the rest is, too.
-        let is_begun = self.position.sequence_number() == number;
         match aggregation::open(&record.data, &self.hash_keys) {
             Opened::Plain => {
                 let StreamRecord { arrival, partition_key, data, .. } = &record;
                 self.push(Position::behind(number, 0), data, partition_key, arrival.unwrap_or_default());
             }
             Opened::Aggregate(aggregate) => self.push_all(&record, &aggregate),
-            Opened::Misrouted(aggregate, _) if is_begun || self.on_misrouted == OnMisrouted::Deliver => {
+            // Once something of it was given away, the rest is, too.
+            Opened::Misrouted(aggregate, _)
+                if self.on_misrouted == OnMisrouted::Deliver || self.has_begun(number, &aggregate) =>
+            {
                 self.push_all(&record, &aggregate);
             }
             Opened::Misrouted(aggregate, _) if self.on_misrouted == OnMisrouted::Drop => {
@@ -181,14 +186,22 @@ impl Cutter {
         }
     }
 
+    /// Whether an earlier life has taken the aggregate apart: it was read up to a record of it, or the journal holds a part.
+    fn has_begun(&self, number: SequenceNumber, aggregate: &Aggregate) -> bool {
+        let is_within =
+            |cut: &Position| cut.sequence_number() == number && *cut < Position::behind(number, aggregate.last());
+        self.position.sequence_number() == number
+            || self.cuts.iter().take_while(|cut| cut.sequence_number() <= number).any(is_within)
+    }
+
     fn push_all(&mut self, record: &StreamRecord, aggregate: &Aggregate) {
         let (number, arrival) = (record.sequence_number, record.arrival.unwrap_or_default());
         if aggregate.is_empty() {
             return self.skip(Position::behind(number, 0), Skip::Empty);
         }
-        let begun = Position::behind(number, 0);
-        let first = if self.position < begun { 0 } else { self.position.offset() as usize };
-        for user in aggregate.records_from(if self.position.sequence_number() == number { first } else { 0 }) {
+        let is_begun = self.position.sequence_number() == number;
+        let first = if is_begun { self.position.offset() as usize } else { 0 };
+        for user in aggregate.records_from(first) {
             self.push(Position::behind(number, user.sub_sequence_number), user.data, &user.partition_key, arrival);
         }
     }
@@ -214,6 +227,9 @@ impl Cutter {
     fn skip(&mut self, end: Position, why: Skip) {
         if end <= self.position {
             return;
+        }
+        if why != Skip::Expired {
+            self.pass_holes(end);
         }
         self.finish();
         self.pieces.push(Piece::Skipped { range: PositionRange { start: self.position, end }, why });
@@ -275,5 +291,5 @@ impl Cutter {
 
 /// Where the last record of an aggregate ends.
 fn last_of(record: &StreamRecord, aggregate: &Aggregate) -> Position {
-    Position::behind(record.sequence_number, (aggregate.len() as u64).saturating_sub(1))
+    Position::behind(record.sequence_number, aggregate.last())
 }

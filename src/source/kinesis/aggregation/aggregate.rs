@@ -34,6 +34,11 @@ impl Aggregate {
         self.message.records.len()
     }
 
+    /// The sub-sequence number of the last record; 0 where there is none.
+    pub fn last(&self) -> u64 {
+        (self.len() as u64).saturating_sub(1)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.message.records.is_empty()
     }

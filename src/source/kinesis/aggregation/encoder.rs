@@ -6,7 +6,7 @@ use prost::Message as _;
 use super::{MAGIC, md5};
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct AggregatedRecord {
+pub(in crate::source::kinesis) struct AggregatedRecord {
     #[prost(string, repeated, tag = "1")]
     pub partition_key_table: Vec<String>,
     #[prost(string, repeated, tag = "2")]
@@ -17,7 +17,7 @@ pub(super) struct AggregatedRecord {
 
 /// What is `required` is optional here: prost does not look whether it is there.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Record {
+pub(in crate::source::kinesis) struct Record {
     #[prost(uint64, optional, tag = "1")]
     pub partition_key_index: Option<u64>,
     #[prost(uint64, optional, tag = "2")]
@@ -29,7 +29,7 @@ pub(super) struct Record {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Tag {
+pub(in crate::source::kinesis) struct Tag {
     #[prost(string, optional, tag = "1")]
     pub key: Option<String>,
     #[prost(string, optional, tag = "2")]
@@ -37,19 +37,23 @@ pub(super) struct Tag {
 }
 
 /// With a digest that is right, whatever the message is.
-pub(super) fn sealed(message: &[u8]) -> Bytes {
+pub(in crate::source::kinesis) fn sealed(message: &[u8]) -> Bytes {
     [&MAGIC, message, &md5(message)].concat().into()
 }
 
-pub(super) fn aggregate_of(message: &AggregatedRecord) -> Bytes {
+pub(in crate::source::kinesis) fn aggregate_of(message: &AggregatedRecord) -> Bytes {
     sealed(&message.encode_to_vec())
 }
 
-pub(super) fn one_record(data: &[u8]) -> AggregatedRecord {
+pub(in crate::source::kinesis) fn one_record(data: &[u8]) -> AggregatedRecord {
     message(&["a"], &[], &[(0, None, data)])
 }
 
-pub(super) fn message(keys: &[&str], explicit: &[&str], records: &[(u64, Option<u64>, &[u8])]) -> AggregatedRecord {
+pub(in crate::source::kinesis) fn message(
+    keys: &[&str],
+    explicit: &[&str],
+    records: &[(u64, Option<u64>, &[u8])],
+) -> AggregatedRecord {
     let table = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
     let record = |(key, explicit, data): &(u64, Option<u64>, &[u8])| Record {
         partition_key_index: Some(*key),
