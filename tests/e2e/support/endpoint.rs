@@ -20,6 +20,8 @@ use tokio::runtime::Runtime;
 
 use super::s3::runtime;
 
+pub(super) use http2::acceptor as http2_acceptor;
+
 /// One request as it came.
 #[derive(Debug, Clone)]
 pub struct Received {

@@ -7,6 +7,7 @@
 mod event_stream;
 mod relay;
 mod subscription;
+mod tls;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,6 +20,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use self::subscription::TAKE_OVER;
+pub use self::tls::TlsRelay;
 use super::s3::runtime;
 
 /// What becomes of a call.

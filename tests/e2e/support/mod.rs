@@ -35,7 +35,7 @@ pub use dynamodb::DynamoDb;
 pub use endpoint::{Endpoint, Interruption, Reaction};
 pub use hydrant::{Finished, Hydrant, write_config};
 pub use kinesis::Kinesis;
-pub use kinesis_faults::{CallFault, CallProxy};
+pub use kinesis_faults::{CallFault, CallProxy, TlsRelay};
 pub use lines::{Ledger, Log};
 pub use objects::{Objects, delivered_lines};
 pub use opensearch::OpenSearch;

@@ -21,7 +21,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::take::take;
 use super::{Reaction, State, UnderWay};
 
-pub(super) fn acceptor(folder: &Path) -> TlsAcceptor {
+pub(in crate::support) fn acceptor(folder: &Path) -> TlsAcceptor {
     let certificates = CertificateDer::pem_file_iter(folder.join("server.pem")).expect("a certificate");
     let certificates = certificates.collect::<Result<_, _>>().expect("a certificate in PEM form");
     let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).expect("its key");
