@@ -1,0 +1,1 @@
+//! Workers on one table in memory.
