@@ -140,6 +140,3 @@ struct Desk<T, S> {
     abandoned: CancellationToken,
     tasks: TaskTracker,
 }
-
-#[cfg(test)]
-mod tests;

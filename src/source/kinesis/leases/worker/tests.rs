@@ -1,1 +1,0 @@
-//! Workers on one table in memory.
