@@ -29,6 +29,7 @@ mod kinesis_fan_out;
 mod kinesis_faults;
 mod kinesis_server;
 mod lease_table;
+mod lease_workers;
 mod memory;
 mod model;
 mod new_transform;

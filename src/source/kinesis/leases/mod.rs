@@ -10,8 +10,9 @@
 //! - [`sync`] says which leases there should be.
 //! - [`simulation`] is a fleet of such workers in memory.
 //!
-//! [`row`] is how DynamoDB has a lease, [`table`] asks it.
+//! [`row`] is how DynamoDB has a lease, [`table`] asks it. [`worker`] does all this beside real time, by its [`clock`].
 
+pub mod clock;
 pub mod held;
 pub mod lease;
 pub mod operation;
@@ -22,3 +23,4 @@ pub mod sync;
 pub mod table;
 pub mod taker;
 pub mod view;
+pub mod worker;
