@@ -9,10 +9,13 @@
 //! - [`held`] are the leases that a worker owns, which it renews, and of which it is certain or not.
 //! - [`sync`] says which leases there should be.
 //! - [`simulation`] is a fleet of such workers in memory.
+//! - `handover_model` is how a worker finishes what another one has begun to deliver: a model, and a search for counterexamples.
 //!
 //! [`row`] is how DynamoDB has a lease, [`table`] asks it. [`worker`] does all this beside real time, by its [`clock`].
 
 pub mod clock;
+#[cfg(test)]
+mod handover_model;
 pub mod held;
 pub mod lease;
 pub mod operation;
