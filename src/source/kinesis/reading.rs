@@ -60,6 +60,7 @@ pub struct Shared {
     /// With `drain`: the service's time when the source began.
     pub drain_from: Option<Timestamp>,
     pub troubles: LogLimit,
+    pub absences: LogLimit,
     pub drops: LogLimit,
 }
 
@@ -136,9 +137,11 @@ impl Reading {
         })
     }
 
-    async fn is_missing(&mut self, message: &str) -> Result<Told, Ended> {
-        let (stream, shard) = (&self.outlet.shared.stream_name, self.outlet.shard.shard_id());
-        warn!(stream, shard, message, "a shard is not there any more");
+    async fn is_missing(&mut self, reason: &str) -> Result<Told, Ended> {
+        if let Some(times) = self.outlet.shared.absences.failed() {
+            let (stream, shard) = (&self.outlet.shared.stream_name, self.outlet.shard.shard_id());
+            warn!(stream, shard, reason, times, "a shard is not found; it is read again if it is listed");
+        }
         self.outlet.send(SourceEvent::Awaited(self.outlet.shard.id())).await?;
         Ok(Told::NotFound { shard_id: self.outlet.shard_id(), read_to: self.position() })
     }

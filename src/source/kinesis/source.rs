@@ -116,7 +116,7 @@ impl KinesisSource {
         let Self { config, context, .. } = *self;
         let client = KinesisClient::open(config.service(), config.stream.clone());
         let patience = Patience { stream: context.stream_name.clone() };
-        let summary = patience.ask("the stream cannot be found", || client.summary()).await;
+        let summary = patience.ask("the stream cannot be described", || client.summary()).await;
         let consumer_arn = match &config.consumer {
             Consumer::EnhancedFanOut { name, deregisters } => {
                 let register = || fan_out::consumer::register(&client, &summary.arn, name);
@@ -193,6 +193,7 @@ impl Life {
             // The service's time has whole seconds, rounded down.
             drain_from: context.drain.then_some(summary.asked_at.saturating_add(SECOND).unwrap_or(summary.asked_at)),
             troubles: LogLimit::default(),
+            absences: LogLimit::default(),
             drops: LogLimit::default(),
         };
         Ok(Self {
@@ -255,7 +256,11 @@ impl Life {
         let changes = self.lineage.listed(&listed, asked_at);
         self.keep(changes).await?;
         for shard in self.lineage.unknown() {
-            warn!(stream = self.context.stream_name, shard, "a shard of `shards` is not in the stream");
+            warn!(
+                stream = self.context.stream_name,
+                shard,
+                "a shard of `shards` is not in the stream, or has expired: `hydrant check --online` names those that are there"
+            );
         }
         Ok(())
     }
