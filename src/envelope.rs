@@ -271,7 +271,11 @@ pub fn first_attempts(chunk: &Chunk, index: usize) -> (u32, Timestamp) {
 
 /// Where record `index` of a chunk stands, for people.
 pub fn place(chunk: &Chunk, index: usize) -> String {
-    place_of(chunk.range(index, index + 1), chunk.partition.as_ref())
+    let place = place_of(chunk.range(index, index + 1), chunk.partition.as_ref());
+    match &chunk.origins {
+        Some(origins) => format!("{place}, partition key `{}`", origins.partition_key(index)),
+        None => place,
+    }
 }
 
 fn place_of(range: PositionRange, partition: &dyn SourcePartition) -> String {
@@ -307,7 +311,7 @@ mod tests {
 
     use super::*;
     use crate::memory::MemoryBudget;
-    use crate::record::{PositionRange, SourcePartition};
+    use crate::record::{OriginsOfChunk, PositionRange, SourcePartition};
 
     struct File;
 
@@ -325,6 +329,33 @@ mod tests {
         }
 
         fn settled(&self, _: Position) {}
+    }
+
+    #[test]
+    fn the_place_of_a_stream_s_record_has_its_partition_key() {
+        let mut origins = OriginsOfChunk::default();
+        ["of the first", "of the second"].iter().for_each(|key| origins.push(key, Timestamp::UNIX_EPOCH));
+        let budget = MemoryBudget::new(1 << 20).join();
+        let chunk = Chunk {
+            partition: Arc::new(File),
+            start: Position::at(0),
+            data: Bytes::from_static(b"abc"),
+            ends: Arc::new(vec![1, 3]),
+            delimiter_len: 0,
+            last_is_bare: false,
+            source_ends: None,
+            made: None,
+            record_ends: None,
+            partitions: None,
+            rows: None,
+            origins: Some(origins.into()),
+            earlier: None,
+            is_processed: false,
+            arrival: Timestamp::UNIX_EPOCH,
+            failed_at: None,
+            permit: budget.acquire(1, &CancellationToken::new(), Duration::from_secs(1)).unwrap(),
+        };
+        assert_eq!(place(&chunk, 1), "position 1 to 3 of /var/log/\"odd\".log, partition key `of the second`");
     }
 
     #[test]

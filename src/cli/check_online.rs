@@ -88,8 +88,11 @@ impl Online {
         let found = self.runtime.block_on(kinesis::probe::probe(source));
         self.show(stream, &source.place(), found);
         if let Some(table) = source.lease_table() {
-            let found = self.runtime.block_on(kinesis::probe::probe_table(table));
-            self.show(stream, &format!("lease table {}", table.table), found);
+            match self.runtime.block_on(kinesis::probe::probe_table(table, &source.application_name)) {
+                found @ Ok(_) => self.show(stream, &format!("lease table {}", table.table), found),
+                // It names the table.
+                Err(error) => self.failed(stream, &error.to_string()),
+            }
         }
     }
 

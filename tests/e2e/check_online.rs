@@ -5,12 +5,14 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::support::dynamodb::{Row, Table, n, row, s};
 use crate::support::hydrant::{binary, command};
+use crate::support::kinesis::KinesisStream;
 use crate::support::s3::BUCKET;
 use crate::support::servers::{certificates, free_port};
 use crate::support::{
-    Endpoint, Fault, FaultProxy, Finished, Hydrant, S3Server, Scratch, config, directory, s3_destination, stream,
-    write_config,
+    DynamoDb, Endpoint, Fault, FaultProxy, Finished, Hydrant, Kinesis, S3Server, Scratch, config, directory,
+    s3_destination, stream, write_config,
 };
 
 fn check_online(scratch: &Scratch, config: &Value) -> Finished {
@@ -132,4 +134,82 @@ fn folders_that_cannot_be_watched_are_warned_of() {
     let finished = Hydrant::spawn(&scratch, unshared).wait().expect_code(0);
     assert!(finished.stderr.contains("cannot be watched and is polled"), "{finished}");
     assert!(finished.stdout.contains("source: 1 file matches, 0 folders are watched"), "{finished}");
+}
+
+/// A Kinesis stream, its leases in this table.
+fn leased(scratch: &Scratch, clicks: &KinesisStream<'_>, table: &Table<'_>) -> Value {
+    let (Some(kinesis), Some(dynamodb)) = (Kinesis::shared(), DynamoDb::shared()) else { return Value::Null };
+    let leases = json!({ "table": table.name(), "endpoint_url": dynamodb.url() });
+    let mut stream = to(scratch, table.name(), directory(&scratch.out()));
+    stream["source"] = json!({ "kinesis": {
+        "stream": clicks.name(),
+        "region": "eu-west-1",
+        "endpoint_url": kinesis.url(),
+        "application_name": table.name(),
+        "leases": { "dynamodb": leases },
+    } });
+    stream
+}
+
+fn lease(shard: &str, owner: Option<&str>, checkpoint: &str) -> Row {
+    let mut lease = row([("leaseKey", s(shard)), ("leaseCounter", n(7)), ("checkpoint", s(checkpoint))]);
+    lease.extend(owner.map(|owner| ("leaseOwner".to_owned(), s(owner))));
+    lease
+}
+
+/// What KCL 3 says of itself.
+fn migration(version: &str) -> Row {
+    let entity_type = s("CLIENT_VERSION_MIGRATION");
+    row([("leaseKey", s("Migration3.0")), ("entityType", entity_type), ("cv", s(version))])
+}
+
+#[test]
+fn lease_tables_are_looked_at_and_stay_as_they_are() {
+    let (Some(kinesis), Some(dynamodb)) = (Kinesis::shared(), DynamoDb::shared()) else { return };
+    let (scratch, clicks) = (Scratch::new(), kinesis.stream(1));
+    let (new, used, migrating) = (dynamodb.table(), dynamodb.table(), dynamodb.table());
+    used.create();
+    used.put(lease("shardId-000000000000", Some("java"), "SHARD_END"));
+    used.put(lease("shardId-000000000001", Some("java"), "TRIM_HORIZON"));
+    used.put(lease("shardId-000000000002", None, "TRIM_HORIZON"));
+    migrating.create();
+    migrating.put(migration("CLIENT_VERSION_UPGRADE_FROM_2X"));
+    let before = (used.rows(), migrating.rows());
+    let streams = [&new, &used, &migrating].map(|table| leased(&scratch, &clicks, table));
+    let finished = check_online(&scratch, &config(&scratch, streams)).expect_code(0);
+    for line in [
+        format!("Kinesis stream {}: open shards: 1,", clicks.name()),
+        "shardId-000000000000 can be read from trim_horizon".to_owned(),
+        format!("lease table {}: is not there yet; it is made at the start", new.name()),
+        format!("lease table {}: is there; leases: 2, their owners: 1, without an owner: 1", used.name()),
+        format!("lease table {}: KCL 3 workers change to leader assignment", migrating.name()),
+    ] {
+        assert!(finished.stdout.contains(&line), "{line}\n{finished}");
+    }
+    assert_eq!((used.rows(), migrating.rows()), before);
+    assert_eq!(new.status(), None);
+}
+
+#[test]
+fn lease_tables_that_hydrant_may_not_work_with_are_errors() {
+    let (Some(kinesis), Some(dynamodb)) = (Kinesis::shared(), DynamoDb::shared()) else { return };
+    let (scratch, clicks) = (Scratch::new(), kinesis.stream(1));
+    let tables = [(); 4].map(|()| dynamodb.table());
+    tables.iter().for_each(Table::create);
+    let [led, several, broken, good] = &tables;
+    led.put(migration("CLIENT_VERSION_3X"));
+    several.put(lease("123456789012:clicks:1700000000:shardId-000000000000", None, "TRIM_HORIZON"));
+    broken.put(lease("shardId-000000000000", None, "nowhere"));
+    let streams = tables.each_ref().map(|table| leased(&scratch, &clicks, table));
+    let finished = check_online(&scratch, &config(&scratch, streams)).expect_code(1);
+    for (table, reasons) in [
+        (led, ["is led by KCL 3's leader assignment", "2.x compatibility mode"]),
+        (several, ["several streams", "name another one in `leases.dynamodb.table`"]),
+        (broken, ["row `shardId-000000000000`", "`nowhere` is no checkpoint"]),
+    ] {
+        let begins = format!("{}: lease table `{}`", table.name(), table.name());
+        let is_told = |line: &str| line.starts_with(&begins) && reasons.iter().all(|reason| line.contains(reason));
+        assert!(finished.stderr.lines().any(is_told), "{reasons:?}\n{finished}");
+    }
+    assert!(finished.stdout.contains(&format!("lease table {}: is there; leases: 0,", good.name())), "{finished}");
 }

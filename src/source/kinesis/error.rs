@@ -10,6 +10,7 @@ use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::RequestId;
 
+use super::advice::advice;
 use super::page::ReadError;
 use super::response::date;
 use crate::aws::failure::{self, chain, clean, is_throttling, without_credentials};
@@ -77,9 +78,13 @@ impl Call<'_> {
     }
 
     fn refused(&self, refusal: &Refusal<'_>) -> ReadError {
-        let message = self.message(&refusal.text());
+        let meaning = meaning(refusal, self.operation);
+        let needs_help = matches!(meaning, Meaning::NotFound | Meaning::Refused);
+        let advice = advice(self.operation, refusal.code).filter(|_| needs_help);
+        let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
+        let message = self.message(&(refusal.text() + &advice));
         let code = refusal.code_or_status();
-        match meaning(refusal, self.operation) {
+        match meaning {
             Meaning::Throttled => ReadError::Again { code, message, is_throttled: true },
             Meaning::Again => ReadError::Again { code, message, is_throttled: false },
             Meaning::NotFound => ReadError::NotFound { message },
@@ -257,7 +262,7 @@ mod tests {
     #[test]
     fn a_message_says_what_was_asked_and_what_was_said() {
         let error = outcome(400, "AccessDeniedException", "GetRecords", false);
-        let message = "GetRecords of `clicks`: HTTP 400 AccessDeniedException: because of (request id R17)";
+        let message = "GetRecords of `clicks`: HTTP 400 AccessDeniedException: because of (request id R17); allow kinesis:GetRecords";
         assert_eq!(error.to_string(), message);
         assert!(matches!(outcome(404, "", "GetRecords", false), ReadError::Refused { code, .. } if code == "Http404"));
     }

@@ -6,6 +6,7 @@
 //!
 //! Facts of the service are those of its API model, 2013-12-02.
 
+mod advice;
 pub mod aggregation;
 pub mod client;
 mod cutting;

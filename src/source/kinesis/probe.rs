@@ -28,8 +28,6 @@ pub enum ProbeError {
     NoShard { shard: String, known: String },
     #[error("the consumer `{name}` is being deleted")]
     DeletedConsumer { name: String },
-    #[error("{0}")]
-    Table(String),
 }
 
 /// What there is of the stream, in lines for people.

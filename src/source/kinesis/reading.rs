@@ -62,6 +62,7 @@ pub struct Shared {
     /// With `drain`: the service's time when the source began.
     pub drain_from: Option<Timestamp>,
     pub troubles: LogLimit,
+    pub absences: LogLimit,
     pub drops: LogLimit,
 }
 
@@ -148,12 +149,10 @@ impl Reading {
         let shard_id = self.outlet.shard_id();
         match (trouble, &self.reader) {
             (ReadError::NotFound { message }, _) => {
-                warn!(
-                    stream = self.outlet.shared.stream_name,
-                    shard = shard_id,
-                    message,
-                    "a shard is not there any more"
-                );
+                if let Some(times) = self.outlet.shared.absences.failed() {
+                    let stream = &self.outlet.shared.stream_name;
+                    warn!(stream, shard = shard_id, reason = message, times, "a shard is not found; it is read again if it is listed");
+                }
                 self.outlet.send(SourceEvent::Awaited(self.outlet.shard.id())).await?;
                 Ok(self.cutter.take().map(|cutter| Told::NotFound { shard_id, cutter: Box::new(cutter) }))
             }

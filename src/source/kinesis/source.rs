@@ -110,7 +110,7 @@ impl KinesisSource {
         let Self { config, context, .. } = *self;
         let client = KinesisClient::open(config.service(), config.stream.clone());
         let patience = Patience { stream: context.stream_name.clone() };
-        let summary = patience.ask("the stream cannot be found", || client.summary()).await;
+        let summary = patience.ask("the stream cannot be described", || client.summary()).await;
         if let Consumer::EnhancedFanOut { name, deregisters } = &config.consumer {
             let (client, name) = (client.clone(), name.clone());
             let begin = Registration::begin(client, summary.arn.clone(), name, *deregisters, &patience);
@@ -161,6 +161,7 @@ impl<'a> Life<'a> {
             // The service's time has whole seconds, rounded down.
             drain_from: context.drain.then_some(summary.asked_at.saturating_add(SECOND).unwrap_or(summary.asked_at)),
             troubles: LogLimit::default(),
+            absences: LogLimit::default(),
             drops: LogLimit::default(),
         };
         Ok(Self {
@@ -225,7 +226,11 @@ impl<'a> Life<'a> {
         let changes = self.lineage.listed(&listed, asked_at);
         self.keep(changes).await?;
         for shard in self.lineage.unknown() {
-            warn!(stream = self.context.stream_name, shard, "a shard of `shards` is not in the stream");
+            warn!(
+                stream = self.context.stream_name,
+                shard,
+                "a shard of `shards` is not in the stream, or has expired: `hydrant check --online` names those that are there"
+            );
         }
         Ok(())
     }

@@ -1,73 +1,72 @@
 //! What the lease table would be found to be.
 
-use std::error::Error;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, ConfigLoader};
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::types::{KeyType, TableDescription, TableStatus};
+use aws_sdk_dynamodb::types::TableStatus;
 
-use super::ProbeError;
-use crate::aws::{self, failure};
 use crate::config::model::LeaseTableConfig;
+use crate::source::kinesis::leases::lease::Checkpoint;
+use crate::source::kinesis::leases::table::{Assignment, DynamoDbTable, Limits, Scan, TableError, connect};
 
-const REGION_OF_SERVERS_WITHOUT: &str = "us-east-1";
-const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
-const LEASE_KEY: &str = "leaseKey";
+/// Somebody waits for the answer.
+const LIMITS: Limits = Limits {
+    attempt: Duration::from_secs(5),
+    call: Duration::from_secs(15),
+    long_call: Duration::from_secs(15),
+    new_table: Duration::ZERO,
+};
+/// Nothing is changed in anybody's name.
+const NO_WORKER: &str = "";
 
 /// What there is of the table, in lines for people. It is not made if it is not there.
-pub async fn probe_table(config: &LeaseTableConfig) -> Result<Vec<String>, ProbeError> {
-    look(config, aws_config::defaults(BehaviorVersion::latest())).await
+pub async fn probe_table(config: &LeaseTableConfig, application: &str) -> Result<Vec<String>, TableError> {
+    look(config, application, aws_config::defaults(BehaviorVersion::latest())).await
 }
 
-pub(super) async fn look(config: &LeaseTableConfig, loader: ConfigLoader) -> Result<Vec<String>, ProbeError> {
-    let client = connect(config, loader).await?;
-    let request = client.describe_table().table_name(&config.table).send();
-    let Ok(answer) = tokio::time::timeout(LOOK_TIMEOUT, request).await else {
-        return Err(ProbeError::Table(format!("no answer within {LOOK_TIMEOUT:?}")));
-    };
-    match answer {
-        Ok(answer) => judged(&answer.table.unwrap_or_else(|| TableDescription::builder().build())),
-        Err(error) if error.code() == Some("ResourceNotFoundException") => {
-            Ok(vec!["is not there yet; it is made at the start".to_owned()])
-        }
-        Err(error) => Err(ProbeError::Table(reason(&error))),
-    }
-}
-
-async fn connect(config: &LeaseTableConfig, loader: ConfigLoader) -> Result<Client, ProbeError> {
-    let region_default = config.endpoint_url.as_ref().map(|_| REGION_OF_SERVERS_WITHOUT);
-    let found = aws::load(loader, config.region.as_deref(), region_default, config.assume_role.as_ref()).await;
-    let found = found.ok_or_else(|| {
-        let advice = "no region: set `region` in the source or in `aws`, or AWS_REGION in the environment";
-        ProbeError::Table(advice.to_owned())
-    })?;
-    let mut client = aws_sdk_dynamodb::config::Builder::from(&found);
-    if let Some(endpoint_url) = &config.endpoint_url {
-        client = client.endpoint_url(endpoint_url);
-    }
-    Ok(Client::from_conf(client.build()))
-}
-
-/// Whether it can be what the KCL makes.
-fn judged(table: &TableDescription) -> Result<Vec<String>, ProbeError> {
-    if table.table_status == Some(TableStatus::Deleting) {
-        return Err(ProbeError::Table("is being deleted".to_owned()));
-    }
-    match table.key_schema() {
-        [key] if key.attribute_name == LEASE_KEY && key.key_type == KeyType::Hash => Ok(vec!["is there".to_owned()]),
-        _ => {
-            let reason = format!("is no lease table: its only key has to be the partition key `{LEASE_KEY}`");
-            Err(ProbeError::Table(reason))
-        }
+pub(super) async fn look(
+    config: &LeaseTableConfig,
+    application: &str,
+    loader: ConfigLoader,
+) -> Result<Vec<String>, TableError> {
+    let (region, endpoint_url) = (config.region.as_deref(), config.endpoint_url.as_deref());
+    let client = connect(loader, region, endpoint_url, config.assume_role.as_ref()).await;
+    let client = client.ok_or_else(|| TableError::without_region(&config.table))?;
+    let table = DynamoDbTable::new(client, &config.table, NO_WORKER, LIMITS);
+    match table.status().await? {
+        None => Ok(vec!["is not there yet; it is made at the start".to_owned()]),
+        Some(TableStatus::Creating) => Ok(vec!["is being made".to_owned()]),
+        Some(TableStatus::Deleting) => Ok(vec!["is being deleted; it is made again at the start".to_owned()]),
+        Some(_) => read(&table, application).await,
     }
 }
 
-fn reason<E: ProvideErrorMetadata + Error + 'static>(error: &E) -> String {
-    match (failure::without_credentials(error), error.code()) {
-        (Some(without), _) => without.text,
-        (None, Some(code)) => format!("{code}: {}", failure::clean(error.message().unwrap_or_default())),
-        (None, None) => failure::chain(error),
+/// What is in it, unless hydrant may not work with that.
+async fn read(table: &DynamoDbTable, application: &str) -> Result<Vec<String>, TableError> {
+    let assignment = table.assignment(application).await?;
+    let mut scan = table.scan().await?;
+    if let Some(row) = scan.unreadable.pop() {
+        return Err(TableError::Unreadable { table: table.name().to_owned(), key: row.key, reason: row.reason });
     }
+    let mut lines = vec![shown(&scan)];
+    if assignment == Assignment::ByWorkersUntilMigrated {
+        let advice =
+            "KCL 3 workers change to leader assignment as soon as hydrant is away; keep them in 2.x compatibility mode";
+        lines.push(advice.to_owned());
+    }
+    Ok(lines)
+}
+
+fn shown(scan: &Scan) -> String {
+    let (ended, open): (Vec<_>, Vec<_>) =
+        scan.leases.iter().partition(|lease| lease.checkpoint == Checkpoint::ShardEnd);
+    let owners: BTreeSet<_> = open.iter().filter_map(|lease| lease.owner.as_deref()).collect();
+    let unowned = open.iter().filter(|lease| lease.owner.is_none()).count();
+    format!(
+        "is there; leases: {}, their owners: {}, without an owner: {unowned}, of ended shards besides: {}",
+        open.len(),
+        owners.len(),
+        ended.len()
+    )
 }

@@ -134,24 +134,38 @@ async fn table(answer: impl Fn() -> Answer + Send + 'static) -> (Result<Vec<Stri
         leases_to_steal_max: 1,
         worker_id: None,
     };
-    let found = table::look(&config, loader()).await.map_err(|error| error.to_string());
+    let found = table::look(&config, "lake", loader()).await.map_err(|error| error.to_string());
     let calls = seen.lock().unwrap().len();
     (found, calls)
 }
 
-fn described(keys: Json) -> Answer {
-    Answer::Ok(json!({ "Table": { "TableName": "lake", "TableStatus": "ACTIVE", "KeySchema": keys } }))
+fn described(key: &str, status: &str) -> Answer {
+    Answer::Ok(json!({ "Table": { "TableName": "lake", "TableStatus": status,
+        "KeySchema": [{ "AttributeName": key, "KeyType": "HASH" }],
+        "AttributeDefinitions": [{ "AttributeName": key, "AttributeType": "S" }] } }))
 }
 
 #[tokio::test]
-async fn a_lease_table_is_described_and_never_made() {
-    let key = || json!([{ "AttributeName": "leaseKey", "KeyType": "HASH" }]);
-    assert_eq!(table(move || described(key())).await, (Ok(vec!["is there".to_owned()]), 1));
+async fn a_lease_table_that_is_not_there_or_not_for_long_is_never_made() {
     let missing = table(|| Answer::Error(400, "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException")).await;
     assert_eq!(missing, (Ok(vec!["is not there yet; it is made at the start".to_owned()]), 1));
-    let other = || json!([{ "AttributeName": "id", "KeyType": "HASH" }]);
-    let (found, _) = table(move || described(other())).await;
-    assert!(found.as_ref().is_err_and(|error| error.contains("is no lease table")), "{found:?}");
-    let (found, _) = table(|| Answer::Error(400, "AccessDeniedException")).await;
-    assert!(found.as_ref().is_err_and(|error| error.contains("AccessDeniedException: because")), "{found:?}");
+    let leaving = table(|| described("leaseKey", "DELETING")).await;
+    assert_eq!(leaving, (Ok(vec!["is being deleted; it is made again at the start".to_owned()]), 1));
+    assert_eq!(table(|| described("leaseKey", "CREATING")).await, (Ok(vec!["is being made".to_owned()]), 1));
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_used_is_an_error() {
+    for (answer, part) in [
+        (described("id", "ACTIVE"), "`lake` is no lease table: its partition key is `id`"),
+        (described("leaseKey", "ARCHIVED"), "its state is ARCHIVED"),
+        (Answer::Error(400, "AccessDeniedException"), "AccessDeniedException: because"),
+        (Answer::Error(400, "AccessDeniedException"), "allow dynamodb:DescribeTable"),
+    ] {
+        let answer = std::sync::Mutex::new(Some(answer));
+        let once = move || answer.lock().unwrap().take().unwrap_or(Answer::Close);
+        let (found, calls) = table(once).await;
+        assert!(found.as_ref().is_err_and(|error| error.contains(part)), "{found:?}");
+        assert_eq!(calls, 1);
+    }
 }

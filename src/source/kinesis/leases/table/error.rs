@@ -55,6 +55,18 @@ pub enum TableError {
 }
 
 impl TableError {
+    /// There is no region, and no `endpoint_url` that would do without.
+    pub fn without_region(table: &str) -> Self {
+        let message =
+            "no region: set `region` in `leases.dynamodb`, in the source or in `aws`, or AWS_REGION in the environment";
+        Self::Refused {
+            table: table.to_owned(),
+            code: String::from("MissingRegion"),
+            message: message.to_owned(),
+            maybe_done: false,
+        }
+    }
+
     /// Of a call that was to find out whether a change was made.
     pub(super) fn of_a_change(self) -> Self {
         match self {

@@ -53,6 +53,18 @@ impl DynamoDbTable {
         }
     }
 
+    /// The state of the table as it is, in which it can be used at once or soon; `None` if there is none. Makes nothing.
+    pub async fn status(&self) -> Result<Option<TableStatus>, TableError> {
+        let Some(table) = self.describe().await? else { return Ok(None) };
+        check_keys(&table).map_err(|reason| self.other_shape(reason))?;
+        match table.table_status {
+            Some(
+                status @ (TableStatus::Active | TableStatus::Updating | TableStatus::Creating | TableStatus::Deleting),
+            ) => Ok(Some(status)),
+            status => Err(self.not_usable(status)),
+        }
+    }
+
     async fn describe(&self) -> Result<Option<TableDescription>, TableError> {
         let attempt = || async move { Ok(self.client.describe_table().table_name(&self.name).send().await?) };
         match insist(&self.name, Deadline::of_long_call(&self.limits), attempt).await {
