@@ -9,8 +9,8 @@ use crate::record::{PartitionId, PositionRange};
 
 /// Ranges of one buffer and batches that they come from: a delivery with more would take long to journal and to read back.
 const RANGES_MAX: usize = 65_536;
-/// Memory of one range, with the room that a list keeps for more.
-pub const RANGE_BYTES: u64 = 2 * size_of::<PositionRange>() as u64;
+/// The room that a list keeps for more, against what it holds.
+const LIST_ROOM: u64 = 2;
 
 /// Size in bytes and age in milliseconds at which a buffer is sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub struct Buffer {
     partial: RecordSet,
     batches: Batches,
     ranges: usize,
+    ranges_bytes: u64,
 }
 
 /// What a sealed buffer held.
@@ -57,6 +58,7 @@ impl Buffer {
             partial: RecordSet::default(),
             batches: Batches::default(),
             ranges: 0,
+            ranges_bytes: 0,
         }
     }
 
@@ -87,7 +89,7 @@ impl Buffer {
         self.records += records;
         let before = self.set.ranges(partition).len();
         self.set.add(partition, range);
-        self.ranges += self.set.ranges(partition).len() - before;
+        self.count(range, self.set.ranges(partition).len() - before);
     }
 
     /// Says that nothing in the source shows where the last record of `partition` ends: the set keeps the place.
@@ -99,7 +101,12 @@ impl Buffer {
     pub fn partial(&mut self, partition: PartitionId, range: PositionRange) {
         let before = self.partial.ranges(partition).len();
         self.partial.add(partition, range);
-        self.ranges += self.partial.ranges(partition).len() - before;
+        self.count(range, self.partial.ranges(partition).len() - before);
+    }
+
+    fn count(&mut self, range: PositionRange, more: usize) {
+        self.ranges += more;
+        self.ranges_bytes += more as u64 * range.kept_bytes() * LIST_ROOM;
     }
 
     /// Says in which batch the records of `range` were processed. Gives what has to be read so that they are again: a batch
@@ -118,6 +125,11 @@ impl Buffer {
     /// Memory of the batches.
     pub fn batches_bytes(&self) -> u64 {
         self.batches.bytes()
+    }
+
+    /// Memory of the ranges.
+    pub fn ranges_bytes(&self) -> u64 {
+        self.ranges_bytes
     }
 
     /// In how many ranges the records lie, those that are only a part counted once more.
@@ -155,6 +167,7 @@ impl Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Position;
     use proptest::prelude::*;
 
     /// The buffer as a plain list of records: (when, size).
@@ -177,6 +190,23 @@ mod tests {
             buffer.push(0, PartitionId(1), PositionRange::new(n * 2, n * 2 + 1), 1, 1);
         }
         assert!(buffer.is_full() && buffer.seal().is_some() && !buffer.is_full());
+    }
+
+    #[test]
+    fn ranges_of_a_shard_take_more_memory_than_those_of_a_file() {
+        let (mut buffer, file, shard) =
+            (Buffer::new(Hints { size: u64::MAX, interval_ms: 1000 }), PartitionId(1), PartitionId(2));
+        buffer.push(0, file, PositionRange::new(0, 5), 1, 5);
+        buffer.push(0, file, PositionRange::new(5, 9), 1, 4);
+        assert_eq!((buffer.ranges(), buffer.ranges_bytes()), (1, 2 * 2 * 8), "ranges that touch are one");
+        let number = |text: &str| text.parse().unwrap();
+        let range = PositionRange { start: Position::behind(number("70"), 0), end: Position::behind(number("71"), 0) };
+        buffer.push(0, shard, range, 1, 9);
+        let wide = 2 * 2 * size_of::<Position>() as u64;
+        assert_eq!((buffer.ranges(), buffer.ranges_bytes()), (2, 32 + wide));
+        buffer.partial(shard, range);
+        assert_eq!(buffer.ranges_bytes(), 32 + 2 * wide);
+        assert!(buffer.seal().is_some() && buffer.ranges_bytes() == 0);
     }
 
     #[test]

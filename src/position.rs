@@ -100,6 +100,13 @@ impl fmt::Debug for Position {
 }
 
 impl PositionRange {
+    /// Memory of its two places as a list keeps them: a shard's are wide.
+    pub fn kept_bytes(&self) -> u64 {
+        let place =
+            if self.start.is_offset() && self.end.is_offset() { size_of::<u64>() } else { size_of::<Position>() };
+        2 * place as u64
+    }
+
     /// Of a file's bytes.
     pub const fn new(start: u64, end: u64) -> Self {
         debug_assert!(start < end, "an empty range of positions");

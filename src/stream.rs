@@ -166,7 +166,7 @@ impl Stream {
             settled: Vec::new(),
             stored: HashMap::new(),
             may_have_moved: false,
-            backlog: Backlog::new(failpoint::at_most(DELIVERIES_MAX)),
+            backlog: Backlog::new(failpoint::at_most(DELIVERIES_MAX), &config.source),
             has_read_all: false,
             shipping_now: JoinSet::new(),
             in_flight: InFlight::default(),

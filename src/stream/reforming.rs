@@ -18,7 +18,7 @@ use crate::positions::RecordSet;
 use crate::record::{PartitionId, PositionRange};
 use crate::recovery::{Pending, Recovered};
 
-use super::backlog::{BATCHES_IN_RANGE, RANGE_BYTES};
+use super::backlog::BATCHES_IN_RANGE;
 use super::{Stream, StreamError};
 
 /// A delivery of an earlier life whose records are being read again.
@@ -83,7 +83,7 @@ impl Stream {
         let in_sets: usize = settled.chain(pending).sum();
         // A range's bytes are those in a set and among the owners together: most ranges are in both.
         let ranges = in_sets.max(self.owners.ranges()) as u64;
-        self.budget.cover(&self.remembered, (ranges * RANGE_BYTES).min(self.budget.share() / 2));
+        self.budget.cover(&self.remembered, (ranges * self.backlog.range_bytes()).min(self.budget.share() / 2));
     }
 
     /// These deliveries go on without the records of `range`.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tracing::trace;
 
 use crate::batches::Batch;
-use crate::buffer::{Buffer, RANGE_BYTES};
+use crate::buffer::Buffer;
 use crate::encode::lane::Lane;
 use crate::envelope;
 use crate::error_type::PROCESSING_FAILED;
@@ -53,7 +53,7 @@ impl Stream {
     async fn hand_over(&mut self) {
         for open in self.open.values_mut() {
             open.lane.hand_over().await;
-            let bytes = open.buffer.ranges() as u64 * RANGE_BYTES + open.buffer.batches_bytes();
+            let bytes = open.buffer.ranges_bytes() + open.buffer.batches_bytes();
             self.budget.cover(&open.ranges, bytes);
         }
         for reforming in self.reforming.values_mut() {
