@@ -468,6 +468,38 @@ fn checkpoints_of_a_shard_are_ordered_by_value_and_pass_its_deliveries() {
 }
 
 #[test]
+fn a_database_of_version_6_keeps_its_rows_and_takes_shards() {
+    let folder = tempfile::tempdir().unwrap();
+    let held;
+    {
+        let journal = open(folder.path()).journal;
+        let stream = journal.stream("files", "one").unwrap();
+        let files = journal.register(stream.id, &[new_file("/a", 10)]).unwrap();
+        journal.settle(stream.id, &[], &[checkpoint(files[0], 500)]).unwrap();
+        held = Intent { version: stream.version, ..intent("u1", set(&[(files[0], 500, 900)])) };
+        journal.intend(stream.id, &held, &[]).unwrap();
+    }
+    make_old(folder.path(), 6);
+    let journal = open(folder.path()).journal;
+    let files = journal.stream("files", "one").unwrap().id;
+    assert_eq!(journal.partitions(files).unwrap()[0].checkpoint, Position::at(500));
+    assert_eq!(journal.deliveries(files).unwrap()[0].intent, held);
+
+    let shards = journal.stream("clicks", "one").unwrap().id;
+    let put = PlacedPartition { place: String::from("clicks/shardId-000000000000"), evidence: String::from("{}") };
+    let shard = journal.put_placed(shards, &[put], &[]).unwrap()[0];
+    let at = |number: &str| Position::behind(number.parse().unwrap(), 0);
+    let mut set = RecordSet::default();
+    set.add(shard, PositionRange { start: at("99"), end: at("100") });
+    let row = journal.intend(shards, &intent("u2", set.clone()), &[]).unwrap();
+    assert_eq!(journal.deliveries(shards).unwrap()[0].intent.set, set);
+    let behind = Checkpoint { partition: shard, position: at("100"), evidence: None };
+    journal.settle(shards, &[row], &[behind]).unwrap();
+    assert_eq!(journal.partitions(shards).unwrap()[0].checkpoint, at("100"));
+    assert!(journal.deliveries(shards).unwrap().is_empty(), "the checkpoint has passed it");
+}
+
+#[test]
 fn a_database_of_version_1_is_brought_up_to_date_with_its_rows() {
     let folder = tempfile::tempdir().unwrap();
     let held;
