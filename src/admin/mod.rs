@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::model::AdminConfig;
 use crate::daemon::Statuses;
 use crate::redrive::{Job, Redrives, Report};
+use crate::source::ShardCounts;
 use server::Server;
 
 /// What is shown of the daemon.
@@ -51,6 +52,12 @@ pub struct StreamHealth {
     pub records_read: u64,
     pub records_delivered: u64,
     pub restarts: u64,
+    /// Of a Kinesis stream: how far the shard that is furthest behind is behind its newest record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub millis_behind_latest: Option<u64>,
+    /// Of a Kinesis stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<ShardCounts>,
     /// What is in the way at present.
     pub problem: Option<String>,
 }

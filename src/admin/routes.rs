@@ -50,6 +50,8 @@ fn health(view: &View) -> Health {
         records_read: status.source.records.load(Ordering::Relaxed),
         records_delivered: status.records_delivered.load(Ordering::Relaxed),
         restarts: status.restarts.load(Ordering::Relaxed),
+        millis_behind_latest: status.source.millis_behind_latest(),
+        shards: status.source.shards(),
         problem: status.problem(),
     };
     Health {

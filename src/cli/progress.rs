@@ -115,6 +115,8 @@ impl Write for LogWriter {
 struct Figures {
     bytes_read: u64,
     bytes_behind: u64,
+    /// Of Kinesis streams.
+    millis_behind: Option<u64>,
     records: u64,
     delivered: u64,
     objects: u64,
@@ -127,6 +129,7 @@ impl Figures {
         for status in all {
             figures.bytes_read += status.bytes_read();
             figures.bytes_behind += status.source.behind.load(Ordering::Relaxed);
+            figures.millis_behind = figures.millis_behind.max(status.source.millis_behind_latest());
             figures.records += status.source.records.load(Ordering::Relaxed);
             figures.delivered += status.records_delivered.load(Ordering::Relaxed);
             figures.objects += status.objects.load(Ordering::Relaxed);
@@ -145,6 +148,9 @@ impl Figures {
             HumanCount(self.delivered),
             HumanCount(self.objects),
         );
+        if let Some(millis) = self.millis_behind {
+            let _ = write!(text, ", {} ms behind the newest record", HumanCount(millis));
+        }
         if let Some(problem) = &self.problem {
             let _ = write!(text, "; {problem}");
         }

@@ -11,8 +11,9 @@ pub mod kinesis;
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -119,6 +120,8 @@ pub struct SourceCounters {
     pub behind: AtomicU64,
     /// For each shard that is being read, how many milliseconds it is behind its newest record, as its stream has said last.
     pub shards_behind_ms: Mutex<HashMap<PartitionId, u64>>,
+    /// How many shards are in which state, once that is known.
+    pub shards: Mutex<Option<ShardCounts>>,
     /// Bytes of oversize records past the limit, kept nowhere.
     pub cut_bytes: AtomicU64,
     /// Bytes that disappeared before they could be read.
@@ -129,10 +132,35 @@ pub struct SourceCounters {
     pub redrive: Option<Arc<Progress>>,
 }
 
+/// How many shards of a stream are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardCounts {
+    pub reading: u64,
+    /// Their parents come first, or the service does not know them yet.
+    pub waiting: u64,
+    /// Nothing more will come from them.
+    pub finished: u64,
+}
+
 impl SourceCounters {
+    /// No shard is being read yet, or not any more.
+    pub fn forget_shards(&self) {
+        lock(&self.shards_behind_ms).clear();
+        *lock(&self.shards) = None;
+    }
+
+    pub fn set_shards(&self, counts: ShardCounts) {
+        *lock(&self.shards) = Some(counts);
+    }
+
+    /// `None` where the source has no shards, or does not know them yet.
+    pub fn shards(&self) -> Option<ShardCounts> {
+        *lock(&self.shards)
+    }
+
     /// A shard is so far behind its newest record; `None`: it is not read any more, or the stream does not say it.
     pub fn set_behind(&self, shard: PartitionId, behind_ms: Option<u64>) {
-        let mut behind = self.shards_behind_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut behind = lock(&self.shards_behind_ms);
         match behind_ms {
             Some(millis) => drop(behind.insert(shard, millis)),
             None => drop(behind.remove(&shard)),
@@ -141,8 +169,12 @@ impl SourceCounters {
 
     /// The largest `MillisBehindLatest` of all shards that are being read; `None` where there is none.
     pub fn millis_behind_latest(&self) -> Option<u64> {
-        self.shards_behind_ms.lock().unwrap_or_else(PoisonError::into_inner).values().copied().max()
+        lock(&self.shards_behind_ms).values().copied().max()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What ends a source before its time. The stream is started again from its checkpoint.

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::config::model::{Consumer, KinesisSourceConfig};
 use crate::log_limit::LogLimit;
 use crate::pool::join;
 use crate::record::{PartitionId, Position};
-use crate::source::{Source, SourceContext, SourceError, SourceEvent};
+use crate::source::{ShardCounts, Source, SourceContext, SourceError, SourceEvent};
 
 use super::client::KinesisClient;
 use super::cutting::{Cutter, Cutting};
@@ -70,6 +70,8 @@ struct Life<'a> {
     /// With enhanced fan-out.
     registration: Option<&'a mut Registration>,
     patience: Patience,
+    /// Named shards that are not in the stream, once that was said.
+    unknown: HashSet<String>,
     began: Instant,
 }
 
@@ -150,6 +152,8 @@ impl<'a> Life<'a> {
             [] => Wanted::All,
             ids => Wanted::Named(ids.iter().cloned().collect::<BTreeSet<_>>()),
         };
+        // Readers of an earlier life were not asked when they ended.
+        context.counters.forget_shards();
         let (told_sender, told) = mpsc::unbounded_channel();
         let gate = Gate::new(context.budget.clone(), context.copies, context.stop.clone(), context.events.clone());
         let shared = Shared {
@@ -180,6 +184,7 @@ impl<'a> Life<'a> {
             drained: HashSet::new(),
             registration,
             patience,
+            unknown: HashSet::new(),
             began: Instant::now(),
         })
     }
@@ -193,6 +198,7 @@ impl<'a> Life<'a> {
                 next_listing = Instant::now() + interval;
             }
             self.begin_shards();
+            self.count_shards();
             if self.is_over() {
                 // Nobody listens when the stream has ended.
                 let _ = self.context.events.send(SourceEvent::End).await;
@@ -225,14 +231,35 @@ impl<'a> Life<'a> {
         let listed: Vec<_> = listed.into_iter().map(child_shard).collect();
         let changes = self.lineage.listed(&listed, asked_at);
         self.keep(changes).await?;
-        for shard in self.lineage.unknown() {
-            warn!(
-                stream = self.context.stream_name,
-                shard,
-                "a shard of `shards` is not in the stream, or has expired: `hydrant check --online` names those that are there"
-            );
-        }
+        self.say_unknown();
         Ok(())
+    }
+
+    /// Once for each of them: it may come yet.
+    fn say_unknown(&mut self) {
+        let stream = &self.context.stream_name;
+        for shard in self.lineage.unknown() {
+            if self.unknown.insert(shard.to_owned()) {
+                warn!(
+                    stream,
+                    shard,
+                    "a shard of `shards` is not in the stream, or has expired: `hydrant check --online` names those that are there"
+                );
+            }
+        }
+    }
+
+    fn count_shards(&self) {
+        let mut counts = ShardCounts::default();
+        for (_, state) in self.lineage.states() {
+            let count = match state {
+                State::Reading => &mut counts.reading,
+                State::Waiting | State::Ready | State::Missing { .. } => &mut counts.waiting,
+                State::Ended(_) | State::Finished(_) => &mut counts.finished,
+            };
+            *count += 1;
+        }
+        self.context.counters.set_shards(counts);
     }
 
     /// Journals what has changed.
@@ -379,6 +406,10 @@ impl<'a> Life<'a> {
             return Ok(());
         }
         Box::pin(self.keep(changes)).await?;
+        if !self.config.shards.is_empty() && !self.context.drain {
+            let stream = &self.context.stream_name;
+            info!(stream, shard, "a shard of `shards` is read to its end and settled; nothing more will come from it");
+        }
         // Nobody listens when the stream has ended.
         let _ = self.context.events.send(SourceEvent::Gone(known.id)).await;
         Ok(())
