@@ -1,10 +1,12 @@
 //! Enhanced fan-out through the binary: the consumer from its registration to its end, and what becomes of subscriptions under way.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use aws_sdk_kinesis::types::{ConsumerStatus, ShardIteratorType, StartingPosition};
 use serde_json::{Value, json};
 
 use crate::support::kinesis::{KinesisStream, client};
-use crate::support::servers::certificates;
+use crate::support::servers::{certificates, free_port};
 use crate::support::{
     CallFault, CallProxy, Hydrant, Kinesis, Objects, Scratch, TlsRelay, config, directory, fast_buffering, wait_until,
 };
@@ -12,21 +14,37 @@ use crate::support::{
 const FIRST: &str = "shardId-000000000000";
 const SUBSCRIBE: &str = "SubscribeToShard";
 
+/// A server that nobody else has: with others about, the one for all tests at times forgets a consumer, or leaves it as it was for ever.
+/// One at a time.
+struct Server {
+    kinesis: Kinesis,
+    _log: Scratch,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Server {
+    fn start() -> Option<Self> {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = Scratch::new();
+        Some(Self { kinesis: Kinesis::own(&log, free_port())?, _log: log, _turn: turn })
+    }
+}
+
 /// One delivery stream that reads a stream of its own through the proxy, as the consumer `hydrant`.
-struct Scene {
+struct Scene<'a> {
     scratch: Scratch,
-    stream: KinesisStream<'static>,
+    stream: KinesisStream<'a>,
     proxy: CallProxy,
-    server: &'static Kinesis,
+    server: &'a Kinesis,
     /// How many numbered records were put.
     put: usize,
 }
 
-impl Scene {
-    fn new(shards: usize) -> Option<Self> {
-        let server = Kinesis::shared()?;
+impl<'a> Scene<'a> {
+    fn new(server: &'a Kinesis, shards: usize) -> Self {
         let (scratch, stream, proxy) = (Scratch::new(), server.stream(shards), CallProxy::start(server.port()));
-        Some(Self { scratch, stream, proxy, server, put: 0 })
+        Self { scratch, stream, proxy, server, put: 0 }
     }
 
     fn config(&self) -> Value {
@@ -103,7 +121,8 @@ impl Scene {
 
 #[test]
 fn a_consumer_is_registered_once_and_found_at_the_next_start() {
-    let Some(mut scene) = Scene::new(2) else { return };
+    let Some(server) = Server::start() else { return };
+    let mut scene = Scene::new(&server.kinesis, 2);
     for _ in 0..2 {
         let hydrant = scene.run();
         scene.put_and_arrive(40);
@@ -111,12 +130,14 @@ fn a_consumer_is_registered_once_and_found_at_the_next_start() {
         assert_eq!(scene.stream.consumer("hydrant"), Some(ConsumerStatus::Active));
     }
     assert_eq!(scene.proxy.count("RegisterStreamConsumer"), 1);
+    assert_eq!(scene.proxy.count("DeregisterStreamConsumer"), 0);
     assert_eq!(scene.proxy.count("GetRecords"), 0);
 }
 
 #[test]
 fn a_drain_ends_and_takes_its_registration_back_where_that_is_configured() {
-    let Some(mut scene) = Scene::new(2) else { return };
+    let Some(server) = Server::start() else { return };
+    let mut scene = Scene::new(&server.kinesis, 2);
     scene.put(60);
     Hydrant::drain(&scene.scratch, &scene.config_with("deregister_consumer", json!(true)));
     scene.assert_delivered();
@@ -125,7 +146,8 @@ fn a_drain_ends_and_takes_its_registration_back_where_that_is_configured() {
 
 #[test]
 fn an_end_does_not_wait_for_a_service_that_does_not_answer() {
-    let Some(mut scene) = Scene::new(1) else { return };
+    let Some(server) = Server::start() else { return };
+    let mut scene = Scene::new(&server.kinesis, 1);
     let hydrant = Hydrant::run(&scene.scratch, &scene.config_with("deregister_consumer", json!(true)));
     scene.put_and_arrive(10);
     scene.proxy.next("DeregisterStreamConsumer", [CallFault::Hang]);
@@ -135,7 +157,8 @@ fn an_end_does_not_wait_for_a_service_that_does_not_answer() {
 
 #[test]
 fn every_record_arrives_once_over_splits_merges_and_kills() {
-    let Some(mut scene) = Scene::new(1) else { return };
+    let Some(server) = Server::start() else { return };
+    let mut scene = Scene::new(&server.kinesis, 1);
     scene.put(100);
     let hydrant = scene.run();
     let [low, high] = scene.stream.split(FIRST);
@@ -157,7 +180,8 @@ fn every_record_arrives_once_over_splits_merges_and_kills() {
 
 #[test]
 fn a_subscription_that_ends_breaks_or_errs_loses_and_doubles_nothing() {
-    let Some(mut scene) = Scene::new(1) else { return };
+    let Some(server) = Server::start() else { return };
+    let mut scene = Scene::new(&server.kinesis, 1);
     scene.proxy.next(SUBSCRIBE, [CallFault::THROTTLED, CallFault::UNAVAILABLE]);
     let hydrant = scene.run();
     scene.put_and_arrive(20);
@@ -172,7 +196,8 @@ fn a_subscription_that_ends_breaks_or_errs_loses_and_doubles_nothing() {
 
 #[test]
 fn a_shard_that_another_holds_is_read_on_once_it_is_free() {
-    let Some(mut scene) = Scene::new(1) else { return };
+    let Some(server) = Server::start() else { return };
+    let mut scene = Scene::new(&server.kinesis, 1);
     let hydrant = scene.run();
     scene.put_and_arrive(20);
     let (arn, other) = (scene.consumer_arn(), client(&scene.proxy.endpoint()));
@@ -191,7 +216,8 @@ fn a_shard_that_another_holds_is_read_on_once_it_is_free() {
 
 #[test]
 fn a_consumer_that_somebody_deregisters_is_registered_anew() {
-    let Some(mut scene) = Scene::new(2) else { return };
+    let Some(server) = Server::start() else { return };
+    let mut scene = Scene::new(&server.kinesis, 2);
     let hydrant = Hydrant::run(&scene.scratch, &scene.config_with("deregister_consumer", json!(true)));
     scene.put_and_arrive(40);
     let before = scene.consumer_arn();
@@ -213,7 +239,8 @@ fn a_consumer_that_somebody_deregisters_is_registered_anew() {
 
 #[test]
 fn over_tls_all_is_read_by_http_2() {
-    let Some(mut scene) = Scene::new(2) else { return };
+    let Some(server) = Server::start() else { return };
+    let mut scene = Scene::new(&server.kinesis, 2);
     certificates(scene.scratch.root(), "server-ca", "server");
     let relay = TlsRelay::start(scene.scratch.root(), &scene.proxy);
     let config = scene.config_with("endpoint_url", json!(relay.endpoint()));
