@@ -88,8 +88,8 @@ struct ConversionFailed<'a> {
     attempt_ending_timestamp: i64,
     raw_data: String,
     sequence_number: String,
-    /// Which of the record's failed objects it is, from 0.
-    sub_sequence_number: usize,
+    /// Which of the record's failed objects it is, from 0; of a stream's record the place in its aggregate.
+    sub_sequence_number: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     data_catalog_table: Option<&'a DataCatalogTable>,
 }
@@ -131,8 +131,13 @@ pub fn failed(raw: &[u8], failure: &Failure, origin: Origin<'_>, now: Timestamp)
             last_error_message: format!("{}; {place}", failure.message),
             attempt_ending_timestamp: now.as_millisecond(),
             raw_data: base64::text(raw),
-            sequence_number: sequence_number(partition, position),
-            sub_sequence_number: number,
+            sequence_number: position.record().map_or_else(
+                || sequence_number(partition, position),
+                |(sequence_number, _)| sequence_number.to_string(),
+            ),
+            sub_sequence_number: position
+                .record()
+                .map_or(number as u64, |(_, sub_sequence_number)| sub_sequence_number),
             data_catalog_table: failure.table.as_deref(),
         }),
     }

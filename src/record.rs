@@ -44,12 +44,27 @@ pub struct PlacedEvidence {
     pub inode: u64,
 }
 
+/// A shard of a stream, by its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardNames {
+    pub stream: String,
+    pub shard_id: String,
+}
+
 /// What the rest of the code may ask of a source partition that is being read.
 pub trait SourcePartition: Send + Sync {
     /// The journal's number for it.
     fn id(&self) -> PartitionId;
     /// A name for people, for example the file's path.
     fn name(&self) -> String;
+    /// Which shard it is, where the source is a stream.
+    fn shard(&self) -> Option<&ShardNames> {
+        None
+    }
+    /// Tells it from all others in every journal; `None` where it has nothing but its number in this one.
+    fn identity(&self) -> Option<u64> {
+        None
+    }
     /// What the source wants to find beside the checkpoint when it looks for this partition again; `None` leaves what is
     /// stored as it is. For a file: hashes of its first bytes and of those before `checkpoint`.
     fn evidence(&self, checkpoint: Position) -> Option<PlacedEvidence>;
@@ -218,6 +233,13 @@ impl From<OriginsOfChunk> for Origins {
 impl Origins {
     fn from(&self, index: usize) -> Self {
         Self { all: self.all.clone(), first: self.first + index }
+    }
+
+    /// Those of record `index` alone.
+    pub fn only(&self, index: usize) -> Self {
+        let mut one = OriginsOfChunk::default();
+        one.push(self.partition_key(index), self.arrival(index).unwrap_or_default());
+        one.into()
     }
 
     /// Of record `index`.
@@ -430,6 +452,11 @@ impl Chunk {
     /// When record `index` arrived: at the stream, where that says it.
     pub fn arrival(&self, index: usize) -> Timestamp {
         self.origins.as_ref().and_then(|origins| origins.arrival(index)).unwrap_or(self.arrival)
+    }
+
+    /// The partition key of record `index`; empty where the source has none.
+    pub fn partition_key(&self, index: usize) -> &str {
+        self.origins.as_ref().map(|origins| origins.partition_key(index)).unwrap_or_default()
     }
 
     /// What is known of record `index`, if it had failed before.

@@ -11,6 +11,8 @@ pub const DIGITS_MAX: usize = 129;
 const STEP_DIGITS: usize = 19;
 const STEP: u64 = 10u64.pow(STEP_DIGITS as u32);
 const LIMBS: usize = 7;
+/// Room for the digits of all limbs.
+pub const DIGITS_ROOM: usize = 8 * STEP_DIGITS;
 
 /// A sequence number. The default is 0, which comes before every one that the service gives.
 ///
@@ -40,6 +42,24 @@ impl SequenceNumber {
     /// The opposite of [`Self::limbs`].
     pub fn from_limbs(limbs: [u64; LIMBS]) -> Self {
         Self(limbs)
+    }
+
+    /// Its decimal digits, written to `room`.
+    pub fn digits(self, room: &mut [u8; DIGITS_ROOM]) -> &str {
+        let (mut rest, mut at) = (self, room.len());
+        while at > 0 {
+            let mut step = rest.divide();
+            for _ in 0..STEP_DIGITS {
+                at -= 1;
+                room[at] = b'0' + (step % 10) as u8;
+                step /= 10;
+            }
+            if rest.is_zero() {
+                break;
+            }
+        }
+        let start = room[at..].iter().position(|&digit| digit != b'0').map_or(room.len() - 1, |zeros| at + zeros);
+        std::str::from_utf8(&room[start..]).unwrap_or_default()
     }
 
     fn multiply_and_add(&mut self, factor: u64, addend: u64) -> Option<()> {
@@ -85,18 +105,7 @@ impl FromStr for SequenceNumber {
 
 impl fmt::Display for SequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut rest, mut steps) = (*self, Vec::new());
-        loop {
-            steps.push(rest.divide());
-            if rest.is_zero() {
-                break;
-            }
-        }
-        let mut text = steps.pop().unwrap_or_default().to_string();
-        for step in steps.iter().rev() {
-            text.push_str(&format!("{step:0STEP_DIGITS$}"));
-        }
-        f.pad_integral(true, "", &text)
+        f.pad_integral(true, "", self.digits(&mut [0; DIGITS_ROOM]))
     }
 }
 

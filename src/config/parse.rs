@@ -151,6 +151,9 @@ fn stream_config<'a>(
     if let (Some(SourceConfig::File(file)), Some(processing)) = (&source, &processing) {
         processing::check_header(map, processing, file.skip_header_lines);
     }
+    if let (Some(source), Some(processing)) = (&source, &processing) {
+        processing::check_metadata(map, processing, source.file().is_none());
+    }
     let format_conversion = map.optional("format_conversion", |value| conversion::format_conversion(value, registries));
     let is_converted = map.get("format_conversion").is_some();
     let partitioning = map.optional("partitioning", |value| partitioning::partitioning(value));

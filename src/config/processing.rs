@@ -8,8 +8,8 @@ use super::wasm::wasm;
 use crate::processing::{
     AddMetadataConfig, AppendDelimiterConfig, CloudwatchLogsConfig, Columns, CsvToJsonConfig, DeaggregateRecordsConfig,
     DecompressConfig, Ec2Field, Ec2Metadata, ExtraColumns, Flatten, JsonConfig, LogFormat, LogLayout, LogToJsonConfig,
-    MetadataField, MetadataValue, OnError, OnExisting, ProcessorConfig, RecordCompression, SingleLineConfig,
-    StepConfig, Surroundings,
+    MetadataField, MetadataValue, OnError, OnExisting, ProcessorConfig, RecordCompression, ShardField,
+    SingleLineConfig, StepConfig, Surroundings,
 };
 
 const PROCESSORS: &[&str] = &[
@@ -54,6 +54,30 @@ pub(super) fn check_header(parent: &Map<'_>, steps: &[StepConfig], skip_header_l
     {
         let help = "`skip_header_lines: 1` in `source.file`: the last line skipped names the columns";
         value.problem("`columns: header` needs a header that the source skips", Some(help.to_owned()));
+    }
+}
+
+/// Reports metadata that the source does not have.
+pub(super) fn check_metadata(parent: &Map<'_>, steps: &[StepConfig], is_stream: bool) {
+    let is_missing = |value: &MetadataValue| if is_stream { value.is_of_files() } else { value.is_of_streams() };
+    let (of, others) = if is_stream { ("a stream", "files") } else { ("files", "a stream") };
+    for step in steps {
+        let ProcessorConfig::AddMetadata(config) = &step.processor else { continue };
+        if let Some(field) = config.fields.iter().find(|field| is_missing(&field.value))
+            && let Some(value) = parent.get("processing")
+        {
+            let name = &field.name;
+            let message = format!("the source is {of}: what `add_metadata` puts into `{name}` only {others} have");
+            value.problem(message, Some(known_metadata(is_stream).to_owned()));
+        }
+    }
+}
+
+fn known_metadata(is_stream: bool) -> &'static str {
+    if is_stream {
+        "of a stream: `stream`, `shard_id`, `partition_key`, `sequence_number`, `sub_sequence_number`, `approximate_arrival_timestamp`"
+    } else {
+        "of a file: `path`, `offset`"
     }
 }
 
@@ -177,6 +201,12 @@ fn metadata_field(name: &str, value: &Value<'_>) -> Option<MetadataField> {
             ("path", Plain::Path),
             ("offset", Plain::Offset),
             ("ingestion_time", Plain::IngestionTime),
+            ("stream", Plain::Shard(ShardField::Stream)),
+            ("shard_id", Plain::Shard(ShardField::ShardId)),
+            ("partition_key", Plain::Shard(ShardField::PartitionKey)),
+            ("sequence_number", Plain::Shard(ShardField::SequenceNumber)),
+            ("sub_sequence_number", Plain::Shard(ShardField::SubSequenceNumber)),
+            ("approximate_arrival_timestamp", Plain::Shard(ShardField::ApproximateArrivalTimestamp)),
         ])?;
         return Some(MetadataField { name, value: value.into() });
     }
@@ -206,6 +236,7 @@ enum Plain {
     Path,
     Offset,
     IngestionTime,
+    Shard(ShardField),
 }
 
 impl From<Plain> for MetadataValue {
@@ -215,6 +246,7 @@ impl From<Plain> for MetadataValue {
             Plain::Path => Self::Path,
             Plain::Offset => Self::Offset,
             Plain::IngestionTime => Self::IngestionTime,
+            Plain::Shard(field) => Self::Shard(field),
         }
     }
 }

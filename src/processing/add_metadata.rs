@@ -58,14 +58,45 @@ pub enum MetadataValue {
     Path,
     /// The offset in bytes of the record's beginning in its file, as a number.
     Offset,
-    /// When the record was read: RFC 3339 in UTC with milliseconds.
+    /// When the record was read, or arrived at the stream: RFC 3339 in UTC with milliseconds.
     IngestionTime,
+    /// Where the source is a stream; null elsewhere, as in a redrive.
+    Shard(ShardField),
     /// A JSON value, as its text.
     Static(String),
     /// An environment variable's value, read at the start; one that is not set is a mistake in the configuration.
     Environment(String),
     /// Metadata of the EC2 instance; null elsewhere, so that records have the same members everywhere.
     Ec2(Ec2Field),
+}
+
+/// What a record of a stream says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShardField {
+    /// The stream's name.
+    Stream,
+    ShardId,
+    /// Its own, not that of the aggregated record in which it came.
+    PartitionKey,
+    /// As a string: no number of JSON's readers holds so many digits.
+    SequenceNumber,
+    /// As a number: its place in an aggregated record, 0 for any other.
+    SubSequenceNumber,
+    /// RFC 3339 in UTC with milliseconds.
+    ApproximateArrivalTimestamp,
+}
+
+impl MetadataValue {
+    /// Whether only a file has it.
+    pub fn is_of_files(&self) -> bool {
+        matches!(self, Self::Path | Self::Offset)
+    }
+
+    /// Whether only a stream has it.
+    pub fn is_of_streams(&self) -> bool {
+        matches!(self, Self::Shard(_))
+    }
 }
 
 impl AddMetadataConfig {
@@ -99,6 +130,7 @@ enum Piece {
     Path,
     Offset,
     IngestionTime,
+    Shard(ShardField),
 }
 
 impl AddMetadata {
@@ -163,6 +195,7 @@ fn piece(
         MetadataValue::Path => return Ok(Some(Piece::Path)),
         MetadataValue::Offset => return Ok(Some(Piece::Offset)),
         MetadataValue::IngestionTime => return Ok(Some(Piece::IngestionTime)),
+        MetadataValue::Shard(field) => return Ok(Some(Piece::Shard(*field))),
         MetadataValue::Host => push_string(text, surroundings.host.as_bytes()),
         MetadataValue::Static(json) => push_static(text, name, json)?,
         MetadataValue::Environment(variable) => {
@@ -252,8 +285,26 @@ impl Piece {
             }
             Self::Offset => write!(out, "{}", origin.position),
             Self::IngestionTime => write!(out, "\"{:.3}\"", origin.arrival),
+            Self::Shard(field) => field.push(out, origin),
         };
         written.expect("writing to memory cannot fail");
+    }
+}
+
+impl ShardField {
+    fn push(self, out: &mut Vec<u8>, origin: &Origin<'_>) -> std::io::Result<()> {
+        let (Some(shard), Some((number, sub_sequence_number))) = (origin.shard, origin.position.record()) else {
+            return out.write_all(b"null");
+        };
+        match self {
+            Self::Stream => push_string(out, shard.stream.as_bytes()),
+            Self::ShardId => push_string(out, shard.shard_id.as_bytes()),
+            Self::PartitionKey => push_string(out, origin.partition_key.as_bytes()),
+            Self::SequenceNumber => write!(out, "\"{number}\"")?,
+            Self::SubSequenceNumber => write!(out, "{sub_sequence_number}")?,
+            Self::ApproximateArrivalTimestamp => write!(out, "\"{:.3}\"", origin.arrival)?,
+        }
+        Ok(())
     }
 }
 

@@ -265,11 +265,13 @@ impl Processing {
         {
             return Progress::Done(Box::new(self.convert_source(work, conversion, budget)));
         }
-        let name = work.chunk.partition.name();
-        let header = work.chunk.partition.header();
+        let partition = work.chunk.partition.clone();
+        let (name, header) = (partition.name(), partition.header());
         let header = header.map(|header| encoding.decode_without_bom_handling(&header).0.into_owned());
         let origin = Origin {
             name: &name,
+            shard: partition.shard(),
+            partition_key: "",
             position: work.chunk.start,
             arrival: work.chunk.arrival,
             header: header.as_deref().map(str::as_bytes).map_err(|reason| *reason),
@@ -294,7 +296,7 @@ impl Processing {
         let (mut scratch, mut records, mut failures) = (Scratch::default(), Records::default(), Vec::new());
         while !made.is_enough(chunk) {
             let index = made.ends.len();
-            let origin = Origin { position: chunk.record_position(index), ..origin };
+            let origin = origin.of_record(chunk, index);
             records.clear();
             pipeline.run(chunk.record(index), &origin, &mut scratch, &mut records, &mut failures);
             if failures.len() > FAILED_PARTS_MAX {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::envelope::DataCatalogTable;
 use crate::partition::PartitionError;
-use crate::record::{NoHeader, Position};
+use crate::record::{Chunk, NoHeader, Position, ShardNames};
 
 mod add_brackets;
 mod add_metadata;
@@ -46,7 +46,7 @@ mod try_out;
 pub mod wasm;
 
 pub use add_metadata::{
-    AddMetadataConfig, Ec2Field, Ec2Metadata, MetadataField, MetadataValue, OnExisting, Surroundings,
+    AddMetadataConfig, Ec2Field, Ec2Metadata, MetadataField, MetadataValue, OnExisting, ShardField, Surroundings,
 };
 pub use append_delimiter::AppendDelimiterConfig;
 pub use chunks::{Next, Processing, Progress, Shape, Work};
@@ -72,12 +72,24 @@ pub use try_out::{Down, Fate, Leaving};
 pub struct Origin<'a> {
     /// The file's path.
     pub name: &'a str,
-    /// The record's first byte in it, or its numbers in a shard.
+    /// Where the source is a stream.
+    pub shard: Option<&'a ShardNames>,
+    /// Empty where the source is none.
+    pub partition_key: &'a str,
+    /// The record's first byte in the file, or its numbers in a shard.
     pub position: Position,
-    /// When it was read.
+    /// When it was read, or arrived at the stream.
     pub arrival: Timestamp,
     /// The file's last skipped header line without its line end.
     pub header: Result<&'a [u8], NoHeader>,
+}
+
+impl<'a> Origin<'a> {
+    /// Of record `index` of the chunk that this is the origin of.
+    fn of_record(self, chunk: &'a Chunk, index: usize) -> Self {
+        let (position, arrival) = (chunk.record_position(index), chunk.arrival(index));
+        Self { position, arrival, partition_key: chunk.partition_key(index), ..self }
+    }
 }
 
 /// Why a record failed, as the error output says it.

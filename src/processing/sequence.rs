@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::record::Chunk;
 
 use super::passing::{FailedPart, Passing};
-use super::wasm::{Handling, Record, Seed, Sink, Stop, Transform};
+use super::wasm::{Batch, Handling, Place, Record, Seed, Sink, Stop, Transform};
 use super::{ConfigError, Failure, Origin, Pipeline, ProcessorConfig, Scratch, StepConfig, Surroundings};
 
 /// The steps of a stream, in order.
@@ -103,9 +103,8 @@ impl Sequence {
                 }
                 // It brings its answer's buffer.
                 Part::Transform(transform) => {
-                    let seed = slice.seed();
                     let mut sink = Sink { passing: &mut next, failed: &mut failed };
-                    transform.run((slice.origin.name, seed), &given, handling, &mut sink)?;
+                    transform.run(slice.batch(), &given, handling, &mut sink)?;
                 }
             }
             passing = Some(next);
@@ -125,16 +124,21 @@ impl Part {
 }
 
 impl<'a> Slice<'a> {
-    /// What the seeds of all its batches have in common.
-    fn seed(self) -> Seed {
-        let arrival_ms = self.origin.arrival.as_millisecond().unsigned_abs();
-        Seed {
-            arrival_ms,
-            partition: self.chunk.partition.id().0,
+    /// What all its batches have in common.
+    fn batch(self) -> Batch<'a> {
+        let (partition, chunk) = (&self.chunk.partition, self.chunk);
+        let seed = Seed {
+            arrival_ms: self.origin.arrival.as_millisecond().unsigned_abs(),
+            partition: partition.identity().map_or(partition.id().0, u64::cast_signed),
             position: self.origin.position.fold(),
             step: 0,
             index: 0,
-        }
+        };
+        let place = match (self.origin.shard, &chunk.origins) {
+            (Some(names), Some(origins)) => Place::Shard { shard_id: &names.shard_id, origins },
+            (None, _) | (_, None) => Place::File { path: self.origin.name },
+        };
+        Batch { place, seed }
     }
 
     fn record(self, index: usize) -> Record<'a> {
@@ -177,7 +181,7 @@ fn run_processors(
 ) -> Result<(), Stop> {
     let (mut scratch, mut failures): (_, Vec<(Vec<u8>, Failure)>) = (Scratch::default(), Vec::new());
     for record in given {
-        let origin = Origin { position: record.position, ..slice.origin };
+        let origin = slice.origin.of_record(slice.chunk, record.source as usize);
         pipeline.run(record.data, &origin, &mut scratch, &mut out.records, &mut failures);
         out.name_last(record.source, record.keys.cloned());
         let part = |(data, failure)| FailedPart { source: record.source, data, failure };

@@ -6,7 +6,14 @@ use super::{Failure, Origin, Processor, Records};
 
 pub(super) fn origin() -> Origin<'static> {
     let arrival = "2026-07-13T14:05:09.0127Z".parse().expect("a time");
-    Origin { name: "/var/log/app.log", position: Position::at(4711), arrival, header: Err(NoHeader::NoneSkipped) }
+    Origin {
+        name: "/var/log/app.log",
+        shard: None,
+        partition_key: "",
+        position: Position::at(4711),
+        arrival,
+        header: Err(NoHeader::NoneSkipped),
+    }
 }
 
 /// What becomes of `record`, as texts.

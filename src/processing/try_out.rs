@@ -83,7 +83,8 @@ impl Processing {
         let header = chunk.partition.header();
         let header = header.map(|header| encoding.decode_without_bom_handling(&header).0.into_owned());
         let header = header.as_deref().map(str::as_bytes).map_err(|reason| *reason);
-        let origin = Origin { name: &name, position: chunk.start, arrival: chunk.arrival, header };
+        let (shard, position, arrival) = (chunk.partition.shard(), chunk.start, chunk.arrival);
+        let origin = Origin { name: &name, shard, partition_key: "", position, arrival, header };
         let mut records_max = BATCH_RECORDS_MAX;
         let (mut from, mut pace, mut first_failure) = (0, Pace::Quick, None);
         while from < chunk.records() {

@@ -27,6 +27,7 @@ mod inotify;
 mod kinesis_consumer;
 mod kinesis_fan_out;
 mod kinesis_faults;
+mod kinesis_origins;
 mod kinesis_server;
 mod lease_table;
 mod lease_workers;

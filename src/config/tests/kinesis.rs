@@ -301,3 +301,20 @@ fn one_mistake_is_told_once() {
         assert_eq!(found.errors().len(), 1, "{keys}: {found}");
     }
 }
+
+#[test]
+fn metadata_are_those_of_the_source() {
+    let with = |source: &str, field: &str| {
+        let processing = format!("    processing: [{{ add_metadata: {{ fields: {{ from: {field} }} }} }}]\n");
+        let destination = "    destination: { directory: { path: /nowhere-else } }\n";
+        format!("delivery_streams:\n  - name: web\n    source: {{ {source} }}\n{processing}{destination}")
+    };
+    let (files, stream) = ("file: { paths: [/nowhere/*.log] }", "kinesis: { stream: clicks }");
+    for (source, refused, allowed) in
+        [(stream, "path", "shard_id"), (stream, "offset", "stream"), (files, "partition_key", "path")]
+    {
+        config(&with(source, allowed));
+        let errors = errors(&with(source, refused)).to_string();
+        assert!(errors.contains("what `add_metadata` puts into `from`"), "{errors}");
+    }
+}

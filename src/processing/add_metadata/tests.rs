@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 use serde_json::Value as Tree;
 
-use super::super::testing::{one, origin};
+use super::super::testing::{all_from, one, origin};
 use super::*;
+use crate::record::{Position, ShardNames};
 
 fn build(config: AddMetadataConfig) -> Result<AddMetadata, ConfigError> {
     let ec2 = Ec2Metadata { instance_id: Some("i-1".into()), ..Ec2Metadata::default() };
@@ -169,4 +170,29 @@ proptest! {
         expected.insert("HOST".into(), "web-1".into());
         prop_assert_eq!(serde_json::from_str::<Tree>(&added).unwrap(), Tree::Object(expected));
     }
+}
+
+#[test]
+fn a_record_of_a_stream_says_which_one_it_is_and_one_of_a_file_says_null() {
+    let fields = [
+        ("stream", ShardField::Stream),
+        ("shard", ShardField::ShardId),
+        ("key", ShardField::PartitionKey),
+        ("number", ShardField::SequenceNumber),
+        ("sub", ShardField::SubSequenceNumber),
+        ("at", ShardField::ApproximateArrivalTimestamp),
+    ];
+    let fields = fields.into_iter().map(|(name, field)| (name, MetadataValue::Shard(field))).collect();
+    let metadata = build(config(fields)).unwrap();
+    let shard = ShardNames { stream: "clicks".into(), shard_id: "shardId-000000000003".into() };
+    let number = "49590338271490256608559692538361571095921575989136588898".parse().unwrap();
+    let position = Position::behind(number, 2);
+    let origin = Origin { shard: Some(&shard), partition_key: "k\"1", position, ..origin() };
+    let expected = concat!(
+        r#"{"stream":"clicks","shard":"shardId-000000000003","key":"k\"1","#,
+        r#""number":"49590338271490256608559692538361571095921575989136588898","sub":2,"at":"2026-07-13T14:05:09.012Z"}"#
+    );
+    assert_eq!(all_from(&metadata, b"{}", &origin).unwrap(), [expected]);
+    let nulls = r#"{"stream":null,"shard":null,"key":null,"number":null,"sub":null,"at":null}"#;
+    assert_eq!(one(&metadata, b"{}").unwrap(), nulls);
 }

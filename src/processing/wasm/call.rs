@@ -8,7 +8,7 @@ use std::time::Duration;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use crate::memory::blocks;
-use crate::record::Position;
+use crate::record::{Origins, Position};
 
 use super::super::patient;
 use super::bindings::{Fate, Transform, TransformPre};
@@ -100,13 +100,28 @@ pub(super) struct Given<'a> {
     pub data: &'a [u8],
     /// Of the source record that it was made from.
     pub position: Position,
+    /// Which of the chunk's that record is.
+    pub source: u32,
 }
 
 /// The batch that a record belongs to.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Batch<'a> {
-    pub path: &'a str,
+pub struct Batch<'a> {
+    pub place: Place<'a>,
     pub seed: Seed,
+}
+
+/// Where the records of a batch come from.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    File {
+        path: &'a str,
+    },
+    Shard {
+        shard_id: &'a str,
+        /// Of all records of the chunk.
+        origins: &'a Origins,
+    },
 }
 
 /// What a component has made of a batch.

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::record::{Origins, Position};
+
+use super::call::{Batch, Given, Place};
 use super::world::Seed;
 
 /// Whole batches in a row without a success.
@@ -34,8 +37,31 @@ pub(super) struct Health {
 /// A record to try whether a component works.
 pub(super) struct Probe {
     pub data: Vec<u8>,
-    pub path: String,
+    pub position: Position,
+    /// The file's path, or the shard.
+    pub name: String,
+    /// The record's own, where it is one of a shard.
+    pub origins: Option<Origins>,
     pub seed: Seed,
+}
+
+impl Probe {
+    fn of(given: &Given<'_>, batch: Batch<'_>) -> Self {
+        let (name, origins) = match batch.place {
+            Place::File { path } => (path, None),
+            Place::Shard { shard_id, origins } => (shard_id, Some(origins.only(given.source as usize))),
+        };
+        Self { data: given.data.to_vec(), position: given.position, name: name.to_owned(), origins, seed: batch.seed }
+    }
+
+    /// As the one record of a batch.
+    pub fn batch(&self) -> (Batch<'_>, Given<'_>) {
+        let place = match &self.origins {
+            Some(origins) => Place::Shard { shard_id: &self.name, origins },
+            None => Place::File { path: &self.name },
+        };
+        (Batch { place, seed: self.seed }, Given { data: &self.data, position: self.position, source: 0 })
+    }
 }
 
 #[derive(Default)]
@@ -71,9 +97,9 @@ impl Health {
     }
 
     /// Remembers a record that has passed; the first one is as good as any.
-    pub fn passed(&self, data: &[u8], path: &str, seed: Seed) {
-        if data.len() <= PROBE_BYTES_MAX {
-            self.probe.get_or_init(|| Probe { data: data.to_vec(), path: path.to_owned(), seed });
+    pub fn passed(&self, given: &Given<'_>, batch: Batch<'_>) {
+        if given.data.len() <= PROBE_BYTES_MAX {
+            self.probe.get_or_init(|| Probe::of(given, batch));
         }
     }
 

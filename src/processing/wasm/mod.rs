@@ -21,6 +21,7 @@ mod outcomes;
 mod transform;
 mod world;
 
+pub use call::{Batch, Place};
 pub use component::{CodeCache, Component, ComponentError};
 pub use config::{Instances, OnFailure, WasmConfig};
 pub use transform::{BATCH_RECORDS_MAX, FirstFailure, Handling, Pace, Record, Sink, Stop, Transform};

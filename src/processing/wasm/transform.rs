@@ -95,6 +95,12 @@ pub struct Record<'a> {
     pub keys: Option<&'a Arc<PartitionKeys>>,
 }
 
+impl<'a> Record<'a> {
+    fn given(&self) -> Given<'a> {
+        Given { data: self.data, position: self.position, source: self.source }
+    }
+}
+
 /// How a slice is to be handled.
 pub struct Handling<'a> {
     pub pace: Pace,
@@ -176,7 +182,7 @@ impl Transform {
     /// `records` through the component, batch by batch. After a [`Stop`] what is in the sink means nothing. Burns CPU.
     pub fn run(
         self: &Arc<Self>,
-        (path, seed): (&str, Seed),
+        of: Batch<'_>,
         records: &[Record<'_>],
         handling: &Handling<'_>,
         sink: &mut Sink<'_>,
@@ -184,13 +190,12 @@ impl Transform {
         let mut start = 0;
         while start < records.len() {
             let end = self.batch_end(records, start);
-            let seed = Seed { step: self.step as u32, ..seed }.moved(start, &records[start]);
-            let given = records[start..end].iter().map(|record| Given { data: record.data, position: record.position });
+            let seed = Seed { step: self.step as u32, ..of.seed }.moved(start, &records[start]);
             let batch = Trial {
                 transform: self,
-                of: Batch { path, seed },
+                of: Batch { seed, ..of },
                 records: &records[start..end],
-                given: given.collect(),
+                given: records[start..end].iter().map(Record::given).collect(),
             };
             let first = handling.first_failure.filter(|first| (first.step, first.batch) == (self.step, start));
             match handling.pace {
@@ -281,8 +286,7 @@ impl Transform {
     /// records in a row, no more; a component that passes nothing else is down all the same.
     fn passes_probe(&self, records: usize) -> bool {
         let Some(probe) = self.health.probe().filter(|_| self.health.may_spare(records)) else { return false };
-        let given = Given { data: &probe.data, position: Position::at(probe.seed.position) };
-        let batch = Batch { path: &probe.path, seed: probe.seed };
+        let (batch, given) = probe.batch();
         self.attempt_afresh(batch, &[given], self.calling.timeout).is_ok()
     }
 
@@ -481,7 +485,8 @@ impl Trial<'_> {
     fn pass(&self, start: usize, mut answer: Answer, sink: &mut Sink<'_>) {
         self.transform.succeeded();
         if let Some(record) = self.records.get(start) {
-            self.transform.health.passed(record.data, self.of.path, self.of.seed.moved(start, record));
+            let seed = self.of.seed.moved(start, record);
+            self.transform.health.passed(&record.given(), Batch { seed, ..self.of });
         }
         let fates = std::mem::take(&mut answer.fates);
         if start == 0

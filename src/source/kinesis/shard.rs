@@ -1,15 +1,18 @@
 //! A shard as the rest of the code sees it: a source partition.
 
 use tokio::sync::mpsc::UnboundedSender;
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::record::{PartitionId, PlacedEvidence, Position, SourcePartition};
+use crate::record::{PartitionId, PlacedEvidence, Position, ShardNames, SourcePartition};
 
 /// One shard that is being read.
 pub struct Shard {
     id: PartitionId,
     /// The stream's name, and the shard's.
     name: String,
-    shard_id: String,
+    names: ShardNames,
+    /// A hash of its place, which is the same in every journal.
+    identity: u64,
     /// Who wants to know when its checkpoint has moved.
     settled: UnboundedSender<Settled>,
 }
@@ -22,12 +25,19 @@ pub struct Settled {
 }
 
 impl Shard {
-    pub fn new(id: PartitionId, stream: &str, shard_id: &str, settled: UnboundedSender<Settled>) -> Self {
-        Self { id, name: format!("{stream}/{shard_id}"), shard_id: shard_id.to_owned(), settled }
+    /// `place` is the shard's in the journal: it tells the shard from all others.
+    pub fn new(
+        id: PartitionId,
+        (stream, shard_id): (&str, &str),
+        place: &str,
+        settled: UnboundedSender<Settled>,
+    ) -> Self {
+        let names = ShardNames { stream: stream.to_owned(), shard_id: shard_id.to_owned() };
+        Self { id, name: format!("{stream}/{shard_id}"), names, identity: xxh3_64(place.as_bytes()), settled }
     }
 
     pub fn shard_id(&self) -> &str {
-        &self.shard_id
+        &self.names.shard_id
     }
 }
 
@@ -40,12 +50,20 @@ impl SourcePartition for Shard {
         self.name.clone()
     }
 
+    fn shard(&self) -> Option<&ShardNames> {
+        Some(&self.names)
+    }
+
+    fn identity(&self) -> Option<u64> {
+        Some(self.identity)
+    }
+
     fn evidence(&self, _: Position) -> Option<PlacedEvidence> {
         None
     }
 
     fn settled(&self, checkpoint: Position) {
         // Nobody listens when the source has ended before its stream.
-        let _ = self.settled.send(Settled { shard_id: self.shard_id.clone(), checkpoint });
+        let _ = self.settled.send(Settled { shard_id: self.names.shard_id.clone(), checkpoint });
     }
 }

@@ -308,7 +308,8 @@ impl<'a> Life<'a> {
     }
 
     fn reading(&mut self, begin: &Begin, known: Known) -> Reading {
-        let shard = Shard::new(known.id, self.config.stream_name(), &begin.id, self.settled.0.clone());
+        let (names, place) = ((self.config.stream_name(), begin.id.as_str()), self.places.of_shard(&begin.id));
+        let shard = Shard::new(known.id, names, &place, self.settled.0.clone());
         // Who has read it before in this life has come further than the journal.
         let cutter = self.stopped.remove(&begin.id).unwrap_or_else(|| self.cutter(begin, known));
         if let Some(known) = self.shards.get_mut(&begin.id) {
