@@ -1,5 +1,7 @@
 //! Kinesis streams by polling, through the real binary: every record of every shard is in the objects, once and in its order.
 
+mod kills;
+mod records;
 mod starting;
 
 use serde_json::{Value, json};
