@@ -2,7 +2,9 @@
 
 mod kills;
 mod records;
+mod resharding;
 mod starting;
+mod troubles;
 
 use serde_json::{Value, json};
 
