@@ -24,6 +24,7 @@ mod harness;
 mod http_endpoint;
 mod identity;
 mod inotify;
+mod kinesis;
 mod kinesis_consumer;
 mod kinesis_fan_out;
 mod kinesis_faults;
