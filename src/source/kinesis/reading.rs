@@ -151,7 +151,13 @@ impl Reading {
             (ReadError::NotFound { message }, _) => {
                 if let Some(times) = self.outlet.shared.absences.failed() {
                     let stream = &self.outlet.shared.stream_name;
-                    warn!(stream, shard = shard_id, reason = message, times, "a shard is not found; it is read again if it is listed");
+                    warn!(
+                        stream,
+                        shard = shard_id,
+                        reason = message,
+                        times,
+                        "a shard is not found; it is read again if it is listed"
+                    );
                 }
                 self.outlet.send(SourceEvent::Awaited(self.outlet.shard.id())).await?;
                 Ok(self.cutter.take().map(|cutter| Told::NotFound { shard_id, cutter: Box::new(cutter) }))

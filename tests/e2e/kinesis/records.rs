@@ -110,7 +110,7 @@ fn a_life_that_ends_within_an_aggregate_is_continued_there() {
         assert!(finished.killed(), "{point}: {finished}");
         let there = clicks.scratch.out();
         let there = Objects::read(&there).lines_total();
-        assert!(there < 2 * EACH && (there == 0 || there % EACH != 0), "{point}: {there} records are there");
+        assert!(there < 2 * EACH && (there == 0 || !there.is_multiple_of(EACH)), "{point}: {there} records are there");
         clicks.drains_to(&expected);
     }
 }
