@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::check_online::Online;
 use super::check_schemas::{Found, Schemas};
+use crate::config;
 use crate::config::model::{
     BackupMode, Consumer, DestinationConfig, DocumentId, HttpEndpointConfig, KinesisSourceConfig, Leases,
     OpenSearchConfig, SourceConfig,
@@ -129,7 +130,9 @@ fn show_kinesis(kinesis: &KinesisSourceConfig) {
     };
     let checkpoints = match &kinesis.leases {
         Leases::Local => "checkpoints in the journal".to_owned(),
-        Leases::DynamoDb(leases) => format!("leases and checkpoints in the table {}", leases.table),
+        Leases::DynamoDb(leases) => {
+            format!("leases and checkpoints in the table {} ({})", leases.table, config::NO_LEASE_TABLES)
+        }
     };
     println!("  from {}, {consumer}, {checkpoints}", kinesis.initial_position_text());
     if !kinesis.shards.is_empty() {

@@ -60,7 +60,19 @@ use crate::schema::Table;
 
 /// The configuration in `path` with the variables and the working folder of this process.
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
-    load_with(path, Purpose::Run)
+    let config = load_with(path, Purpose::Run)?;
+    match config.delivery_streams.iter().find(|stream| has_lease_table(stream)) {
+        Some(stream) => Err(unreadable(path, &format!("delivery stream `{}`: {NO_LEASE_TABLES}", stream.name))),
+        None => Ok(config),
+    }
+}
+
+/// What nobody may take for running.
+pub const NO_LEASE_TABLES: &str = "this version cannot divide shards by a lease table yet: only one Hydrant reads the stream, with \
+     `leases: local`";
+
+fn has_lease_table(stream: &model::DeliveryStreamConfig) -> bool {
+    matches!(&stream.source, model::SourceConfig::Kinesis(kinesis) if kinesis.lease_table().is_some())
 }
 
 /// The same for who only says whether it is right.

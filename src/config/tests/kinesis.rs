@@ -318,3 +318,20 @@ fn metadata_are_those_of_the_source() {
         assert!(errors.contains("what `add_metadata` puts into `from`"), "{errors}");
     }
 }
+
+/// Until shards can be divided, a configuration that wants it is right and cannot be run.
+#[test]
+fn a_lease_table_is_refused_where_it_would_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("hydrant.yaml");
+    let source = "stream: clicks, region: eu-west-1, application_name: lake, leases: { dynamodb: {} }";
+    let text = format!(
+        "state_dir: {0}/state\ndelivery_streams:\n  - name: clicks\n    source: {{ kinesis: {{ {source} }} }}\n    \
+         destination: {{ directory: {{ path: {0}/out }} }}\n",
+        folder.path().display()
+    );
+    std::fs::write(&path, text).expect("a file");
+    let refused = crate::config::load(&path).expect_err("it cannot be run").to_string();
+    assert!(refused.contains("delivery stream `clicks`") && refused.contains("`leases: local`"), "{refused}");
+    assert!(crate::config::load_to_check(&path).is_ok());
+}
